@@ -1,0 +1,82 @@
+"""How alike a sparse model and a dense one are, sample by sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def sample_agreement(sparse: Any, dense: Any, x: Any = None, batch_size: int = 256) -> float:
+    """The fraction of samples on which two models predict the same class, rightly or wrongly.
+
+    ```python
+    ks.sample_agreement(sparse_model, dense_model, x_test)
+    ```
+
+    Args:
+        sparse: A model, or its outputs: an array of shape `(samples, classes)`.
+        dense: The same of the model to compare with.
+        x: Inputs for the models; left out where outputs are given.
+        batch_size: Samples in a batch.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: If the outputs have different shapes, or inputs are missing.
+
+    Source: seed 001, 3.6.1; acdc 2.10.
+    """
+    one, two = _outputs(sparse, dense, x, batch_size)
+    return float(np.mean(one.argmax(-1) == two.argmax(-1)))
+
+
+def sparse_dense_cross_entropy(
+    sparse: Any, dense: Any, x: Any = None, *, from_logits: bool = False, batch_size: int = 256
+) -> float:
+    """The mean cross-entropy of a sparse model's predictions with the dense one's as target.
+
+    Args:
+        sparse: A model, or its outputs: an array of shape `(samples, classes)`.
+        dense: The same of the dense model. To get the reverse direction, swap the two.
+        x: Inputs for the models; left out where outputs are given.
+        from_logits: Whether outputs are logits rather than probabilities.
+        batch_size: Samples in a batch.
+
+    Returns:
+        `mean_x -sum_c p_dense(c|x) log p_sparse(c|x)`, in nats.
+
+    Raises:
+        ValueError: If the outputs have different shapes, or inputs are missing.
+
+    Source: seed 001, 3.6.1; acdc 2.10 and 9.6 (the dense model is the reference).
+    """
+    one, two = _outputs(sparse, dense, x, batch_size)
+    if from_logits:
+        one, two = _softmax(one), _softmax(two)
+    return float(-(two * np.log(np.maximum(one, 1e-30))).sum(-1).mean())
+
+
+def _outputs(sparse: Any, dense: Any, x: Any, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    one, two = (_predict(model, x, batch_size) for model in (sparse, dense))
+    if one.shape != two.shape or not len(one):
+        raise ValueError(
+            "Outputs to compare must have the same shape (samples, classes), with at least one "
+            f"sample. Received: {one.shape} and {two.shape}"
+        )
+    return one, two
+
+
+def _predict(model: Any, x: Any, batch_size: int) -> np.ndarray:
+    if not isinstance(model, keras.Model):
+        return np.asarray(model, float)
+    if x is None:
+        raise ValueError("Models need inputs x to be compared on.")
+    return np.asarray(model.predict(x, batch_size=batch_size, verbose=0), float)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)

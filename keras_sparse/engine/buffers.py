@@ -1,0 +1,44 @@
+"""The moment buffers of Keras's optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_sparse.sparsity.names import unknown_name
+
+RESETS = ("auto", "momentum", "all", "none")
+_FIRST_MOMENTS = ("momentums", "_momentums")
+_NOT_MOMENTS = ("_model_variables_moving_average", "_accumulated_gradients")
+
+
+def resolve_reset(reset: str, optimizer: keras.optimizers.Optimizer) -> str:
+    """What `"auto"` means for an optimizer: SGD's momentum is reset, Adam's moments are not.
+
+    Source: seed 001, 3.3.2 and 3.5.2; acdc 2.5.
+
+    Raises:
+        ValueError: If `reset` is not one of `RESETS`.
+    """
+    if reset not in RESETS:
+        raise unknown_name("reset_optimizer_state", reset, RESETS)
+    if reset != "auto":
+        return reset
+    return "momentum" if isinstance(optimizer, keras.optimizers.SGD) else "none"
+
+
+def resettable_buffers(optimizer: keras.optimizers.Optimizer, which: str) -> list[Any]:
+    """The variables of a built optimizer that a reset clears.
+
+    Args:
+        optimizer: A built optimizer.
+        which: `"momentum"` for first moments, `"all"` for every moment, `"none"` for nothing.
+    """
+    if which == "none":
+        return []
+    if which == "momentum":
+        names = [name for name in _FIRST_MOMENTS if hasattr(optimizer, name)]
+        return [v for name in names for v in getattr(optimizer, name) if v is not None]
+    kept = {id(v) for name in _NOT_MOMENTS for v in getattr(optimizer, name, ()) if v is not None}
+    return [v for v in optimizer.variables if len(v.shape) and id(v) not in kept]

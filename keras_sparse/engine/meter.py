@@ -1,0 +1,88 @@
+"""What a sparse training cost and how sparse its model is, epoch by epoch."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.sparsity.duration import Run
+from keras_sparse.sparsity.flops import inference_flops, training_flops, weight_uses
+from keras_sparse.sparsity.selection import Selection
+from keras_sparse.sparsity.warning import SparsityWarning
+
+
+class Meter:
+    """Counts zeros and operations of a model in sparse training.
+
+    Args:
+        model: The model.
+        selection: What of it is pruned.
+        optimizer: Its sparse optimizer, whose `training_cost` goes on counting when a run is
+            resumed.
+        run: The length of the run.
+    """
+
+    def __init__(
+        self, model: keras.Model, selection: Selection, optimizer: SparseOptimizer, run: Run
+    ) -> None:
+        self.model, self.selection, self.optimizer, self.run = model, selection, optimizer, run
+        self.sizes = np.array([target.layout.size for target in selection.targets])
+        self._full = np.array([np.prod(v.shape) for v in model.trainable_variables], float)
+        self._warned: set[str] = set()
+        self.sparsity = float("nan")
+        self.inference_ratio = float("nan")
+        try:
+            self._uses: np.ndarray | None = weight_uses(model)
+        except ValueError:
+            self._uses = None
+
+    def masks(self) -> list[np.ndarray]:
+        """The masks in force."""
+        return [ops.convert_to_numpy(mask) for mask in self.optimizer.masks]
+
+    def nonzeros(self) -> np.ndarray:
+        """Nonzero weights of each target."""
+        weights = self.selection.variables(self.model)
+        return np.array([np.count_nonzero(ops.convert_to_numpy(w)) for w in weights])
+
+    def measure(self) -> None:
+        """Measures an epoch at its end and adds its cost."""
+        nonzeros = self.nonzeros()
+        self.sparsity = 1 - float(nonzeros.sum() / self.sizes.sum())
+        self._warn_of_empty_layers(nonzeros)
+        if self._uses is None:
+            return
+        index = [target.index for target in self.selection.targets]
+        left, trained = self._full.copy(), self._full.copy()
+        left[index] = nonzeros
+        trained[index] = [np.count_nonzero(mask) for mask in self.masks()]
+        dense = inference_flops(self._uses, self._full)
+        self.inference_ratio = inference_flops(self._uses, left) / dense
+        cost = training_flops(self._uses, left, trained) / (3 * dense)
+        total = ops.convert_to_numpy(self.optimizer.training_cost)
+        self.optimizer.training_cost.assign(total + np.float32(cost * self.run.steps_per_epoch))
+
+    def logs(self, epoch: int) -> dict[str, float]:
+        """Sparsity, and operations relative to the dense model and to dense training so far."""
+        spent = float(ops.convert_to_numpy(self.optimizer.training_cost))
+        dense = (epoch + 1) * self.run.steps_per_epoch
+        return {
+            "sparsity": self.sparsity,
+            "inference_flops_ratio": self.inference_ratio,
+            "train_flops_ratio": float("nan") if self._uses is None else spent / dense,
+        }
+
+    def _warn_of_empty_layers(self, nonzeros: np.ndarray) -> None:
+        for target, count in zip(self.selection.targets, nonzeros, strict=True):
+            if count == 0 and target.path not in self._warned:
+                self._warned.add(target.path)
+                warnings.warn(
+                    f"{target.path} has no weight left: everything that passes through it is "
+                    "cut off. Leave it dense with exclude, or choose another allocation.",
+                    SparsityWarning,
+                    stacklevel=2,
+                )

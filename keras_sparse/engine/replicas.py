@@ -1,0 +1,96 @@
+"""Updates that are the same on every replica; the engine's only use of TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def strategy_scope(model: keras.Model) -> Any:
+    """The distribution scope in which the model's variables live."""
+    if keras.backend.backend() == "tensorflow":
+        return model.distribute_strategy.scope()
+    return contextlib.nullcontext()
+
+
+def mean_over_replicas(tensors: Sequence[Any]) -> list[Any]:
+    """Averages tensors over the replicas of a `tf.distribute` strategy.
+
+    Each replica's loss is already divided by the number of replicas, so gradients are summed
+    first; the division makes that sum again what an optimizer that sums expects.
+
+    Returns:
+        The sums over replicas, divided by their number.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return list(tensors)
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return list(tensors)
+    given = [ops.convert_to_tensor(t) for t in tensors if t is not None]
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, given))
+    return [None if t is None else next(summed) for t in tensors]
+
+
+def assign_on_replicas(
+    strategy: Any, update: Callable[..., None], anchor: Any, *arguments: Any
+) -> None:
+    """Calls `update(*arguments)` where it may assign to variables.
+
+    Under a `tf.distribute` strategy a variable cannot be assigned from within a replica;
+    `update` then runs once on each replica's own copies of the variables.
+
+    Args:
+        strategy: The `tf.distribute` strategy of the variables; ignored on other backends.
+        update: A function of `arguments` that assigns to variables among them.
+        anchor: Any variable of the strategy.
+        arguments: Keras variables, tensors, and (nested) lists of them.
+    """
+    if keras.backend.backend() != "tensorflow":
+        update(*arguments)
+        return
+    import tensorflow as tf
+
+    def merged(distribution: Any, *merged_arguments: Any) -> None:
+        distribution.extended.update(
+            anchor.value, lambda _, *local: update(*local), args=merged_arguments, group=False
+        )
+
+    native = tf.nest.map_structure(_native, arguments)
+    tf.__internal__.distribute.interim.maybe_merge_call(merged, strategy, *native)
+
+
+def assign_if(
+    condition: Any, compute: Callable[[], Sequence[Any]], variables: Sequence[Any]
+) -> None:
+    """Assigns `compute()` to `variables` where a boolean scalar is true.
+
+    On TensorFlow the branch assigns, so that nothing is copied when it is not taken; JAX has no
+    side effects, so there the branch returns values.
+    """
+
+    def assign(values: Sequence[Any]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(ops.cast(value, variable.dtype))
+
+    if keras.backend.backend() == "tensorflow":
+        ops.cond(condition, lambda: assign(compute()), lambda: None)
+    else:
+        current = [ops.convert_to_tensor(variable) for variable in variables]
+        assign(
+            ops.cond(
+                condition,
+                lambda: [ops.cast(v, c.dtype) for v, c in zip(compute(), current, strict=True)],
+                lambda: current,
+            )
+        )
+
+
+def _native(argument: Any) -> Any:
+    return argument.value if isinstance(argument, keras.Variable) else argument

@@ -1,0 +1,91 @@
+"""Masks by magnitude, chosen anew at planned steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from keras_sparse.engine.rule import Rule, Tensors, Update
+from keras_sparse.sparsity.granularity import Granularity
+from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.saliency import magnitude
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class ScheduledMasks(Rule):
+    """Keeps the largest weights, as many as a plan says at each of its steps.
+
+    Which update is in force is a counter, not a comparison with the clock: a run that is resumed
+    or that skips steps catches up with the plan at its next step.
+
+    Args:
+        steps: Increasing integer steps of the mask updates.
+        budgets: What may be kept before the first update and after each: one row of
+            `mask_budgets` more than there are steps.
+        granularity: The pruning pattern.
+        joint: Whether all tensors share one ranking.
+        resets: For each update, whether it sets the optimizer's buffers to zero.
+        reset_buffers: Which buffers: `"momentum"`, `"all"` or `"none"`.
+    """
+
+    counters: ClassVar[Mapping[str, int]] = {"updates": 0}
+
+    def __init__(
+        self,
+        steps: ArrayLike,
+        budgets: ArrayLike,
+        granularity: Granularity,
+        joint: bool,
+        resets: ArrayLike | None = None,
+        reset_buffers: str = "none",
+    ) -> None:
+        self.steps = np.asarray(steps, "int32")
+        self.budgets = np.asarray(budgets, "int32")
+        self.granularity = granularity
+        self.joint = joint
+        none = np.zeros(len(self.steps), bool)
+        self.resets = none if resets is None else np.asarray(resets, bool)
+        self.reset_buffers = reset_buffers
+
+    def planned(self, step: Any) -> Any:
+        """How many updates the plan has made by a step, the step's own included."""
+        return ops.sum(ops.cast(self.steps <= ops.cast(step, "int32"), "int32"))
+
+    def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
+        """True when the plan is ahead of what was done."""
+        return ops.not_equal(self.planned(step), ops.cast(counters["updates"], "int32"))
+
+    def update_masks(self, step: Any, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+        """The top of the current weights, as many as the plan's latest update says."""
+        planned = self.planned(step)
+        masks = choose_masks(
+            magnitude(list(tensors.weights)),
+            self.layouts,
+            ops.take(self.budgets, planned, axis=0),
+            self.granularity,
+            self.joint,
+        )
+        resets = np.concatenate([[False], self.resets])
+        return Update(masks, {"updates": planned}, ops.take(resets, planned))
+
+    def get_config(self) -> dict[str, Any]:
+        """The plan, serialised."""
+        return {
+            "steps": self.steps.tolist(),
+            "budgets": self.budgets.tolist(),
+            "granularity": keras.saving.serialize_keras_object(self.granularity),
+            "joint": self.joint,
+            "resets": self.resets.tolist(),
+            "reset_buffers": self.reset_buffers,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ScheduledMasks:
+        """Builds the rule from `get_config`."""
+        granularity = keras.saving.deserialize_keras_object(config["granularity"])
+        return cls(**{**config, "granularity": granularity})

@@ -1,0 +1,252 @@
+"""An optimizer that keeps a model sparse while another one trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse.engine.buffers import resettable_buffers
+from keras_sparse.engine.replicas import assign_if, assign_on_replicas, mean_over_replicas
+from keras_sparse.engine.rule import Rule, Tensors
+from keras_sparse.sparsity.selection import Target
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class SparseOptimizer(keras.optimizers.Optimizer):
+    """Wraps an optimizer so that chosen weights are exactly zero after each of its steps.
+
+    The callbacks of this package install it for the length of a `fit`. Masks and counters are
+    its variables, so that checkpoints carry them. One step, all in the compiled graph:
+    masks are updated if the rule says that it is time, gradients are masked, the inner optimizer
+    takes its step, and the weights are masked again. The batch on which masks change still
+    contributes the gradient at the weights before the change.
+
+    ```python
+    rule = Rule()  # fixed masks
+    optimizer = SparseOptimizer(keras.optimizers.SGD(0.1), rule, selection.targets)
+    ```
+
+    Args:
+        inner_optimizer: The `keras.optimizers.Optimizer` that trains.
+        rule: The `Rule` that decides which weights are kept.
+        targets: The `Target`s of the weights to prune.
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        rule: Rule,
+        targets: Sequence[Target],
+        name: str | None = None,
+    ) -> None:
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+        self.targets = tuple(targets)
+        self.rule = rule
+        rule.build(self.targets)
+
+    def build(self, variables: Iterable[Any]) -> None:
+        """Creates masks (all True) and counters, and builds the inner optimizer."""
+        if self.built:
+            return
+        variables = list(variables)
+        super().build(variables)
+        self.masks = [
+            self.add_variable(
+                shape=target.layout.shape,
+                dtype="bool",
+                initializer="ones",
+                name=f"{target.path.replace('/', '_')}_mask",
+            )
+            for target in self.targets
+        ]
+        self.counters = {
+            key: self.add_variable(
+                shape=(), dtype="int32", initializer=keras.initializers.Constant(value), name=key
+            )
+            for key, value in self.rule.counters.items()
+        }
+        # In units of one dense training step; kept here so that resumed runs go on counting.
+        self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        self.buffers = resettable_buffers(self.inner_optimizer, self.rule.reset_buffers)
+
+    @property
+    def weights_to_prune(self) -> list[Any]:
+        """The variables that the masks belong to."""
+        return [self._trainable_variables[target.index] for target in self.targets]
+
+    @property
+    def step(self) -> Any:
+        """Batches seen since training began, an integer variable."""
+        return self._iterations
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Takes one sparse step. See `keras.optimizers.Optimizer.apply`."""
+        grads = list(grads)
+        if not grads:
+            return
+        if not self.built:
+            self.build(list(trainable_variables))
+        given = self._trainable_variables if trainable_variables is None else trainable_variables
+        given = list(given)
+        place = {self._var_key(variable): i for i, variable in enumerate(given)}
+        places = [place.get(self._var_key(weight)) for weight in self.weights_to_prune]
+        if self.rule.uses_gradients:
+            grads = mean_over_replicas(grads)
+        due = self.rule.due(self.step, self.counters)
+        if due is not None:
+            self._update_masks(due, self._scored(grads, places))
+        for i, mask in zip(places, self.masks, strict=True):
+            if i is not None and grads[i] is not None:
+                grads[i] = self.rule.mask_gradient(ops.convert_to_tensor(grads[i]), mask)
+        self.inner_optimizer.apply(grads, trainable_variables)
+        self._on_replicas(self._write_weights, self.weights_to_prune, self.masks, self.step)
+
+    def _scored(self, grads: list[Any], places: list[int | None]) -> list[Any]:
+        if not self.rule.uses_gradients:
+            return []
+        scale = self.inner_optimizer.loss_scale_factor or 1.0
+        return [
+            ops.zeros(target.layout.shape)
+            if i is None or grads[i] is None
+            else ops.convert_to_tensor(grads[i]) / scale
+            for i, target in zip(places, self.targets, strict=True)
+        ]
+
+    def _update_masks(self, due: Any, gradients: list[Any]) -> None:
+        def update(
+            condition: Any,
+            step: Any,
+            counters: list[Any],
+            masks: list[Any],
+            weights: list[Any],
+            buffers: list[Any],
+            gradients: list[Any],
+        ) -> None:
+            def compute() -> list[Any]:
+                values = [ops.convert_to_tensor(weight) for weight in weights]
+                current = dict(zip(self.counters, counters, strict=True))
+                before = [ops.convert_to_tensor(mask) for mask in masks]
+                new = self.rule.update_masks(step, current, Tensors(values, before, gradients))
+                keep = ops.logical_not(new.reset)
+                return [
+                    *(new.counters[key] for key in self.counters),
+                    *new.masks,
+                    *(
+                        self.rule.effective_weight(w, m)
+                        for w, m in zip(values, new.masks, strict=True)
+                    ),
+                    *(ops.where(keep, b, ops.zeros((), b.dtype)) for b in buffers),
+                ]
+
+            assign_if(condition, compute, [*counters, *masks, *weights, *buffers])
+
+        self._on_replicas(
+            update,
+            due,
+            self.step,
+            list(self.counters.values()),
+            self.masks,
+            self.weights_to_prune,
+            self.buffers,
+            gradients,
+        )
+
+    def _write_weights(self, weights: list[Any], masks: list[Any], step: Any) -> None:
+        for weight, mask in zip(weights, masks, strict=True):
+            value = self.rule.effective_weight(
+                ops.convert_to_tensor(weight), ops.convert_to_tensor(mask)
+            )
+            weight.assign(value)
+        step.assign(ops.convert_to_tensor(step) + 1)
+
+    def _on_replicas(self, update: Any, *arguments: Any) -> None:
+        strategy = getattr(self, "_distribution_strategy", None)
+        assign_on_replicas(strategy, update, self.step, *arguments)
+
+    def replace_rule(self, rule: Rule) -> None:
+        """Goes on under another rule of the same type, with the masks and counters at hand."""
+        rule.build(self.targets)
+        self.rule = rule
+        self.buffers = resettable_buffers(self.inner_optimizer, rule.reset_buffers)
+
+    def set_masks(self, masks: Sequence[Any]) -> None:
+        """Puts masks in force at once, outside of training.
+
+        Args:
+            masks: Boolean arrays of the targets' shapes.
+        """
+        for variable, weight, mask in zip(self.masks, self.weights_to_prune, masks, strict=True):
+            variable.assign(mask)
+            weight.assign(self.rule.effective_weight(ops.convert_to_tensor(weight), variable))
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Lets the inner optimizer write averaged weights, and masks those."""
+        self.inner_optimizer.finalize_variable_values(var_list)
+        self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
+
+    @property
+    def variables(self) -> list[Any]:
+        """Masks, counters and the inner optimizer's variables."""
+        return self._variables + self.inner_optimizer.variables
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves masks and counters; the inner optimizer saves its own."""
+        for i, variable in enumerate(self._variables):
+            store[str(i)] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores masks and counters, and refuses those of another model or method."""
+        saved = [store[str(i)] for i in range(len(store.keys()))]
+        own = [tuple(variable.shape) for variable in self._variables]
+        if [tuple(value.shape) for value in saved] != own:
+            raise ValueError(
+                "This checkpoint was written by another sparse training: it holds "
+                f"{len(saved)} masks and counters, and {len(own)} of particular shapes are "
+                "needed. Use the model, method and exclusions that it was written with."
+            )
+        for variable, value in zip(self._variables, saved, strict=True):
+            variable.assign(value)
+
+    @property
+    def iterations(self) -> Any:
+        """The inner optimizer's iterations, which its schedules count by."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's learning rate."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Scales the loss as the inner optimizer wants it."""
+        return self.inner_optimizer.scale_loss(loss)
+
+    def get_config(self) -> dict[str, Any]:
+        """The inner optimizer, the rule and the targets, serialised."""
+        return {
+            "name": self.name,
+            "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
+            "rule": keras.saving.serialize_keras_object(self.rule),
+            "targets": [target.get_config() for target in self.targets],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SparseOptimizer:
+        """Builds the optimizer from `get_config`."""
+        read = keras.saving.deserialize_keras_object
+        return cls(
+            read(config["inner_optimizer"], custom_objects=custom_objects),
+            read(config["rule"], custom_objects=custom_objects),
+            [Target.from_config(target) for target in config["targets"]],
+            name=config.get("name"),
+        )

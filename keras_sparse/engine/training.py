@@ -1,0 +1,116 @@
+"""Installing a sparse optimizer in a model, and taking it out again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_sparse.engine.replicas import strategy_scope
+from keras_sparse.engine.rule import Rule
+from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.sparsity.selection import Selection
+
+LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
+
+
+def innermost(optimizer: Any) -> Any:
+    """The optimizer that takes the steps, inside loss scaling."""
+    return optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+
+
+def find(model: keras.Model) -> SparseOptimizer | None:
+    """The sparse optimizer that is installed in a model, if any."""
+    optimizer = innermost(getattr(model, "optimizer", None))
+    return optimizer if isinstance(optimizer, SparseOptimizer) else None
+
+
+def own_optimizer(model: keras.Model) -> Any:
+    """The user's own optimizer, whatever is wrapped around it."""
+    optimizer = innermost(model.optimizer)
+    return optimizer.inner_optimizer if isinstance(optimizer, SparseOptimizer) else optimizer
+
+
+def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[SparseOptimizer, bool]:
+    """Puts a `SparseOptimizer` between a compiled model and its optimizer.
+
+    A model whose last training was interrupted, or that was loaded from a checkpoint made while
+    training, still carries one; its masks, counters and buffers are taken over.
+
+    Returns:
+        The sparse optimizer, and whether it was taken over.
+
+    Raises:
+        ValueError: If the model carries an unfinished training by another method.
+    """
+    previous = find(model)
+    if previous is not None:
+        _check_same(previous, rule, selection, model)
+        previous.replace_rule(rule)
+        _retrace(model)
+        return previous, True
+    inner = innermost(model.optimizer)
+    with strategy_scope(model):
+        sparse = SparseOptimizer(inner, rule, selection.targets)
+        sparse.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        _put(model, sparse)
+    _retrace(model)
+    return sparse, False
+
+
+def remove(model: keras.Model) -> None:
+    """Gives a model its own optimizer back."""
+    sparse = find(model)
+    if sparse is None:
+        return
+    _put(model, sparse.inner_optimizer)
+    _retrace(model)
+
+
+@contextlib.contextmanager
+def without(model: keras.Model) -> Iterator[None]:
+    """Gives a model its own optimizer back for a while, to write a plain file in training."""
+    installed = innermost(model.optimizer)
+    _put(model, own_optimizer(model))
+    try:
+        yield
+    finally:
+        _put(model, installed)
+
+
+def _put(model: keras.Model, optimizer: Any) -> None:
+    """Makes an optimizer the one that takes a model's steps, inside loss scaling if any."""
+    if isinstance(model.optimizer, LossScaleOptimizer):
+        model.optimizer.inner_optimizer = optimizer
+    else:
+        model.optimizer = optimizer
+
+
+def _retrace(model: keras.Model) -> None:
+    """Makes the next step compile anew, and files name the optimizer that the model has."""
+    model.train_function = None
+    compile_config = getattr(model, "_compile_config", None)
+    if compile_config is not None and "optimizer" in compile_config.config:
+        compile_config.config["optimizer"] = model.optimizer
+
+
+def _check_same(
+    previous: SparseOptimizer, rule: Rule, selection: Selection, model: keras.Model
+) -> None:
+    same_rule = type(previous.rule) is type(rule)
+    if same_rule and previous.targets == selection.targets:
+        return
+    before = [target.path for target in previous.targets]
+    now = [target.path for target in selection.targets]
+    difference = sorted(set(before) ^ set(now)) or [
+        f"{type(previous.rule).__name__} before, {type(rule).__name__} now"
+    ]
+    raise ValueError(
+        f"Model {model.name!r} carries an unfinished sparse training of another kind (they "
+        f"differ in: {', '.join(difference)}). Finish it with the callback it was begun with, "
+        "or compile the model anew to start over."
+    )

@@ -1,0 +1,111 @@
+"""Masks: chosen from scores, applied to weights, compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_sparse.sparsity.allocation import Allocation, keep_counts
+from keras_sparse.sparsity.granularity import NM, Granularity
+from keras_sparse.sparsity.layout import Layout
+from keras_sparse.sparsity.top_k import top_k_masks
+
+
+def mask_budgets(
+    granularity: Granularity,
+    allocation: Allocation,
+    layouts: Sequence[Layout],
+    sparsities: np.ndarray,
+) -> np.ndarray:
+    """What each mask update may keep, in the terms that `choose_masks` takes.
+
+    Args:
+        granularity: The pruning pattern.
+        allocation: How sparsity is shared out over layers.
+        layouts: Layouts of the tensors.
+        sparsities: Sparsity after each update, shape `(updates,)` or `(updates, tensors)`.
+
+    Returns:
+        Integers of shape `(updates, 1)` or `(updates, tensors)`: weights to keep or, for an n:m
+        pattern, how many of every m.
+    """
+    if isinstance(granularity, NM):
+        kept = np.ceil((1 - sparsities) * granularity.m - 1e-9).astype(np.int64)
+        return np.maximum(kept, granularity.n).reshape(len(sparsities), -1)
+    return keep_counts(allocation, layouts, sparsities)
+
+
+def choose_masks(
+    scores: Sequence[Any],
+    layouts: Sequence[Layout],
+    budget: Any,
+    granularity: Granularity,
+    joint: bool,
+) -> list[Any]:
+    """Keeps the highest scores that a budget allows. Runs inside the compiled graph.
+
+    Args:
+        scores: Float tensors of the weights' shapes.
+        layouts: The weights' layouts.
+        budget: One row of `mask_budgets`, a tensor or array.
+        granularity: The pruning pattern.
+        joint: Whether all tensors share one ranking (allocation `"global"`).
+
+    Returns:
+        Boolean tensors of the weights' shapes, True where a weight is kept.
+    """
+    if isinstance(granularity, NM):
+        budget = ops.broadcast_to(ops.cast(budget, "int32"), (len(layouts),))
+        return [
+            granularity.mask(score, layout, budget[i])
+            for i, (score, layout) in enumerate(zip(scores, layouts, strict=True))
+        ]
+    units = [granularity.pool(s, layout) for s, layout in zip(scores, layouts, strict=True)]
+    costs = [granularity.costs(layout) for layout in layouts]
+    chosen = top_k_masks(units, budget, costs, joint)
+    return [granularity.expand(u, layout) for u, layout in zip(chosen, layouts, strict=True)]
+
+
+def apply_mask(tensor: Any, mask: Any) -> Any:
+    """The tensor with exact zeros where the mask is False, whatever stood there."""
+    return ops.where(mask, tensor, ops.zeros((), tensor.dtype))
+
+
+def mask_change(before: Sequence[Any], after: Sequence[Any]) -> dict[str, float]:
+    """How far two sets of masks differ.
+
+    Args:
+        before: Boolean arrays, True where a weight is kept.
+        after: Boolean arrays of the same shapes.
+
+    Returns:
+        `swapped`, the fraction of the weights kept before that are not kept after;
+        `hamming`, the fraction of all positions that differ; `jaccard`, one minus
+        intersection over union.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: seed 001, 3.4.2 and Figure 3.2b; acdc 2.9.
+    """
+    if [np.shape(b) for b in before] != [np.shape(a) for a in after]:
+        raise ValueError(
+            "mask_change compares masks of the same shapes. Received: "
+            f"{[np.shape(b) for b in before]} and {[np.shape(a) for a in after]}"
+        )
+    total = kept = dropped = differ = union = 0
+    for one, two in zip(before, after, strict=True):
+        b, a = np.asarray(one, bool), np.asarray(two, bool)
+        total += b.size
+        kept += int(b.sum())
+        dropped += int((b & ~a).sum())
+        differ += int((a ^ b).sum())
+        union += int((a | b).sum())
+    return {
+        "swapped": dropped / kept if kept else 0.0,
+        "hamming": differ / total if total else 0.0,
+        "jaccard": differ / union if union else 0.0,
+    }

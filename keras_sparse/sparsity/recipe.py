@@ -1,0 +1,111 @@
+"""What is pruned, how much and in which pattern: the arguments that every method shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.sparsity.allocation import (
+    Allocation,
+    check_allocation,
+    check_sparsity,
+    final_sparsities,
+)
+from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
+from keras_sparse.sparsity.masks import choose_masks, mask_budgets
+from keras_sparse.sparsity.selection import Selection, Which, check_keep_dense, select
+
+
+class Recipe:
+    """The common arguments of pruning methods, checked, and what follows from them.
+
+    Args:
+        sparsity: Fraction of weights to remove, in [0, 1). May be left out with an n:m pattern,
+            which fixes it, or with a mapping, whose other layers then stay dense.
+        granularity: `Unstructured()`, `NM(n, m)`, `Block(rows, cols)`, `Channel()` or `"n:m"`.
+        allocation: `"global"`, `"uniform"`, `"er"`, `"erk"` or a mapping from layer names or
+            globs to sparsities.
+        exclude: Layers, names, globs or a predicate of what stays dense.
+        include: The same of what is pruned though it would not be by default.
+        keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
+        open_sparsity: Whether the sparsity may be left open altogether.
+
+    Raises:
+        ValueError: If an argument is out of range, or two contradict each other.
+    """
+
+    def __init__(
+        self,
+        sparsity: float | None,
+        *,
+        granularity: Granularity | str | None = None,
+        allocation: Allocation = "global",
+        exclude: Which = (),
+        include: Which = (),
+        keep_dense: Any = (),
+        open_sparsity: bool = False,
+    ) -> None:
+        self.granularity = get_granularity(granularity)
+        self.allocation = check_allocation(allocation)
+        self.exclude, self.include = exclude, include
+        self.keep_dense = check_keep_dense(keep_dense)
+        self.sparsity = self._check_sparsity(sparsity, open_sparsity)
+
+    def _check_sparsity(self, sparsity: float | None, may_be_open: bool) -> float | None:
+        pattern = self.granularity.sparsity if isinstance(self.granularity, NM) else None
+        if sparsity is None:
+            if pattern is None and not isinstance(self.allocation, dict) and not may_be_open:
+                raise ValueError("A sparsity is needed, such as sparsity=0.9.")
+            return pattern
+        check_sparsity(sparsity)
+        if pattern is not None and abs(pattern - sparsity) > 1e-9:
+            raise ValueError(
+                f"{self.granularity} fixes the sparsity at {pattern:g}. Received: "
+                f"sparsity={sparsity}. Leave sparsity out, or choose another pattern."
+            )
+        return float(sparsity)
+
+    @property
+    def joint(self) -> bool:
+        """Whether all tensors share one ranking."""
+        return self.allocation == "global"
+
+    def select(self, model: keras.Model) -> Selection:
+        """The weights of a model that are pruned, and the reasons for the others.
+
+        Raises:
+            ValueError: If nothing can be pruned, or a name means nothing.
+        """
+        selection = select(
+            model,
+            exclude=self.exclude,
+            include=self.include,
+            keep_dense=self.keep_dense,
+            granularity=self.granularity,
+        )
+        if not isinstance(self.allocation, dict):
+            return selection
+        open_ = np.isnan(self.final(selection))
+        left_out = {t.path for t, is_open in zip(selection.targets, open_, strict=True) if is_open}
+        return selection.restricted_to(
+            lambda target: "not named in allocation" if target.path in left_out else None
+        )
+
+    def final(self, selection: Selection) -> np.ndarray:
+        """The sparsity asked for, shape `()`, or `(targets,)` with a mapping."""
+        names = [target.names for target in selection.targets]
+        return final_sparsities(self.allocation, self.sparsity, names)
+
+    def budgets(self, selection: Selection, sparsities: np.ndarray) -> np.ndarray:
+        """What may be kept at each of several sparsities, a row each. See `mask_budgets`."""
+        layouts = [target.layout for target in selection.targets]
+        return mask_budgets(self.granularity, self.allocation, layouts, sparsities)
+
+    def masks(self, selection: Selection, scores: Sequence[Any]) -> list[Any]:
+        """Masks that keep the highest scores, at the final sparsity."""
+        layouts = [target.layout for target in selection.targets]
+        budget = self.budgets(selection, self.final(selection)[None])[0]
+        return choose_masks(scores, layouts, budget, self.granularity, self.joint)

@@ -1,0 +1,41 @@
+"""What a weight is worth: the scores by which masks are chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse.sparsity.names import unknown_name
+
+SALIENCIES = ("magnitude", "random")
+
+
+def magnitude(weights: list[Any]) -> list[Any]:
+    """Absolute values, in float32 whatever the weights' own type."""
+    return [ops.abs(ops.cast(weight, "float32")) for weight in weights]
+
+
+def random(weights: list[Any], seed: int | None = None) -> list[Any]:
+    """Uniform scores in [0, 1), the same for the same seed."""
+    generator = keras.random.SeedGenerator(seed)
+    return [keras.random.uniform(ops.shape(weight), seed=generator) for weight in weights]
+
+
+def scores(saliency: str, weights: list[Any], seed: int | None = None) -> list[Any]:
+    """Scores by name: `"magnitude"` or `"random"`.
+
+    Args:
+        saliency: The name.
+        weights: Weight tensors.
+        seed: Seed of random scores.
+
+    Returns:
+        Float32 tensors of the weights' shapes; the largest are kept.
+    """
+    if saliency == "magnitude":
+        return magnitude(weights)
+    if saliency == "random":
+        return random(weights, seed)
+    raise unknown_name("saliency", saliency, SALIENCIES)

@@ -1,0 +1,287 @@
+"""Which weights of a model are pruned, and for every other one the reason why not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import keras
+
+from keras_sparse.sparsity.allocation import matches
+from keras_sparse.sparsity.granularity import Granularity, Unstructured
+from keras_sparse.sparsity.layout import Layout, is_depthwise, kernel_layout
+from keras_sparse.sparsity.names import unknown_name
+
+Predicate: TypeAlias = Callable[[keras.layers.Layer, Any], bool]
+Which: TypeAlias = str | keras.layers.Layer | Predicate | Iterable[str | keras.layers.Layer]
+KEEP_DENSE = ("first", "last", "depthwise")
+
+_NORMALIZATION = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+)
+_KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One weight tensor that is pruned.
+
+    Args:
+        index: Its place in `model.trainable_variables`.
+        path: The variable's path, such as `"conv1/kernel"`.
+        layer: The name of the layer that owns it.
+        layout: Its axes, sorted into positions, inputs and outputs.
+    """
+
+    index: int
+    path: str
+    layer: str
+    layout: Layout
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which a mapping or glob may mean this tensor."""
+        return names_of(self.layer, self.path)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, serialisable."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Target:
+        """Builds the target from `get_config`."""
+        return cls(**{**config, "layout": Layout.from_config(config["layout"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """One trainable weight tensor that is not pruned, and why."""
+
+    path: str
+    layer: str
+    shape: tuple[int, ...]
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What of a model is pruned and what is not.
+
+    Args:
+        targets: The tensors to prune, in the order of `model.trainable_variables`.
+        skipped: All other variables, with reasons.
+    """
+
+    targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def size(self) -> int:
+        """Weights that may be pruned."""
+        return sum(target.layout.size for target in self.targets)
+
+    def variables(self, model: keras.Model) -> list[Any]:
+        """The variables of the targets."""
+        trainable = model.trainable_variables
+        return [trainable[target.index] for target in self.targets]
+
+    def restricted_to(self, keep: Callable[[Target], str | None]) -> Selection:
+        """The selection less the targets for which `keep` gives a reason to leave them out."""
+        reasons = [keep(target) for target in self.targets]
+        left_out = tuple(
+            Skipped(target.path, target.layer, target.layout.shape, reason)
+            for target, reason in zip(self.targets, reasons, strict=True)
+            if reason
+        )
+        kept = tuple(t for t, reason in zip(self.targets, reasons, strict=True) if not reason)
+        return Selection(kept, self.skipped + left_out)
+
+
+def names_of(layer: str, path: str) -> tuple[str, ...]:
+    """The names of a variable: its layer, every layer around that, and paths to it.
+
+    ```python
+    names_of("lstm_cell", "model/lstm/lstm_cell/kernel")
+    # ("lstm_cell", "model/lstm/lstm_cell/kernel", "lstm_cell/kernel", "model", "lstm")
+    ```
+    """
+    parts = path.split("/")
+    return tuple(dict.fromkeys((layer, path, "/".join(parts[-2:]), *parts[:-1])))
+
+
+def owners(model: keras.Model) -> dict[int, keras.layers.Layer]:
+    """The innermost layer that owns each variable, by the variable's `id`."""
+    found: dict[int, keras.layers.Layer] = {}
+    pending: list[keras.layers.Layer] = [model]
+    while pending:
+        layer = pending.pop()
+        children = layer._flatten_layers(include_self=False, recursive=False)
+        pending.extend(children)
+        inner = {id(variable) for child in children for variable in child.variables}
+        for variable in layer.variables:
+            if id(variable) not in inner:
+                found[id(variable)] = layer
+    return found
+
+
+def select(
+    model: keras.Model,
+    *,
+    exclude: Which = (),
+    include: Which = (),
+    keep_dense: str | Iterable[str] = (),
+    granularity: Granularity | None = None,
+) -> Selection:
+    """Finds the weights to prune: kernels of every layer, whatever the model is made of.
+
+    Biases, normalization parameters and embeddings are left out unless `include` names them.
+
+    Args:
+        model: A built Keras model of any kind.
+        exclude: Layers, layer names, variable paths or globs, or a predicate
+            `f(layer, variable) -> bool`, of what must stay dense.
+        include: The same, of what is to be pruned though it would be left out by default.
+        keep_dense: Any of `"first"`, `"last"` (layers with a kernel) and `"depthwise"`.
+        granularity: The pruning pattern, which may not fit every layer.
+
+    Returns:
+        A `Selection` that accounts for every variable of the model.
+
+    Raises:
+        ValueError: If the model is unbuilt, a name means nothing, a layer does not fit the
+            pattern, or nothing is left to prune.
+    """
+    check_built(model)
+    keep_dense = check_keep_dense(keep_dense)
+    owner = owners(model)
+    excluded = _chosen(exclude, "exclude", owner, model)
+    included = _chosen(include, "include", owner, model)
+    trainable = model.trainable_variables
+    index = {id(variable): i for i, variable in enumerate(trainable)}
+    targets: list[Target] = []
+    skipped: list[Skipped] = []
+    for variable in model.variables:
+        layer, shape = owner[id(variable)], tuple(variable.shape)
+        if id(variable) in excluded:
+            reason = "excluded"
+        elif id(variable) not in index:
+            reason = _not_trainable(layer)
+        elif id(variable) in included and len(shape) >= 2:
+            reason = None
+        else:
+            reason = _default_reason(layer, variable, keep_dense)
+        if reason is None:
+            layout = kernel_layout(layer, variable.name, shape)
+            targets.append(Target(index[id(variable)], variable.path, layer.name, layout))
+        else:
+            skipped.append(Skipped(variable.path, layer.name, shape, reason))
+    targets.sort(key=lambda target: target.index)
+    selection = Selection(tuple(targets), tuple(skipped))
+    ends = {
+        target.layer: f"{end} layer kept dense (keep_dense)"
+        for end, target in zip(("last", "first"), (targets[-1:] + targets[:1]), strict=False)
+        if end in keep_dense
+    }
+    selection = selection.restricted_to(lambda target: ends.get(target.layer))
+    _check_fit(selection, granularity or Unstructured())
+    if not selection.targets:
+        raise ValueError(_nothing_to_prune(selection))
+    return selection
+
+
+def check_built(model: keras.Model) -> None:
+    """Checks that a model has its variables.
+
+    Raises:
+        ValueError: If it is not a Keras model or not built.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"A built keras.Model is needed. Received: {model!r}")
+    if not model.built or not model.variables:
+        raise ValueError(
+            f"Model {model.name!r} is not built: it has no weights yet. Call it on a batch, call "
+            "model.build(input_shape), or give it an Input."
+        )
+
+
+def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
+    """Checks `keep_dense` and returns it as a tuple.
+
+    Raises:
+        ValueError: If a word in it is not one of `KEEP_DENSE`.
+    """
+    words = (keep_dense,) if isinstance(keep_dense, str) else tuple(keep_dense or ())
+    for word in words:
+        if word not in KEEP_DENSE:
+            raise unknown_name("keep_dense", word, KEEP_DENSE)
+    return words
+
+
+def _not_trainable(layer: keras.layers.Layer) -> str:
+    return "state, not a weight" if layer.trainable else "frozen (trainable=False)"
+
+
+def _default_reason(
+    layer: keras.layers.Layer, variable: Any, keep_dense: tuple[str, ...]
+) -> str | None:
+    name = variable.name
+    if isinstance(layer, _NORMALIZATION):
+        return "normalization parameter"
+    if name == "bias" or len(variable.shape) < 2:
+        return "bias or scale"
+    if isinstance(layer, keras.layers.Embedding):
+        return "embedding (prune it with include=...)"
+    if "depthwise" in keep_dense and is_depthwise(layer, name):
+        return "depthwise kernel kept dense (keep_dense)"
+    if name in _KERNELS or name.endswith("_kernel"):
+        return None
+    return f"not known to be a kernel: {name!r} (prune it with include=...)"
+
+
+def _chosen(
+    which: Which, argument: str, owner: dict[int, keras.layers.Layer], model: keras.Model
+) -> set[int]:
+    """Ids of the variables that `exclude` or `include` means."""
+    if isinstance(which, (str, keras.layers.Layer)):
+        which = (which,)
+    variables = model.variables
+    if callable(which):
+        return {id(v) for v in variables if which(owner[id(v)], v)}
+    chosen: set[int] = set()
+    for item in which or ():
+        if isinstance(item, keras.layers.Layer):
+            hits = {id(v) for v in item.variables} & owner.keys()
+        elif isinstance(item, str):
+            hits = {id(v) for v in variables if matches(item, names_of(owner[id(v)].name, v.path))}
+        else:
+            raise ValueError(
+                f"{argument} takes layers, names, globs or a predicate f(layer, variable) -> "
+                f"bool. Received an item of type {type(item).__name__}: {item!r}"
+            )
+        if not hits:
+            known = dict.fromkeys(layer.name for layer in owner.values())
+            name = item if isinstance(item, str) else item.name
+            raise unknown_name(f"layer in {argument}", name, known)
+        chosen |= hits
+    return chosen
+
+
+def _check_fit(selection: Selection, granularity: Granularity) -> None:
+    misfits = [(t, granularity.unfit(t.layout)) for t in selection.targets]
+    lines = [f"  {t.path} {t.layout.shape}: {why}" for t, why in misfits if why]
+    if lines:
+        names = list(dict.fromkeys(t.layer for t, why in misfits if why))
+        raise ValueError(
+            f"{granularity} does not fit {len(lines)} of the model's weights:\n"
+            + "\n".join(lines)
+            + f"\nLeave them dense with exclude={names}, or choose another granularity."
+        )
+
+
+def _nothing_to_prune(selection: Selection) -> str:
+    shown = [f"  {s.path} {s.shape}: {s.reason}" for s in selection.skipped[:20]]
+    return "Nothing in this model can be pruned:\n" + "\n".join(shown)
