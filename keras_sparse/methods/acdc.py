@@ -96,7 +96,7 @@ class ACDC(SparseCallback):
             self.recipe.budgets(selection, sparsities),
             self.recipe.granularity,
             self.recipe.joint,
-            resets=~compressed[1:],
+            resets=~compressed[1:] & np.any(final > 0),
             reset_buffers=resolve_reset(
                 self.reset_optimizer_state, training.own_optimizer(self.model)
             ),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.sparsity.flops import inference_flops, weight_uses
-from keras_sparse.sparsity.selection import Which, owners, select
+from keras_sparse.sparsity.selection import STATE, Which, owners, path_in, select
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +169,7 @@ def report(
     """
     selection = select(model, exclude=exclude, include=include, keep_dense=keep_dense)
     reasons = {skipped.path: skipped.reason for skipped in selection.skipped}
+    prunable = {id(variable) for variable in selection.variables(model)}
     owner = owners(model)
     place = {id(v): i for i, v in enumerate(model.trainable_variables)}
     uses, flops_reason = None, None
@@ -178,20 +179,22 @@ def report(
         flops_reason = str(error)
     rows = []
     for variable in model.variables:
-        if reasons.get(variable.path, "").startswith("state"):
+        path = path_in(model, variable)
+        reason = None if id(variable) in prunable else reasons[path]
+        if reason == STATE:
             continue
         nonzeros = int(np.count_nonzero(ops.convert_to_numpy(variable)))
         times = None if uses is None else uses[place[id(variable)]] if id(variable) in place else 0
         shape = tuple(variable.shape)
         rows.append(
             Row(
-                path=variable.path,
+                path=path,
                 layer=owner[id(variable)].name,
                 shape=shape,
                 nonzeros=nonzeros,
                 flops=None if times is None else inference_flops([times], [nonzeros]),
                 dense_flops=None if times is None else inference_flops([times], [np.prod(shape)]),
-                reason=reasons.get(variable.path),
+                reason=reason,
             )
         )
     return SparsityReport(model.name, tuple(rows), flops_reason)

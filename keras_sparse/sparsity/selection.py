@@ -15,6 +15,7 @@ from keras_sparse.sparsity.names import unknown_name
 
 Predicate: TypeAlias = Callable[[keras.layers.Layer, Any], bool]
 Which: TypeAlias = str | keras.layers.Layer | Predicate | Iterable[str | keras.layers.Layer]
+STATE = "state, not a weight"
 KEEP_DENSE = ("first", "last", "depthwise")
 
 _NORMALIZATION = (
@@ -113,6 +114,11 @@ def names_of(layer: str, path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((layer, path, "/".join(parts[-2:]), *parts[:-1])))
 
 
+def path_in(model: keras.Model, variable: Any) -> str:
+    """A variable's path within a model, the same before and after saving."""
+    return variable.path.removeprefix(f"{model.name}/")
+
+
 def owners(model: keras.Model) -> dict[int, keras.layers.Layer]:
     """The innermost layer that owns each variable, by the variable's `id`."""
     found: dict[int, keras.layers.Layer] = {}
@@ -166,6 +172,7 @@ def select(
     skipped: list[Skipped] = []
     for variable in model.variables:
         layer, shape = owner[id(variable)], tuple(variable.shape)
+        path = path_in(model, variable)
         if id(variable) in excluded:
             reason = "excluded"
         elif id(variable) not in index:
@@ -176,9 +183,9 @@ def select(
             reason = _default_reason(layer, variable, keep_dense)
         if reason is None:
             layout = kernel_layout(layer, variable.name, shape)
-            targets.append(Target(index[id(variable)], variable.path, layer.name, layout))
+            targets.append(Target(index[id(variable)], path, layer.name, layout))
         else:
-            skipped.append(Skipped(variable.path, layer.name, shape, reason))
+            skipped.append(Skipped(path, layer.name, shape, reason))
     targets.sort(key=lambda target: target.index)
     selection = Selection(tuple(targets), tuple(skipped))
     ends = {
@@ -222,7 +229,7 @@ def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _not_trainable(layer: keras.layers.Layer) -> str:
-    return "state, not a weight" if layer.trainable else "frozen (trainable=False)"
+    return STATE if layer.trainable else "frozen (trainable=False)"
 
 
 def _default_reason(
@@ -256,7 +263,11 @@ def _chosen(
         if isinstance(item, keras.layers.Layer):
             hits = {id(v) for v in item.variables} & owner.keys()
         elif isinstance(item, str):
-            hits = {id(v) for v in variables if matches(item, names_of(owner[id(v)].name, v.path))}
+            hits = {
+                id(v)
+                for v in variables
+                if matches(item, names_of(owner[id(v)].name, path_in(model, v)))
+            }
         else:
             raise ValueError(
                 f"{argument} takes layers, names, globs or a predicate f(layer, variable) -> "

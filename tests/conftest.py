@@ -1,0 +1,36 @@
+import os
+import warnings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Two logical devices must be configured before the first operation of the process.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+    )
+
+
+@pytest.fixture(autouse=True)
+def _clean_slate():
+    keras.utils.set_random_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The structure of `inputs`")
+        yield
+    keras.utils.clear_session()
+
+
+@pytest.fixture(scope="session")
+def images():
+    """96 noisy images of 4 classes, 8x8x1, learnable in a few epochs."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(4, 8, 8, 1))
+    labels = generator.integers(0, 4, 96)
+    noise = generator.normal(size=(96, 8, 8, 1))
+    return (centres[labels] + 0.3 * noise).astype("float32"), labels.astype("int32")

@@ -1,0 +1,286 @@
+"""The properties of design section 3 that every training-time method keeps.
+
+A new method is one line in `METHODS`.
+"""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_sparse as ks
+from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from tests.training import (
+    EPOCHS,
+    STEPS,
+    Interrupt,
+    Probe,
+    assert_same,
+    compiled,
+    conv_net,
+    fit,
+    kernels,
+    nonzeros,
+    values,
+)
+
+METHODS = {
+    "ACDC": lambda s=0.8, **kw: ks.ACDC(s, **kw),
+    "GMP": lambda s=0.8, **kw: ks.GMP(s, ks.Polynomial(1, 4, every="2st"), **kw),
+    "OneShot": lambda s=0.8, **kw: ks.GMP(s, ks.OneShot(2), **kw),
+    "StaticMask": lambda s=0.8, **kw: ks.StaticMask(s, seed=1, **kw),
+}
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="a feature of the TensorFlow backend"
+)
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    return METHODS[request.param]
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_1_exact(method, images, optimizer):
+    own = {
+        "sgd": None,
+        "adamw": keras.optimizers.AdamW(0.01, weight_decay=0.01),
+    }[optimizer]
+    callback = method()
+    probe = Probe(callback)
+    model = compiled(conv_net(), own)
+    fit(model, images, callback, probe)
+    size = sum(kernel.size for kernel in kernels(model))
+    wanted = size - round(0.8 * size)
+    assert all(probe.exact)
+    assert len(probe.exact) == EPOCHS * STEPS
+    assert sum(probe.kept[-1]) == wanted
+    assert nonzeros(model) <= wanted
+    assert nonzeros(model) > 0.9 * wanted
+    assert all(np.any(value) for value in values(model))
+
+
+@pytest.mark.jax
+def test_1_exact_per_layer(method, images):
+    callback = method(0.7, allocation="uniform", exclude="conv")
+    probe = Probe(callback)
+    model = compiled(conv_net())
+    fit(model, images, callback, probe)
+    sizes = [kernel.size for kernel in kernels(model)[1:]]
+    assert probe.kept[-1] == [size - round(0.7 * size) for size in sizes]
+    assert np.count_nonzero(kernels(model)[0]) == kernels(model)[0].size
+
+
+@tensorflow_only
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        ({"steps_per_execution": 16}, 0.0),
+        ({"jit_compile": True}, 1e-4),
+        ({"jit_compile": True, "steps_per_execution": 4}, 1e-4),
+        ({"run_eagerly": True}, 1e-4),
+    ],
+    ids=str,
+)
+def test_2_in_graph(method, images, options, tolerance):
+    reference = compiled(conv_net(), jit_compile=False)
+    fit(reference, images, method())
+    model = compiled(conv_net(), **options)
+    fit(model, images, method())
+    assert_same(model, reference, tolerance)
+    for one, two in zip(kernels(model), kernels(reference), strict=True):
+        np.testing.assert_array_equal(one != 0, two != 0)
+
+
+@pytest.mark.jax
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's own options")
+@pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"jit_compile": False}], ids=str)
+def test_2_in_graph_on_jax(method, images, options):
+    reference = compiled(conv_net())
+    fit(reference, images, method())
+    model = compiled(conv_net(), **options)
+    fit(model, images, method())
+    assert_same(model, reference, 1e-4)
+
+
+@pytest.mark.jax
+def test_2_no_retracing(method, images):
+    def traces(*callbacks):
+        model = compiled(conv_net())
+        step, count = model.train_step, [0]
+
+        def counted(*args):
+            count[0] += 1
+            return step(*args)
+
+        model.train_step = counted
+        fit(model, images, *callbacks)
+        return count[0]
+
+    assert traces(method()) == traces()
+
+
+@pytest.mark.jax
+def test_3_neutral(method, images):
+    plain = compiled(conv_net())
+    fit(plain, images)
+    model = compiled(conv_net())
+    with pytest.warns(ks.SparsityWarning, match="asked for 0.00% zeros"):
+        fit(model, images, method(0.0))
+    assert_same(model, plain)
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("backup_first", [True, False])
+def test_4_resumes_from_a_backup(method, images, tmp_path, backup_first):
+    reference = compiled(conv_net())
+    history = fit(reference, images, method()).history
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(conv_net()), images, method(), backup, Interrupt(4, 3))
+    model = compiled(conv_net(seed=7))
+    pair = [method(), keras.callbacks.BackupAndRestore(tmp_path / "backup")]
+    resumed = fit(model, images, *(reversed(pair) if backup_first else pair)).history
+    assert_same(model, reference)
+    for name in ("sparsity", "train_flops_ratio", "inference_flops_ratio"):
+        np.testing.assert_allclose(resumed[name], history[name][4:], rtol=1e-6)
+
+
+@pytest.mark.jax
+def test_4_resumes_from_a_saved_model(method, images, tmp_path):
+    reference = compiled(conv_net())
+    fit(reference, images, method())
+    path = str(tmp_path / "model.keras")
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            compiled(conv_net()),
+            images,
+            method(),
+            keras.callbacks.ModelCheckpoint(path),
+            Interrupt(4),
+        )
+    model = keras.saving.load_model(path)
+    assert isinstance(model.optimizer, SparseOptimizer)
+    fit(model, images, method(), initial_epoch=4)
+    assert_same(model, reference)
+    assert not isinstance(model.optimizer, SparseOptimizer)
+
+
+@pytest.mark.jax
+def test_4_resumes_in_the_same_process(method, images):
+    reference = compiled(conv_net())
+    fit(reference, images, method())
+    model, callback = compiled(conv_net()), method()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images, callback, Interrupt(4))
+    fit(model, images, callback, initial_epoch=4)
+    assert_same(model, reference)
+
+
+@tensorflow_only
+@pytest.mark.distributed
+def test_5_distributed(method, images):
+    import tensorflow as tf
+
+    def without_norm():
+        keras.utils.set_random_seed(0)
+        layers = keras.layers
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(6, 3, name="conv", activation="relu"),
+                layers.Flatten(),
+                layers.Dense(24, activation="relu", name="hidden"),
+                layers.Dense(4, name="logits"),
+            ]
+        )
+
+    single = compiled(without_norm())
+    fit(single, images, method())
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = compiled(without_norm())
+    callback = method()
+    seen = []
+
+    class Replicas(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            for mask in callback.optimizer.masks:
+                copies = [np.array(copy) for copy in mask.value.values]
+                assert len(copies) == 2
+                np.testing.assert_array_equal(*copies)
+                seen.append(copies[0])
+
+    fit(model, images, callback, Replicas())
+    assert len(seen) == 3 * EPOCHS
+    for one, two in zip(kernels(model), kernels(single), strict=True):
+        np.testing.assert_array_equal(one != 0, two != 0)
+    assert_same(model, single, 1e-4)
+
+
+@pytest.mark.jax
+def test_6_mixed_precision(method, images):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(conv_net())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    own = model.optimizer
+    assert isinstance(own, keras.optimizers.LossScaleOptimizer)
+    callback = method()
+    probe = Probe(callback)
+    fit(model, images, callback, probe)
+    assert all(probe.exact)
+    assert {str(v.dtype) for v in callback.selection.variables(model)} == {"float32"}
+    size = sum(kernel.size for kernel in kernels(model))
+    assert sum(probe.kept[-1]) == size - round(0.8 * size)
+    assert model.optimizer is own
+    assert not isinstance(own.inner_optimizer, SparseOptimizer)
+
+
+@pytest.mark.jax
+def test_9_plain(method, images, tmp_path):
+    model = compiled(conv_net())
+    own = model.optimizer
+    fit(model, images, method())
+    assert model.optimizer is own
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        assert "keras_sparse" not in json.dumps(json.loads(archive.read("config.json")))
+    loaded = keras.saving.load_model(path)
+    assert_same(loaded, model)
+    fit(loaded, images, epochs=1)
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_9_loads_without_this_package(images, tmp_path):
+    model = compiled(conv_net())
+    fit(model, images, METHODS["ACDC"]())
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    script = (
+        "import sys; sys.modules['keras_sparse'] = None\n"
+        "import keras; model = keras.saving.load_model(sys.argv[1])\n"
+        "print(sum(int((v.numpy() != 0).sum()) for v in model.trainable_variables if v.ndim > 1))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout.split()[-1]) == nonzeros(model)
+
+
+@pytest.mark.jax
+def test_masks_survive_a_later_fit(method, images):
+    model = compiled(conv_net())
+    fit(model, images, method())
+    zeros = [kernel == 0 for kernel in kernels(model)]
+    fit(model, images, ks.StaticMask(mask="current"), epochs=2)
+    for kernel, zero in zip(kernels(model), zeros, strict=True):
+        assert (kernel[zero] == 0).all()
