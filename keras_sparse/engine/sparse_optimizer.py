@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse.engine.buffers import resettable_buffers
 from keras_sparse.engine.replicas import assign_if, assign_on_replicas, mean_over_replicas
 from keras_sparse.engine.rule import Rule, Tensors
+from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
 
@@ -103,7 +104,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             self._update_masks(due, self._scored(grads, places))
         for i, mask in zip(places, self.masks, strict=True):
             if i is not None and grads[i] is not None:
-                grads[i] = self.rule.mask_gradient(ops.convert_to_tensor(grads[i]), mask)
+                gradient, kept = ops.convert_to_tensor(grads[i]), ops.convert_to_tensor(mask)
+                grads[i] = self.rule.mask_gradient(gradient, kept)
         self.inner_optimizer.apply(grads, trainable_variables)
         self._on_replicas(self._write_weights, self.weights_to_prune, self.masks, self.step)
 
@@ -141,7 +143,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                         self.rule.effective_weight(w, m)
                         for w, m in zip(values, new.masks, strict=True)
                     ),
-                    *(ops.where(keep, b, ops.zeros((), b.dtype)) for b in buffers),
+                    *(apply_mask(ops.convert_to_tensor(buffer), keep) for buffer in buffers),
                 ]
 
             assign_if(condition, compute, [*counters, *masks, *weights, *buffers])
@@ -182,13 +184,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             masks: Boolean arrays of the targets' shapes.
         """
         for variable, weight, mask in zip(self.masks, self.weights_to_prune, masks, strict=True):
-            variable.assign(mask)
-            weight.assign(self.rule.effective_weight(ops.convert_to_tensor(weight), variable))
+            kept = ops.convert_to_tensor(mask, "bool")
+            variable.assign(kept)
+            weight.assign(self.rule.effective_weight(ops.convert_to_tensor(weight), kept))
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Lets the inner optimizer write averaged weights, and masks those."""
-        self.inner_optimizer.finalize_variable_values(var_list)
-        self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
+        if self.inner_optimizer.use_ema:
+            self.inner_optimizer.finalize_variable_values(var_list)
+            self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
 
     @property
     def variables(self) -> list[Any]:

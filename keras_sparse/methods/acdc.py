@@ -38,8 +38,8 @@ class ACDC(SparseCallback):
     Besides the logs of every sparse training it adds `acdc_phase` (1 in a compressed epoch, 0 in
     a decompressed one), `acdc_mask_change` (fraction of the kept weights that the latest mask
     swapped), `acdc_dense_zero_fraction` (zeros in the latest decompressed epoch: dead weights)
-    and, for each `val_*` metric, `acdc_sparse_val_*`, which is NaN in decompressed epochs:
-    monitor that one in `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch.
+    and, for each `val_*` metric, `acdc_sparse_val_*`, in compressed epochs only: monitor that one
+    in `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch.
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1). Left out with
@@ -119,8 +119,8 @@ class ACDC(SparseCallback):
             "acdc_mask_change": self._mask_change,
             "acdc_dense_zero_fraction": self._dense_zeros,
         }
-        for name in [name for name in logs if name.startswith("val_")]:
-            own[f"acdc_sparse_{name}"] = logs[name] if compressed else float("nan")
+        if compressed:
+            own |= {f"acdc_sparse_{name}": logs[name] for name in logs if name.startswith("val_")}
         if epoch + 1 == self.dense_epochs and self.dense_checkpoint is not None:
             self._save_dense(self.dense_checkpoint)
         return own

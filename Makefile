@@ -1,0 +1,33 @@
+# Two commands on a machine with Python and nothing else: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n auto
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: env demo test lint clean
+
+env: $(VENV)/.installed
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (some minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,jax]"
+	@touch $@
+
+demo: env
+	@$(BIN)/keras-sparse demo --out demo
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) -m jax
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
