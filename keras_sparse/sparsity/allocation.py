@@ -89,7 +89,10 @@ def matches(pattern: str, names: Sequence[str]) -> bool:
 
 
 def keep_counts(
-    allocation: Allocation, layouts: Sequence[Layout], sparsities: np.ndarray
+    allocation: Allocation,
+    layouts: Sequence[Layout],
+    sparsities: np.ndarray,
+    at_least: Sequence[int] | int = 1,
 ) -> np.ndarray:
     """How many weights to keep after each mask update.
 
@@ -100,6 +103,7 @@ def keep_counts(
         allocation: As in `check_allocation`.
         layouts: Layouts of the tensors.
         sparsities: Shape `(updates,)`, or `(updates, tensors)` for a mapping.
+        at_least: What each tensor keeps in any case where the allocation fixes layers.
 
     Returns:
         Integers of shape `(updates, 1)` for `"global"`, else `(updates, tensors)`.
@@ -109,11 +113,12 @@ def keep_counts(
     if allocation == "global":
         return _kept(total, sparsities)[:, None]
     if allocation == "uniform":
-        return np.maximum(_kept(sizes, sparsities[:, None]), 1)
+        return np.maximum(_kept(sizes, sparsities[:, None]), at_least)
     if isinstance(allocation, Mapping):
-        return np.maximum(_kept(sizes, sparsities), 1)
+        return np.maximum(_kept(sizes, sparsities), at_least)
     density = _erdos_renyi(layouts, 1 - sparsities, kernel=allocation == "erk")
-    return np.maximum(_round_to_sum(density * sizes, _kept(total, sparsities), sizes), 1)
+    counts = _round_to_sum(density * sizes, _kept(total, sparsities), sizes)
+    return np.maximum(counts, at_least)
 
 
 def _kept(size: np.ndarray, sparsity: np.ndarray) -> np.ndarray:

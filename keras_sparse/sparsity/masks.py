@@ -35,7 +35,8 @@ def mask_budgets(
     if isinstance(granularity, NM):
         kept = np.ceil((1 - sparsities) * granularity.m - 1e-9).astype(np.int64)
         return np.maximum(kept, granularity.n).reshape(len(sparsities), -1)
-    return keep_counts(allocation, layouts, sparsities)
+    one_unit = [int(np.max(granularity.costs(layout))) for layout in layouts]
+    return keep_counts(allocation, layouts, sparsities, at_least=one_unit)
 
 
 def choose_masks(

@@ -241,9 +241,8 @@ def test_2_5_momentum_reset(images, reset):
     fit(model, images, ks.ACDC(0.8, schedule="DCDCDC", reset_optimizer_state=reset), seen)
     other = compiled(conv_net(), keras.optimizers.SGD(0.05, momentum=0.9))
     fit(other, images, ks.ACDC(0.8, schedule="DCDCDC", reset_optimizer_state="none"))
-    differs = any(
-        not np.array_equal(a, b) for a, b in zip(values(model), values(other), strict=True)
-    )
+    pairs = zip(values(model), values(other), strict=True)
+    differs = any(not np.array_equal(one, two) for one, two in pairs)
     assert differs == (reset != "none")
 
 

@@ -76,9 +76,8 @@ def test_an_edge_block_is_judged_by_its_mean():
 @pytest.mark.parametrize("layout", [DENSE, CONV, TRANSPOSED])
 def test_channels_live_or_die_together(layout):
     (mask,) = masks(Channel(), [layout], [noise(layout)], 0.5)
-    per_channel = np.moveaxis(mask, layout.outputs[0], -1).reshape(
-        -1, mask.shape[layout.outputs[0]]
-    )
+    axis = layout.outputs[0]
+    per_channel = np.moveaxis(mask, axis, -1).reshape(-1, mask.shape[axis])
     assert set(per_channel.sum(0)) == {0, per_channel.shape[0]}
     assert mask.sum() == layout.size / 2
 
