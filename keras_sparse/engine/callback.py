@@ -119,12 +119,11 @@ class SparseCallback(keras.callbacks.Callback):
         selection = self.recipe.select(model)
         final = self.recipe.final(selection)
         rule = self.make_rule(run, selection, final)
+        masks = self.first_masks(selection, selection.variables(model))
         optimizer, resumed = training.install(model, rule, selection)
+        if masks is not None and not resumed:
+            optimizer.set_masks(masks)
         self.run, self.selection, self.final, self.optimizer = run, selection, final, optimizer
-        if not resumed:
-            masks = self.first_masks(selection, selection.variables(model))
-            if masks is not None:
-                optimizer.set_masks(masks)
         self.meter = Meter(model, selection, optimizer, run)
 
     def _run(self) -> Run:

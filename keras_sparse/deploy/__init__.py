@@ -1,0 +1,15 @@
+"""Export of trained sparse models to devices, verified and measured."""
+
+from keras_sparse.deploy.conversion import LiteRTConversionError
+from keras_sparse.deploy.encoding import TensorEncoding
+from keras_sparse.deploy.litert import to_litert
+from keras_sparse.deploy.report import LiteRTReport
+from keras_sparse.deploy.verification import LiteRTVerificationError
+
+__all__ = [
+    "LiteRTConversionError",
+    "LiteRTReport",
+    "LiteRTVerificationError",
+    "TensorEncoding",
+    "to_litert",
+]

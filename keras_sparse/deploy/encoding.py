@@ -1,0 +1,186 @@
+"""How each weight of a LiteRT file is stored, read from the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_sparse.deploy.flatbuffer import blocks_of, open_model, operator_names, stored_values
+
+# Those whose weights the converter may encode (SparseOpInterface in its tfl_ops.td).
+_SPARSE_READERS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+_MIN_ZEROS = 0.3  # kMinSparsityLevel in the converter's dense_to_sparse_pass.cc.
+
+
+@dataclass(frozen=True)
+class TensorEncoding:
+    """How one weight tensor is stored in a LiteRT file.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    report = deploy.to_litert(model, "model.tflite", sparse=False)
+    for row in report.tensors:
+        print(row.variable, row.encoding, row.bytes)
+    ```
+
+    Args:
+        tensor: The tensor's name in the file.
+        variable: The path of the Keras variable it came from, or `""` where none has these values
+            (a constant, or a weight that the converter computed).
+        shape: Its dense shape in the file's own layout: `(out, in)` for a Dense kernel,
+            `(out, height, width, in)` for a convolution's.
+        dtype: Its element type.
+        nonzeros: How many elements differ from zero.
+        sparsity: The fraction of zeros, from 0 to 1.
+        encoding: `"dense"`, `"sparse unstructured"`, or `"sparse block 1x4"` with the block's size
+            in the file's layout.
+        bytes: What it takes in the file: values and, if sparse, their indices.
+        densify: Whether a DENSIFY operation follows, by which most runtimes expand it on loading,
+            so that it saves storage but neither memory nor time.
+        note: Why it is dense although zeros were to be left out, or `""`.
+    """
+
+    tensor: str
+    variable: str
+    shape: tuple[int, ...]
+    dtype: str
+    nonzeros: int
+    sparsity: float
+    encoding: str
+    bytes: int
+    densify: bool
+    note: str
+
+
+def read_encodings(
+    contents: bytes,
+    sparse: bool,
+    weights: Mapping[str, np.ndarray],
+    notes: Mapping[str, str],
+) -> tuple[tuple[TensorEncoding, ...], int]:
+    """Lists the weights in a file, which are its constants of two or more dimensions.
+
+    Args:
+        contents: The file.
+        sparse: Whether a sparse encoding was asked for.
+        weights: The Keras variables by path, to recognise the tensors by their values.
+        notes: What is known of tensors by name beforehand.
+
+    Returns:
+        One entry per tensor in the file's order, and the number of DENSIFY operations.
+    """
+    file = open_model(contents)
+    names = operator_names(file)
+    unused = dict(weights)
+    rows: list[TensorEncoding] = []
+    seen: set[int] = set()
+    for graph in file.subgraphs:
+        readers: dict[int, set[str]] = {}
+        for op in graph.operators:
+            for index in op.inputs:
+                readers.setdefault(int(index), set()).add(names[op.opcodeIndex])
+        for index, tensor in enumerate(graph.tensors):
+            values = stored_values(file, tensor)
+            shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
+            if values is None or len(shape) < 2 or tensor.buffer in seen:
+                continue
+            seen.add(tensor.buffer)
+            size = int(np.prod(shape))
+            nonzeros = int(np.count_nonzero(values))
+            zeros = 1 - nonzeros / size if size else 0.0
+            name = tensor.name.decode()
+            block = blocks_of(tensor)
+            note = notes.get(name, "")
+            if block is None and not note:
+                note = _why_dense(sparse, zeros, readers.get(index, set()))
+            rows.append(
+                TensorEncoding(
+                    tensor=name,
+                    variable=_recognise(_dense(tensor, values, shape), unused),
+                    shape=shape,
+                    dtype=str(values.dtype),
+                    nonzeros=nonzeros,
+                    sparsity=zeros,
+                    encoding=_describe(block),
+                    bytes=values.nbytes + _index_bytes(tensor),
+                    densify="DENSIFY" in readers.get(index, set()),
+                    note=note,
+                )
+            )
+    densify = sum(names[op.opcodeIndex] == "DENSIFY" for g in file.subgraphs for op in g.operators)
+    return tuple(rows), densify
+
+
+def _describe(block: tuple[int, ...] | None) -> str:
+    if block is None:
+        return "dense"
+    if set(block) == {1}:
+        return "sparse unstructured"
+    return "sparse block " + "x".join(map(str, block))
+
+
+def _why_dense(sparse: bool, zeros: float, readers: set[str]) -> str:
+    if not sparse:
+        return "exported with sparse=False" if zeros >= _MIN_ZEROS else ""
+    if not readers & _SPARSE_READERS:
+        return f"{', '.join(sorted(readers)) or 'nothing'} reads dense weights only"
+    if zeros < _MIN_ZEROS:
+        return f"fewer than {_MIN_ZEROS:.0%} zeros"
+    return "the converter kept it dense"
+
+
+def _index_bytes(tensor: Any) -> int:
+    if tensor.sparsity is None:
+        return 0
+    vectors = [v for d in tensor.sparsity.dimMetadata for v in (d.arraySegments, d.arrayIndices)]
+    return sum(np.asarray(v.values).nbytes for v in vectors if v is not None)
+
+
+def _dense(tensor: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Expands the converter's encodings, whose last dimension alone is compressed."""
+    block = blocks_of(tensor)
+    if block is None:
+        return values.reshape(shape)
+    compressed = tensor.sparsity.dimMetadata[len(shape) - 1]
+    starts = np.asarray(compressed.arraySegments.values, np.int64)
+    row = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    column = np.asarray(compressed.arrayIndices.values, np.int64) * block[-1]
+    dense = np.zeros((int(np.prod(shape[:-1])), shape[-1]), values.dtype)
+    dense[row[:, None], column[:, None] + np.arange(block[-1])] = values.reshape(-1, block[-1])
+    return dense.reshape(shape)
+
+
+def _recognise(tensor: np.ndarray, unused: dict[str, np.ndarray]) -> str:
+    """Finds the variable that a tensor holds, up to a factor per output channel, by which a folded
+    batch normalization differs.
+    """
+    layouts = [tensor, np.moveaxis(tensor, 0, -1)]
+    if tensor.ndim == 4:  # A transposed convolution's kernel is (height, width, out, in) in Keras.
+        layouts.append(tensor.transpose(1, 2, 0, 3))
+    candidates = [path for path, weight in unused.items() if weight.size == tensor.size]
+    for same in (_equal, _proportional):
+        for path in candidates:
+            if any(same(layout, unused[path]) for layout in layouts):
+                del unused[path]
+                return path
+    return ""
+
+
+def _equal(tensor: np.ndarray, weight: np.ndarray) -> bool:
+    return np.array_equal(tensor.ravel(), weight.ravel())
+
+
+def _proportional(tensor: np.ndarray, weight: np.ndarray) -> bool:
+    channels = tensor.shape[-1]
+    got, wanted = (x.reshape(-1, channels).astype(np.float64) for x in (tensor, weight))
+    if len(got) == 1:  # Single numbers are proportional to anything.
+        return False
+    norm = np.sum(wanted * wanted, axis=0)
+    factor = np.sum(got * wanted, axis=0) / np.where(norm > 0, norm, 1.0)
+    return np.allclose(got, wanted * factor, rtol=1e-4, atol=1e-6 * np.max(np.abs(got), initial=0))

@@ -1,0 +1,171 @@
+"""Export of a Keras model to a LiteRT (TensorFlow Lite) file."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import warnings
+from typing import Any
+
+import keras
+
+from keras_sparse.deploy.conversion import convert, trace
+from keras_sparse.deploy.destination import check_destination, replace_file
+from keras_sparse.deploy.encoding import read_encodings
+from keras_sparse.deploy.inference import check_model, float32_inference
+from keras_sparse.deploy.repair import restore_truncated
+from keras_sparse.deploy.report import LiteRTReport
+from keras_sparse.deploy.signature import read_signature
+from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
+from keras_sparse.sparsity.warning import SparsityWarning
+
+
+def to_litert(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    sparse: bool = True,
+    inputs: Any = None,
+    tolerance: float = 1e-4,
+    batch_size: int | None = 1,
+) -> LiteRTReport:
+    """Writes a model to a LiteRT file that leaves pruned weights out, and proves it correct.
+
+    The model is converted twice, dense and sparse, so that the sizes can be compared. The file is
+    run under LiteRT's default delegates (XNNPACK) and under its built-in kernels, and its outputs
+    are compared with Keras's; only then is it put at `path`, in one step, so that whatever was
+    there before survives a failure. The model itself is left as it was.
+
+    A weight is stored sparse if it has at least 30 % zeros and belongs to a Dense, EinsumDense,
+    recurrent, 1-D or 2-D convolution layer. Dense kernels pruned in blocks of (4, 1) are computed
+    with as they are stored. All others are followed by a DENSIFY operation, by which most runtimes
+    expand them on loading: the file is smaller, but memory and time stay the same.
+
+    Computation is in float32, also for a `mixed_float16` model, whose weights are float32; its
+    outputs are then float32 and are compared with the same model computing in float32.
+
+    ```python
+    import keras
+    import numpy as np
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    for layer in model.layers:
+        kernel = layer.kernel.numpy()
+        layer.kernel.assign(np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.9), 0, kernel))
+    report = deploy.to_litert(model, "model.tflite", inputs=np.random.rand(16, 64))
+    report.print()
+    ```
+
+    Args:
+        model: A built Keras model: Sequential, functional, or subclassed.
+        path: The file to write, ending in `.tflite`. An existing file is replaced.
+        sparse: Whether to store pruned weights in a sparse encoding. False writes the dense file.
+        inputs: Samples to verify the file on, as for `model.predict`: an array of shape
+            `(samples, ...)`, or a list, tuple or dict of them. A few dozen real samples are
+            enough. They also fix the dimensions that the model leaves open, and are needed for
+            a subclassed model. Defaults to 8 synthetic samples: standard normal for floating
+            inputs, zeros for integer ones.
+        tolerance: The largest error to accept: for each output, the largest absolute difference
+            to Keras over all samples, divided by the largest absolute value of that output.
+        batch_size: The batch size fixed in the file. With the default, 1, an edge runtime plans
+            its memory ahead and delegates the whole graph. None leaves it open, so that an
+            application can resize the input; recurrent layers then need `unroll=True`.
+
+    Returns:
+        A `LiteRTReport` with the sizes, the errors, and how each weight is stored.
+
+    Raises:
+        ValueError: If an argument is wrong, or the model is not built, stateful, or of another
+            type than float32; or if Keras does not run on TensorFlow.
+        OSError: If `path` cannot be written.
+        LiteRTConversionError: If the model holds an operation that LiteRT does not have.
+        LiteRTVerificationError: If the file does not run, or differs from Keras.
+
+    Warns:
+        SparsityWarning: If no weight could be stored sparse, doing so saved nothing, or the
+            model's outputs on the samples are constant, so that nothing was verified.
+
+    Source: the converter's `EXPERIMENTAL_SPARSITY` and its `dense_to_sparse_pass.cc`.
+    """
+    destination = check_destination(path, ".tflite")
+    check_model(model)
+    if not (isinstance(tolerance, int | float) and 0 < tolerance < math.inf):
+        raise ValueError(f"tolerance={tolerance!r} must be a positive number, such as 1e-4.")
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        raise ValueError(
+            f"batch_size={batch_size!r} must be a positive integer, or None to leave it open."
+        )
+    signature = read_signature(model, inputs, batch_size)
+    with float32_inference(model):
+        traced = trace(model, signature)
+        expected = keras_outputs(model, signature)
+    dense = convert(traced, sparse=False)
+    contents, notes = dense, dict[str, str]()
+    if sparse:
+        contents, notes = restore_truncated(convert(traced, sparse=True), dense)
+    kernels = [v for v in model.weights if len(v.shape) > 1]
+    weights = {v.path: v.numpy() for v in kernels}
+    tensors, densify_ops = read_encodings(contents, sparse, weights, notes)
+    errors = verify(contents, signature, traced.outputs, expected, batch_size, tolerance)
+    replace_file(destination, contents)
+    report = LiteRTReport(
+        path=str(destination),
+        bytes=len(contents),
+        gzip_bytes=_gzip_bytes(contents),
+        dense_bytes=len(dense),
+        dense_gzip_bytes=_gzip_bytes(dense),
+        ratio=len(dense) / len(contents),
+        sparse=sparse,
+        batch_size=batch_size,
+        max_error=errors,
+        tolerance=float(tolerance),
+        samples=len(signature.samples[0]),
+        synthetic=signature.synthetic,
+        informative=is_informative(expected, tolerance),
+        tensors=tensors,
+        densify_ops=densify_ops,
+        runtime=_runtime(),
+    )
+    if not report.informative:
+        warnings.warn(
+            "On the samples that the file was verified with, all outputs of the model are the same "
+            "number, so that the file agrees says little. Pass `inputs=` several real samples; if "
+            "that changes nothing, look for a layer that was pruned away.",
+            SparsityWarning,
+            stacklevel=2,
+        )
+    if sparse:
+        _warn_if_nothing_saved(report)
+    return report
+
+
+def _warn_if_nothing_saved(report: LiteRTReport) -> None:
+    if all(row.encoding == "dense" for row in report.tensors):
+        zeros = max((row.sparsity for row in report.tensors if row.variable), default=0.0)
+        warnings.warn(
+            f"{report.path} is a dense file: sparse=True was asked for, but none of the "
+            f"{len(report.tensors)} weights could be stored sparse (the sparsest has {zeros:.0%} "
+            "zeros; `report.tensors` says why for each). Prune the model before exporting it, or "
+            "pass sparse=False.",
+            SparsityWarning,
+            stacklevel=3,
+        )
+    elif report.bytes >= report.dense_bytes:
+        warnings.warn(
+            f"{report.path} has {report.bytes:,} bytes, but {report.dense_bytes:,} if dense: the "
+            "indices of its nonzero weights take more than the zeros did. Prune further, or pass "
+            "sparse=False.",
+            SparsityWarning,
+            stacklevel=3,
+        )
+
+
+def _gzip_bytes(contents: bytes) -> int:
+    return len(gzip.compress(contents, compresslevel=9, mtime=0))
+
+
+def _runtime() -> str:
+    import tensorflow as tf
+
+    return f"tensorflow.lite {tf.__version__}"

@@ -1,0 +1,212 @@
+"""Whether a LiteRT file computes what the Keras model computes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.deploy.native_log import native_log
+from keras_sparse.deploy.signature import Signature
+
+# By the name in reports: how LiteRT is told which kernels to use (`tf.lite.experimental`).
+INTERPRETERS = {
+    "default delegates": "AUTO",
+    "built-in kernels": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+}
+_KERAS_BATCH = 32
+
+
+class LiteRTVerificationError(RuntimeError):
+    """A converted file does not load, or does not compute what the Keras model computes.
+
+    The message names the interpreter, the error and the cure; no file was written.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="gelu")])
+    try:
+        deploy.to_litert(model, "model.tflite", sparse=False, tolerance=1e-12)
+    except deploy.LiteRTVerificationError as error:
+        print(error)
+    ```
+    """
+
+
+def keras_outputs(model: keras.Model, signature: Signature) -> list[np.ndarray]:
+    """Runs the Keras model on a signature's samples.
+
+    Args:
+        model: The model.
+        signature: Its inputs and samples.
+
+    Returns:
+        One array per output, with one row per sample.
+
+    Raises:
+        ValueError: If an output has not one row per sample, or is not finite.
+    """
+
+    def run(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+        tensors = [keras.ops.convert_to_tensor(x) for x in batch]
+        outputs = keras.tree.flatten(model(signature.nest(tensors), training=False))
+        return [keras.ops.convert_to_numpy(x) for x in outputs]
+
+    outputs = _in_batches(run, signature.samples, signature.model_batch or _KERAS_BATCH)
+    for i, output in enumerate(outputs):
+        if not np.all(np.isfinite(output)):
+            raise ValueError(
+                f"The Keras model's output {i} holds NaN or infinity on these inputs, so there is "
+                "nothing to verify the file against. Pass `inputs=` on which the model is finite, "
+                "or mend the model's weights."
+            )
+    return outputs
+
+
+def verify(
+    contents: bytes,
+    signature: Signature,
+    output_names: Sequence[str],
+    expected: Sequence[np.ndarray],
+    batch_size: int | None,
+    tolerance: float,
+) -> dict[str, float]:
+    """Runs a file under each interpreter and compares it with Keras.
+
+    The error of an output is the largest absolute difference over all samples and elements,
+    divided by the largest absolute value that Keras gave for that output (not divided where that
+    is zero); the error of the file is that of its worst output.
+
+    Args:
+        contents: The file.
+        signature: The inputs and samples.
+        output_names: The outputs' names in the file.
+        expected: Keras's outputs on the samples.
+        batch_size: The file's batch size; None also checks that it can be resized.
+        tolerance: The largest error to accept.
+
+    Returns:
+        The error under each interpreter, by the names of `INTERPRETERS`.
+
+    Raises:
+        LiteRTVerificationError: If the file does not run, or an error exceeds `tolerance`.
+    """
+    names = [spec.name for spec in signature.inputs]
+    rows = len(signature.samples[0])
+    sizes = [batch_size] if batch_size else sorted({1, rows})
+    errors = {}
+    for name, resolver in INTERPRETERS.items():
+        errors[name] = 0.0
+        for size in sizes:
+            try:
+                got = _run(contents, resolver, names, output_names, signature.samples, size)
+            except (RuntimeError, ValueError) as failure:
+                raise LiteRTVerificationError(
+                    f"The converted file does not run with {name} at batch size {size}: {failure}. "
+                    "No file was written. Try sparse=False, batch_size=1, or another version of "
+                    "TensorFlow."
+                ) from failure
+            for output, result, wanted in zip(output_names, got, expected, strict=True):
+                error = relative_error(result, wanted)
+                errors[name] = max(errors[name], error)
+                if not error <= tolerance:
+                    raise LiteRTVerificationError(
+                        _mismatch(name, output, error, tolerance, signature.synthetic)
+                    )
+    return errors
+
+
+def is_informative(expected: Sequence[np.ndarray], tolerance: float) -> bool:
+    """Whether agreement with these outputs says anything: a constant is easily agreed with.
+
+    Args:
+        expected: Keras's outputs on the samples.
+        tolerance: The error that is accepted.
+
+    Returns:
+        Whether the values of some output differ by more than the tolerance allows.
+    """
+    return any(
+        float(np.ptp(x.astype(np.float64))) > tolerance * float(np.max(np.abs(x)))
+        for x in expected
+        if x.size
+    )
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference between two arrays, relative to the largest expected value.
+
+    Args:
+        got: What the file computed.
+        expected: What Keras computed, finite.
+
+    Returns:
+        The error; infinite if the shapes differ or `got` is not finite.
+    """
+    if got.shape != expected.shape or not np.all(np.isfinite(got)):
+        return float("inf")
+    wanted = expected.astype(np.float64)
+    scale = np.max(np.abs(wanted), initial=0.0) or 1.0
+    return float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0) / scale)
+
+
+def _mismatch(name: str, output: str, error: float, tolerance: float, synthetic: bool) -> str:
+    cure = (
+        "The samples were random numbers, which need not suit the model: pass `inputs=` a few "
+        "real samples."
+        if synthetic
+        else "Try sparse=False to see whether the sparse encoding is at fault, or replace layers "
+        "that compute differently on the device."
+    )
+    return (
+        f"The converted file computes something else than Keras with {name}: output {output!r} "
+        f"is off by {error:.3g} of the output's scale, but tolerance={tolerance:g}. No file was "
+        f"written. {cure} Raise `tolerance` only if the application bears that error."
+    )
+
+
+def _run(
+    contents: bytes,
+    resolver: str,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    samples: Sequence[np.ndarray],
+    size: int,
+) -> list[np.ndarray]:
+    import tensorflow as tf
+
+    with native_log(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+        interpreter = tf.lite.Interpreter(
+            model_content=contents,
+            experimental_op_resolver_type=tf.lite.experimental.OpResolverType[resolver],
+        )
+        runner = interpreter.get_signature_runner()
+
+        def run(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+            outputs = runner(**dict(zip(input_names, batch, strict=True)))
+            return [outputs[name] for name in output_names]
+
+        return _in_batches(run, samples, size)
+
+
+def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Applies `run` to full batches, repeating the last sample to fill the last one."""
+    rows = len(samples[0])
+    parts = []
+    for start in range(0, rows, size):
+        index = np.minimum(np.arange(start, start + size), rows - 1)
+        outputs = run([x[index] for x in samples])
+        for i, output in enumerate(outputs):
+            if output.ndim == 0 or len(output) != size:
+                raise ValueError(
+                    f"Output {i} has shape {output.shape} for a batch of {size}: LiteRT export "
+                    "takes models that give one row per sample."
+                )
+        parts.append(outputs)
+    return [np.concatenate(output)[:rows] for output in zip(*parts, strict=True)]
