@@ -1,8 +1,8 @@
-"""Masks by magnitude, chosen anew at planned steps."""
+"""Masks by magnitude or another score, chosen anew at planned steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -18,7 +18,7 @@ from keras_sparse.sparsity.saliency import magnitude
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
 class ScheduledMasks(Rule):
-    """Keeps the largest weights, as many as a plan says at each of its steps.
+    """Keeps the weights of the highest scores, as many as a plan says at each of its steps.
 
     Which update is in force is a counter, not a comparison with the clock: a run that is resumed
     or that skips steps catches up with the plan at its next step.
@@ -60,11 +60,15 @@ class ScheduledMasks(Rule):
         """True when the plan is ahead of what was done."""
         return ops.not_equal(self.planned(step), ops.cast(counters["updates"], "int32"))
 
+    def scores(self, tensors: Tensors) -> Sequence[Any]:
+        """What each weight is worth; the highest are kept. By default its magnitude."""
+        return magnitude(tensors.weights)
+
     def update_masks(self, step: Any, counters: Mapping[str, Any], tensors: Tensors) -> Update:
-        """The top of the current weights, as many as the plan's latest update says."""
+        """The highest scores, as many as the plan's latest update says."""
         planned = self.planned(step)
         masks = choose_masks(
-            magnitude(list(tensors.weights)),
+            self.scores(tensors),
             self.layouts,
             ops.take(self.budgets, planned, axis=0),
             self.granularity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,12 +35,17 @@ class GMP(SparseCallback):
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
             `SparseCallback`.
 
+    Attributes:
+        rule_class: The rule that scores weights; a method with another score replaces it.
+
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a
             schedule that does not fit the run or a model with nothing to prune.
 
     Source: Zhu and Gupta (2017); seed 001, 2.2.2; pruning_baselines 2.2 and 2.3.
     """
+
+    rule_class: ClassVar[type[ScheduledMasks]] = ScheduledMasks
 
     def __init__(
         self, sparsity: float | None = None, schedule: Schedule | None = None, **kwargs: Any
@@ -58,4 +63,4 @@ class GMP(SparseCallback):
         steps, sparsities = self.schedule.sparsities(run, final)
         dense = np.zeros_like(sparsities[:1])
         budgets = self.recipe.budgets(selection, np.concatenate([dense, sparsities]))
-        return ScheduledMasks(steps, budgets, self.recipe.granularity, self.recipe.joint)
+        return self.rule_class(steps, budgets, self.recipe.granularity, self.recipe.joint)

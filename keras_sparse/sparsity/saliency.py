@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,18 +13,18 @@ from keras_sparse.sparsity.names import unknown_name
 SALIENCIES = ("magnitude", "random")
 
 
-def magnitude(weights: list[Any]) -> list[Any]:
+def magnitude(weights: Sequence[Any]) -> list[Any]:
     """Absolute values, in float32 whatever the weights' own type."""
     return [ops.abs(ops.cast(weight, "float32")) for weight in weights]
 
 
-def random(weights: list[Any], seed: int | None = None) -> list[Any]:
+def random(weights: Sequence[Any], seed: int | None = None) -> list[Any]:
     """Uniform scores in [0, 1), the same for the same seed."""
     generator = keras.random.SeedGenerator(seed)
     return [keras.random.uniform(ops.shape(weight), seed=generator) for weight in weights]
 
 
-def scores(saliency: str, weights: list[Any], seed: int | None = None) -> list[Any]:
+def scores(saliency: str, weights: Sequence[Any], seed: int | None = None) -> list[Any]:
     """Scores by name: `"magnitude"` or `"random"`.
 
     Args:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 _SMALLEST = -(2**31)
 
 
-def top_k_masks(scores: list[Any], keeps: Any, costs: list[Any], joint: bool) -> list[Any]:
+def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: bool) -> list[Any]:
     """Marks the highest scores of each tensor, or of all tensors together.
 
     The threshold is found bit by bit: a float's bits, read as an integer, have the order of the
@@ -28,35 +30,38 @@ def top_k_masks(scores: list[Any], keeps: Any, costs: list[Any], joint: bool) ->
     Returns:
         Boolean tensors of the shapes of `scores`.
     """
+    if joint and len(scores) > 1:
+        sizes = [int(score.shape[0]) for score in scores]
+        (mask,) = top_k_masks([ops.concatenate(scores)], keeps, [_joined(costs, sizes)], False)
+        return ops.split(mask, np.cumsum(sizes)[:-1].tolist())
     keys = [_ordered_bits(score) for score in scores]
-    groups = [list(range(len(keys)))] if joint else [[i] for i in range(len(keys))]
     keeps = ops.cast(keeps, "int32")
 
-    def mass(marked: Any, i: int) -> Any:
-        return ops.sum(ops.cast(marked, "int32") * costs[i])
+    def cost(marked: Any, i: int) -> Any:
+        count = ops.cast(marked, "int32")
+        return count if isinstance(costs[i], int) and costs[i] == 1 else count * costs[i]
 
-    def lower_one_bit(bit: Any, thresholds: Any) -> Any:
-        step = ops.left_shift(ops.ones((), "int32"), 31 - bit)
-        candidates = thresholds + step
-        reached = [
-            sum(mass(ops.greater_equal(keys[i], candidates[g]), i) for i in members)
-            for g, members in enumerate(groups)
-        ]
-        return ops.where(ops.greater_equal(ops.stack(reached), keeps), candidates, thresholds)
+    def decide_one_bit(bit: Any, thresholds: Any) -> Any:
+        candidates = thresholds + ops.left_shift(ops.ones((), "int32"), 31 - bit)
+        above = [ops.sum(cost(key >= candidates[i], i)) for i, key in enumerate(keys)]
+        return ops.where(ops.stack(above) >= keeps, candidates, thresholds)
 
-    thresholds = ops.fori_loop(
-        0, 32, lower_one_bit, ops.full((len(groups),), _SMALLEST, dtype="int32")
-    )
-    masks: list[Any] = [None] * len(keys)
-    for g, members in enumerate(groups):
-        above = {i: ops.greater(keys[i], thresholds[g]) for i in members}
-        remaining = keeps[g] - sum(mass(above[i], i) for i in members)
-        for i in members:
-            ties = ops.equal(keys[i], thresholds[g])
-            running = ops.cumsum(ops.cast(ties, "int32") * costs[i])
-            masks[i] = ops.logical_or(above[i], ops.logical_and(ties, running <= remaining))
-            remaining = remaining - running[-1]
+    thresholds = ops.fori_loop(0, 32, decide_one_bit, ops.full((len(keys),), _SMALLEST, "int32"))
+    masks = []
+    for i, key in enumerate(keys):
+        above, ties = key > thresholds[i], ops.equal(key, thresholds[i])
+        room = keeps[i] - ops.sum(cost(above, i))
+        first_ties = ops.logical_and(ties, ops.cumsum(cost(ties, i)) <= room)
+        masks.append(ops.logical_or(above, first_ties))
     return masks
+
+
+def _joined(costs: Sequence[Any], sizes: Sequence[int]) -> Any:
+    if all(isinstance(cost, int) and cost == costs[0] for cost in costs):
+        return costs[0]
+    return np.concatenate(
+        [np.broadcast_to(cost, (size,)) for cost, size in zip(costs, sizes, strict=True)]
+    ).astype("int32")
 
 
 def _ordered_bits(score: Any) -> Any:

@@ -1,0 +1,82 @@
+"""The examples run, and the method that one of them adds keeps the engine's properties."""
+
+import runpy
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_sparse as ks
+from tests.training import Probe, assert_same, compiled, conv_net, fit, kernels
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "taylor_pruning"])
+def test_runs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert "of the prunable weights are zero" in capsys.readouterr().out
+    if name == "quickstart":
+        assert (tmp_path / "digits.tflite").stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def taylor():
+    return runpy.run_path(str(EXAMPLES / "taylor_pruning.py"))["TaylorPruning"]
+
+
+def test_the_example_method_scores_by_gradient(taylor, images):
+    """The weights kept at the first step are those of the largest |w * gradient| there."""
+    import tensorflow as tf
+
+    model = compiled(conv_net(), keras.optimizers.SGD(0.0))
+    x, y = images
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(y=y[:16], y_pred=model(x[:16], training=True))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    scores = np.concatenate(
+        [
+            np.abs(v.numpy() * g.numpy()).ravel()
+            for v, g in zip(model.trainable_variables, gradients, strict=True)
+            if len(v.shape) > 1
+        ]
+    )
+    keep = scores.size - round(0.7 * scores.size)
+    wanted = np.zeros(scores.size, bool)
+    wanted[np.argsort(-scores, kind="stable")[:keep]] = True
+    model = compiled(conv_net(), keras.optimizers.SGD(0.0))
+    callback = taylor(0.7, ks.OneShot(0))
+    probe = Probe(callback)
+    masks = []
+
+    class Masks(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            masks.append(np.concatenate([m.numpy().ravel() for m in callback.optimizer.masks]))
+
+    fit(model, images, callback, probe, Masks(), epochs=1)
+    assert all(probe.exact)
+    # Scores that differ in the last bit may swap places at the threshold.
+    assert np.mean(masks[0] != wanted) < 0.002
+
+
+@pytest.mark.distributed
+def test_gradient_scores_are_averaged_over_replicas(taylor, images):
+    import tensorflow as tf
+
+    def net():
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Flatten(), keras.layers.Dense(24, "relu"), keras.layers.Dense(4)]
+        return keras.Sequential([keras.Input((8, 8, 1)), *layers])
+
+    single = compiled(net())
+    fit(single, images, taylor(0.7, ks.Polynomial(1, 3, every=1)))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = compiled(net())
+    fit(model, images, taylor(0.7, ks.Polynomial(1, 3, every=1)))
+    for one, two in zip(kernels(model), kernels(single), strict=True):
+        assert np.mean((one != 0) != (two != 0)) < 0.002
+    assert_same(model, single, 1e-2)
