@@ -191,14 +191,17 @@ class SparseCallback(keras.callbacks.Callback):
         asked = float(np.nansum(self.final * sizes) / sizes.sum())
         achieved = 1 - float(nonzeros.sum() / sizes.sum())
         self._leave()
-        if achieved < asked - len(sizes) / sizes.sum() or achieved == 0:
-            warnings.warn(
-                f"{type(self).__name__} was asked for {asked:.2%} zeros and ended with "
-                f"{achieved:.2%}. Was training stopped early, or in a dense phase? Train to the "
-                "end, or prune what is missing with keras_sparse.prune(model, ...).",
-                SparsityWarning,
-                stacklevel=2,
+        name, message = type(self).__name__, None
+        if achieved < asked - len(sizes) / sizes.sum():
+            message = (
+                f"{name} was asked for {asked:.2%} zeros and ended with {achieved:.2%}. Was "
+                "training stopped early, or in a dense phase? Train to the end, or prune what is "
+                "missing with keras_sparse.prune(model, ...)."
             )
+        elif achieved == 0:
+            message = f"{name} pruned nothing: it was asked for a sparsity of 0."
+        if message:
+            warnings.warn(message, SparsityWarning, stacklevel=2)
 
     def _leave(self) -> None:
         training.remove(self.model)

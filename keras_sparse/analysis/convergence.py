@@ -1,0 +1,100 @@
+"""What is proven about iterative hard thresholding and AC/DC: conditions and bounds.
+
+Notation: f is to be minimised over k-sparse vectors, k* the sparsity of the best one, beta its
+smoothness, alpha its constant in the concentrated Polyak-Lojasiewicz (CPL) condition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def cpl_constant(gradient: ArrayLike, gap: float, r: int) -> float:
+    """The largest alpha for which the CPL condition holds at one point.
+
+    The condition is `||T_r(grad f)||^2 >= alpha / 2 * (f - f*)`, with `T_r` the r largest entries;
+    the function's own constant is the smallest over all points.
+
+    Args:
+        gradient: The gradient at the point, shape `(N,)`.
+        gap: `f - f*` at the point, greater than 0.
+        r: How many of the gradient's entries count, at least 1.
+
+    Raises:
+        ValueError: If `gap` or `r` is out of range.
+
+    Source: seed 001, equation 3.4.
+    """
+    squares = np.sort(np.square(np.asarray(gradient, float).ravel()))[::-1]
+    if gap <= 0 or not 1 <= r <= squares.size:
+        raise ValueError(
+            f"gap must be greater than 0 and r between 1 and {squares.size}. "
+            f"Received: gap={gap}, r={r}"
+        )
+    return float(2 * squares[:r].sum() / gap)
+
+
+def iht_support(best: int, condition: float) -> int:
+    """The k for which stochastic IHT is proven to converge, `k* (768 (beta/alpha)^2 + 1)`.
+
+    Args:
+        best: k*, nonzeros of the best solution.
+        condition: beta / alpha.
+
+    Source: seed 001, Theorem 3.3.1.
+    """
+    return int(np.ceil(best * (768 * condition**2 + 1)))
+
+
+def acdc_support(best: int, condition: float) -> int:
+    """The k for which AC/DC is proven to converge, `k* (8 * 48 (beta/alpha)^2 + 1)`.
+
+    Args:
+        best: k*, nonzeros of the best solution.
+        condition: beta / alpha.
+
+    Source: seed 001, Corollary 3.3.1.
+    """
+    return int(np.ceil(best * (384 * condition**2 + 1)))
+
+
+def iht_bound(gap: float, alpha: float, beta: float, sigma: float, steps: int) -> float:
+    """The expected gap of stochastic IHT after a number of steps of size `1 / (2 beta)`.
+
+    Each step takes the gap to at most `(1 - alpha / (16 beta)) gap + sigma^2 / beta`; its floor is
+    `16 sigma^2 / alpha`.
+
+    Args:
+        gap: `f - f*` at the start.
+        alpha: CPL constant.
+        beta: Smoothness.
+        sigma: Standard deviation of the stochastic gradient.
+        steps: Number of steps.
+
+    Source: seed 001, Theorem 3.3.1.
+    """
+    return _geometric(gap, 1 - alpha / (16 * beta), sigma**2 / beta, steps)
+
+
+def acdc_bound(gap: float, alpha: float, beta: float, lipschitz: float, phases: int) -> float:
+    """The gap of AC/DC after a number of dense phases, each followed by Top-K.
+
+    Each phase takes the gap to at most `(1 - alpha / (8 beta)) gap + 3 L^2 / (4 beta)`; its floor
+    is `6 L^2 / alpha`.
+
+    Args:
+        gap: `f - f*` at the start.
+        alpha: CPL constant.
+        beta: Smoothness of each sample's loss.
+        lipschitz: L, Lipschitz constant of each sample's loss.
+        phases: Number of phases.
+
+    Source: seed 001, Corollary 3.3.1.
+    """
+    return _geometric(gap, 1 - alpha / (8 * beta), 3 * lipschitz**2 / (4 * beta), phases)
+
+
+def _geometric(start: float, factor: float, added: float, times: int) -> float:
+    power = factor**times
+    return start * power + added * (1 - power) / (1 - factor)
