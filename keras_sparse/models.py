@@ -6,13 +6,14 @@ a `seed` each layer draws from its own generator and two models of one seed star
 one Keras's global seed (`keras.utils.set_random_seed`) has its say.
 """
 
-import difflib
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import initializers, layers
+
+from keras_sparse.sparsity.names import unknown_name
 
 # (filters before alpha, stride of the depthwise convolution); the stem before them has stride 2.
 IMAGENET_BLOCKS = (
@@ -271,9 +272,7 @@ def get(name: str, **kwargs: Any) -> keras.Model:
         TypeError: if its builder has no such argument.
     """
     if name not in _BUILDERS:
-        near = difflib.get_close_matches(str(name).lower(), _BUILDERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"There is no model {name!r}; there are {', '.join(_BUILDERS)}.{hint}")
+        raise unknown_name("model", name, _BUILDERS)
     return _BUILDERS[name](**kwargs)
 
 

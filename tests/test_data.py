@@ -174,7 +174,7 @@ def test_load_or_digits(nothing_to_be_had):
     with pytest.warns(UserWarning, match=r"'mnist' is not prepared(.|\n)*digits"):
         fallback = data.load_or_digits("mnist", limit=50, flatten=True)
     assert (fallback.name, fallback.x_train.shape) == ("digits", (50, 64))
-    with pytest.raises(ValueError, match="no data set"):
+    with pytest.raises(ValueError, match="Unknown data set"):
         data.load_or_digits("minst")
 
 
@@ -182,7 +182,7 @@ def test_load_or_digits(nothing_to_be_had):
 def test_misspelt_name(call):
     with pytest.raises(ValueError, match="Did you mean 'mnist'"):
         call("MINST")
-    with pytest.raises(ValueError, match="mnist, cifar10, digits"):
+    with pytest.raises(ValueError, match="'mnist', 'cifar10', 'digits'"):
         call("imagenet-of-everything")
 
 

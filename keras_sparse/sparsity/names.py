@@ -15,7 +15,8 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
         known: The names that would have been right.
     """
     known = list(known)
-    nearest = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    by_lower_case = {name.lower(): name for name in known}
+    nearest = difflib.get_close_matches(str(given).lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
     shown = ", ".join(repr(name) for name in known[:20]) + (", ..." if len(known) > 20 else "")
     return ValueError(f"Unknown {what}: {given!r}.{hint} Known: {shown}")
