@@ -189,7 +189,9 @@ def test_mobilenet_widths_follow_alpha():
 
 
 def test_get_suggests_a_name():
-    with pytest.raises(ValueError, match=r"'resnet2'.*Did you mean 'resnet20'.*'lenet300', 'lenet5'"):
+    with pytest.raises(
+        ValueError, match=r"'resnet2'.*Did you mean 'resnet20'.*'lenet300', 'lenet5'"
+    ):
         models.get("resnet2")
     with pytest.raises(ValueError, match="Did you mean 'lenet5'"):
         models.get("LeNet5")

@@ -11,13 +11,13 @@ from typing import Any
 import keras
 
 from keras_sparse.deploy.conversion import convert, trace
-from keras_sparse.deploy.destination import check_destination, replace_file
 from keras_sparse.deploy.encoding import read_encodings
 from keras_sparse.deploy.inference import check_model, float32_inference
 from keras_sparse.deploy.repair import restore_truncated
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.signature import read_signature
 from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
+from keras_sparse.files import check_destination, replace_file
 from keras_sparse.sparsity.warning import SparsityWarning
 
 

@@ -201,7 +201,7 @@ class Channel(Granularity):
 
 
 def get_granularity(value: Granularity | str | None) -> Granularity:
-    """Reads a granularity from an instance, `None` (unstructured) or a string such as `"2:4"`."""
+    """Reads a granularity: an instance, `None` (unstructured), or such as `"2:4"` and `"4x1"`."""
     if value is None or value == "unstructured":
         return Unstructured()
     if isinstance(value, Granularity):
@@ -212,8 +212,11 @@ def get_granularity(value: Granularity | str | None) -> Granularity:
         kept, colon, group = value.partition(":")
         if colon and kept.isdigit() and group.isdigit():
             return NM(int(kept), int(group))
-        raise unknown_name("granularity", value, ["unstructured", "channel", "2:4", "4:8"])
+        rows, by, cols = value.partition("x")
+        if by and rows.isdigit() and cols.isdigit():
+            return Block(int(rows), int(cols))
+        raise unknown_name("granularity", value, ["unstructured", "channel", "2:4", "4x1"])
     raise ValueError(
         "granularity must be Unstructured(), NM(n, m), Block(rows, cols), Channel() or a string "
-        f"such as '2:4'. Received: granularity={value!r}"
+        f"such as '2:4' or '4x1'. Received: granularity={value!r}"
     )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_sparse import deploy
-from keras_sparse.deploy import destination, litert, verification
+from keras_sparse import deploy, files
+from keras_sparse.deploy import litert, verification
 from tests.deploy.pruned import perceptron, prune
 
 
@@ -86,7 +86,7 @@ def test_export_interrupted_between_write_and_replace_leaves_nothing(path, model
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(destination.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(KeyboardInterrupt):
         deploy.to_litert(model, path)
     monkeypatch.undo()
@@ -121,7 +121,7 @@ def test_bad_paths_are_refused_before_any_work(tmp_path, model, monkeypatch, nam
 
 def test_unwritable_directory_is_refused(tmp_path, model, monkeypatch):
     # Permissions do not bind the superuser, as whom tests may run.
-    monkeypatch.setattr(destination.os, "access", lambda *args: False)
+    monkeypatch.setattr(files.os, "access", lambda *args: False)
     with pytest.raises(PermissionError, match="not writable by this user"):
         deploy.to_litert(model, tmp_path / "m.tflite")
 

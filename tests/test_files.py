@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_sparse.deploy import destination
+from keras_sparse import files
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def path(tmp_path):
 
 
 def test_file_is_replaced_and_nothing_else_is_left(path):
-    destination.replace_file(path, b"new")
+    files.replace_file(path, b"new")
     assert path.read_bytes() == b"new"
     assert os.listdir(path.parent) == [path.name]
 
@@ -29,9 +29,9 @@ def test_interrupted_write_leaves_nothing(path, monkeypatch, failing, error):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(destination.os, failing, fail)
+    monkeypatch.setattr(files.os, failing, fail)
     with pytest.raises(type(error)):
-        destination.replace_file(path, b"new" * 1000)
+        files.replace_file(path, b"new" * 1000)
     monkeypatch.undo()
     assert path.read_bytes() == b"earlier"
     assert os.listdir(path.parent) == [path.name]
@@ -44,7 +44,7 @@ def test_killed_process_leaves_the_earlier_file_whole(path):
         "os.replace = lambda *a: os._exit(9)\n"
         "replace_file(pathlib.Path(sys.argv[2]), b'x' * 1000)"
     )
-    arguments = [sys.executable, "-c", code, destination.__file__, str(path)]
+    arguments = [sys.executable, "-c", code, files.__file__, str(path)]
     done = subprocess.run(arguments, check=False)
     assert done.returncode == 9
     assert path.read_bytes() == b"earlier"

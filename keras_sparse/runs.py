@@ -1,0 +1,232 @@
+"""A training run in a folder: resumable after every epoch, finished with files to look at.
+
+`config.json` without `result.json` marks a run to resume, with it a finished one. Every file is
+written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_sparse import data, models
+from keras_sparse.backup import Backup
+from keras_sparse.deploy import to_litert
+from keras_sparse.files import replace_file
+from keras_sparse.plots import training_curve, write_history
+from keras_sparse.run_config import (
+    CONFIG,
+    RESULT,
+    RunConfig,
+    check_settings,
+    read_config,
+    read_result,
+)
+from keras_sparse.sparsity.report import report
+
+BACKUP = "backup"
+OUTPUTS = ("model.keras", "model.tflite", "history.csv", "curve.png", RESULT)
+
+
+def train(
+    config: RunConfig,
+    out: str | os.PathLike[str],
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict[str, Any]:
+    """Trains in a folder and leaves there what the run came to.
+
+    At the end the folder holds `model.keras`, `model.tflite` (checked against Keras on test
+    images), `history.csv` (a row an epoch), `curve.png`, and last of all `result.json`. Up to
+    then it holds a backup, written after each epoch, from which an interrupted run goes on. The
+    order of the images follows from seed and epoch alone, so that a run ends with the same
+    weights whether it was interrupted or not.
+
+    ```python
+    result = train(RunConfig(data="digits", epochs=20), "runs/digits")
+    print(result["accuracy"], result["sparsity"], result["tflite_bytes"])
+    ```
+
+    Args:
+        config: What to train.
+        out: The folder, which is made if need be.
+        resume: Whether to go on with the run in the folder; a finished one gives its result.
+        callbacks: Further Keras callbacks.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        ValueError: If the folder holds another run or foreign files, `resume` finds no run or no
+            readable backup, or the configuration does not suit the model or the data.
+        OSError: If the folder cannot be written, or the data cannot be had.
+        FloatingPointError: If training diverged; the backups of earlier epochs stay.
+    """
+    out = Path(out).expanduser()
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Runs end with a LiteRT file, which needs KERAS_BACKEND=tensorflow. Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}"
+        )
+    check_folder(out, resume)
+    if resume:
+        check_settings(dataclasses.asdict(config), read_config(out), out)
+        result = read_result(out)
+        if result is not None:
+            return result
+    keras.utils.set_random_seed(config.seed)
+    dataset = data.load(config.data, limit=config.limit, seed=config.seed)
+    model, method, backup = _compiled(config, dataset), config.callback(), Backup(out / BACKUP)
+    batches = data.pipeline(
+        *dataset.train,
+        batch_size=config.batch_size,
+        augment=config.augment,
+        seed=config.seed,
+        initial_epoch=backup.epoch,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(out / CONFIG, config.to_json().encode())
+    try:
+        model.fit(
+            batches,
+            initial_epoch=backup.epoch,
+            epochs=config.epochs,
+            validation_data=dataset.test,
+            validation_batch_size=500,
+            callbacks=[*([method] if method else []), backup, *callbacks],
+            shuffle=False,  # The pipeline does.
+            verbose=0,
+        )
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"{error} {os.fspath(out)!r} keeps the state of {backup.epoch} finished epochs, but "
+            "the same settings would diverge again: start a run in another folder with a "
+            f"learning rate below {config.learning_rate:g}."
+        ) from error
+    result = _finish(config, out, model, dataset, backup.rows)
+    shutil.rmtree(out / BACKUP)
+    return result
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Checks that a run may begin or go on in a folder.
+
+    Args:
+        out: The folder, which need not exist.
+        resume: Whether a run is to go on there.
+
+    Raises:
+        ValueError: If it holds a run already or files that would be overwritten; with `resume`
+            if it holds none.
+        OSError: If it cannot be written.
+    """
+    name = os.fspath(out)
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"Cannot write to {name!r}: {os.fspath(place)!r} is a file.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"Cannot write to {name!r}: {os.fspath(place)!r} is not writable by this user. Give "
+            "another folder, or change its permissions."
+        )
+    if resume or not out.exists():
+        return
+    if (out / CONFIG).exists():
+        finished = (out / RESULT).exists()
+        raise ValueError(
+            f"{name!r} already holds {'a finished' if finished else 'an unfinished'} run; "
+            f"--resume {'shows its result' if finished else 'goes on with it'}. For a new run "
+            "give another folder (--out)."
+        )
+    foreign = [file for file in (*OUTPUTS, BACKUP) if (out / file).exists()]
+    if foreign:
+        raise ValueError(
+            f"{name!r} holds files of no run that would be overwritten: {', '.join(foreign)}. "
+            "Move them away, or give another folder (--out)."
+        )
+
+
+def _compiled(config: RunConfig, dataset: data.Dataset) -> keras.Model:
+    shapes = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes}
+    try:
+        model = models.get(config.model, **shapes, seed=config.seed, **config.model_args)
+    except TypeError as error:
+        raise ValueError(
+            f"Model {config.model!r} cannot be built with {dict(config.model_args)}: {error}"
+        ) from error
+    steps = math.ceil(len(dataset.x_train) / config.batch_size)
+    warmup = steps if config.epochs > 1 else 0
+    rate = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 10 if warmup else config.learning_rate,
+        decay_steps=config.epochs * steps - warmup,
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        keras.optimizers.SGD(
+            rate,
+            config.momentum,
+            weight_decay=config.weight_decay or None,
+            # Without it LeNet-5, which has no normalization, diverges from some seeds.
+            global_clipnorm=1.0,
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _finish(
+    config: RunConfig,
+    out: Path,
+    model: keras.Model,
+    dataset: data.Dataset,
+    rows: list[dict[str, float]],
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
+    partial = out / "model.partial.keras"
+    model.save(partial)
+    os.replace(partial, out / "model.keras")
+    exported = to_litert(
+        model, out / "model.tflite", config.method != "dense", inputs=dataset.x_test[:64]
+    )
+    counted = report(model, exclude=config.exclude, keep_dense=config.keep_dense)
+    history = {name: [row[name] for row in rows] for name in rows[0]}
+    write_history(history, out / "history.csv")
+    title = f"{config.method}: {config.model} on {config.data}, {counted.sparsity:.1%} zeros"
+    training_curve(history, out / "curve.png", title=title)
+    # Dense training takes three inferences a sample, and each method logs its share of that.
+    dense_cost = 3 * (counted.dense_flops or math.nan) * len(dataset.x_train) * config.epochs
+    result = {
+        **dataclasses.asdict(config),
+        "accuracy": accuracy,
+        "loss": loss,
+        "sparsity": counted.sparsity,
+        "nonzeros": counted.nonzeros,
+        "weights": counted.size,
+        "inference_flops": counted.flops,
+        "dense_inference_flops": counted.dense_flops,
+        "training_flops": dense_cost * rows[-1].get("train_flops_ratio", 1.0),
+        "dense_training_flops": dense_cost,
+        "keras_bytes": (out / "model.keras").stat().st_size,
+        "tflite_bytes": exported.bytes,
+        "tflite_gzip_bytes": exported.gzip_bytes,
+        "tflite_error": max(exported.max_error.values()),
+        "seconds": sum(history["seconds"]) + time.perf_counter() - began,
+        "version": version("keras-sparse"),
+    }
+    # JSON knows no NaN.
+    known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.items()}
+    replace_file(out / RESULT, (json.dumps(known, indent=2) + "\n").encode())
+    return known
