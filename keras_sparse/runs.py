@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -186,6 +187,20 @@ def _compiled(config: RunConfig, dataset: data.Dataset) -> keras.Model:
     return model
 
 
+def _save(model: keras.Model, path: Path) -> None:
+    """Saves a model with its zeros compressed, which Keras's own archives are not."""
+    plain, packed = path.with_suffix(".plain.keras"), path.with_suffix(".partial.keras")
+    model.save(plain)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    os.replace(packed, path)
+    plain.unlink()
+
+
 def _finish(
     config: RunConfig,
     out: Path,
@@ -195,9 +210,7 @@ def _finish(
 ) -> dict[str, Any]:
     began = time.perf_counter()
     loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
-    partial = out / "model.partial.keras"
-    model.save(partial)
-    os.replace(partial, out / "model.keras")
+    _save(model, out / "model.keras")
     exported = to_litert(
         model, out / "model.tflite", config.method != "dense", inputs=dataset.x_test[:64]
     )
