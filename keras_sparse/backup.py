@@ -104,7 +104,8 @@ class Backup(keras.callbacks.Callback):
                 "and weights are not finite."
             )
         seconds = time.perf_counter() - self._began
-        self.rows.append({"epoch": epoch + 1, **(logs or {}), "seconds": seconds})
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch + 1, **row, "seconds": seconds})
         arrays = {f"{i:05}": value for i, value in enumerate(values)}
         file = io.BytesIO()
         np.savez(file, history=np.array(json.dumps(self.rows)), **arrays)

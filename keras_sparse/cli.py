@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+# What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
+_UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _CHATTER = re.compile(r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|\s*$")
 
 
@@ -271,7 +274,7 @@ def _load(file: str) -> Any:
         import keras_sparse  # noqa: F401
     try:
         return keras.saving.load_model(path, compile=False)
-    except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         # Keras prints the whole configuration before it comes to the point.
         reason = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
         raise ValueError(

@@ -39,7 +39,8 @@ class ACDC(SparseCallback):
     a decompressed one), `acdc_mask_change` (fraction of the kept weights that the latest mask
     swapped), `acdc_dense_zero_fraction` (zeros in the latest decompressed epoch: dead weights)
     and, for each `val_*` metric, `acdc_sparse_val_*`, in compressed epochs only: monitor that one
-    in `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch.
+    in `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch. After a resumed
+    training, what compares with a mask from before the interruption is NaN until the next phase.
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1). Left out with
