@@ -27,6 +27,12 @@ def _clean_slate():
 
 
 @pytest.fixture(scope="session")
+def mirrored():
+    """One strategy for the whole process: TensorFlow numbers each one's collectives anew."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
 def images():
     """96 noisy images of 4 classes, 8x8x1, learnable in a few epochs."""
     generator = np.random.default_rng(0)

@@ -282,7 +282,8 @@ def test_version(capsys):
 
 
 @pytest.fixture
-def quick_demo(monkeypatch):
+def quick_demo(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
     """A demonstration of seconds, on a machine with neither data nor network."""
     settings = {"digits": {"epochs": 3, "limit": 200, "model": "lenet300"}}
     monkeypatch.setattr(demo, "_SETTINGS", settings)

@@ -63,9 +63,7 @@ def test_the_example_method_scores_by_gradient(taylor, images):
 
 
 @pytest.mark.distributed
-def test_gradient_scores_are_averaged_over_replicas(taylor, images):
-    import tensorflow as tf
-
+def test_gradient_scores_are_averaged_over_replicas(taylor, images, mirrored):
     def net():
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Flatten(), keras.layers.Dense(24, "relu"), keras.layers.Dense(4)]
@@ -73,8 +71,7 @@ def test_gradient_scores_are_averaged_over_replicas(taylor, images):
 
     single = compiled(net())
     fit(single, images, taylor(0.7, ks.Polynomial(1, 3, every=1)))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with mirrored.scope():
         model = compiled(net())
     fit(model, images, taylor(0.7, ks.Polynomial(1, 3, every=1)))
     for one, two in zip(kernels(model), kernels(single), strict=True):

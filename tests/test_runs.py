@@ -157,9 +157,12 @@ train(RunConfig.from_json(sys.argv[1]), sys.argv[2], callbacks=[Kill()])
 
 
 def test_interrupted_while_finishing(reference, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "to_litert", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr(runs, "to_litert", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(SMALL, out)
     assert read_result(out) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -38,8 +39,9 @@ class ACDC(SparseCallback):
     Besides the logs of every sparse training it adds `acdc_phase` (1 in a compressed epoch, 0 in
     a decompressed one), `acdc_mask_change` (fraction of the kept weights that the latest mask
     swapped), `acdc_dense_zero_fraction` (zeros in the latest decompressed epoch: dead weights)
-    and, for each `val_*` metric, `acdc_sparse_val_*`, in compressed epochs only: monitor that one
-    in `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch. After a resumed
+    and, for each `val_*` metric, `acdc_sparse_val_*`, which in decompressed epochs is infinitely
+    bad (infinity for a loss or error, minus infinity for all else): monitor that one in
+    `ModelCheckpoint` and `EarlyStopping`, lest they choose a dense epoch. After a resumed
     training, what compares with a mask from before the interruption is NaN until the next phase.
 
     Args:
@@ -120,8 +122,8 @@ class ACDC(SparseCallback):
             "acdc_mask_change": self._mask_change,
             "acdc_dense_zero_fraction": self._dense_zeros,
         }
-        if compressed:
-            own |= {f"acdc_sparse_{name}": logs[name] for name in logs if name.startswith("val_")}
+        for name in [name for name in logs if name.startswith("val_")]:
+            own[f"acdc_sparse_{name}"] = logs[name] if compressed else _worst(name)
         if epoch + 1 == self.dense_epochs and self.dense_checkpoint is not None:
             self._save_dense(self.dense_checkpoint)
         return own
@@ -189,6 +191,10 @@ def finetune_dense(
     dense.load_weights(path)
     history = dense.fit(x, y, initial_epoch=acdc.dense_epochs, epochs=len(acdc.phases), **kwargs)
     return dense, history
+
+
+def _worst(metric: str) -> float:
+    return math.inf if "loss" in metric or "error" in metric else -math.inf
 
 
 def _check_weights_path(path: str | os.PathLike[str] | None) -> str | None:

@@ -185,9 +185,7 @@ def test_4_resumes_in_the_same_process(method, images):
 
 @tensorflow_only
 @pytest.mark.distributed
-def test_5_distributed(method, images):
-    import tensorflow as tf
-
+def test_5_distributed(method, images, mirrored):
     def without_norm():
         keras.utils.set_random_seed(0)
         layers = keras.layers
@@ -203,8 +201,7 @@ def test_5_distributed(method, images):
 
     single = compiled(without_norm())
     fit(single, images, method())
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with mirrored.scope():
         model = compiled(without_norm())
     callback = method()
     seen = []
