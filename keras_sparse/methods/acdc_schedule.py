@@ -19,7 +19,6 @@ def acdc_schedule(
     compressed; then a last decompressed and a last compressed phase.
 
     ```python
-    acdc_schedule(10, 2, 1, 1, 2, 2)  # "DDCDCCDDCC" would not fit: 10 - 2 - 2 - 2 = 4 is even
     acdc_schedule(9, 2, 1, 1, 2, 2)  # "DDCDCDDCC"
     ```
 
