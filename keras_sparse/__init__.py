@@ -3,13 +3,27 @@
 from keras_sparse import data, deploy, models, plots
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Rule, Tensors, Update
+from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
 from keras_sparse.engine.scheduled_masks import ScheduledMasks
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.methods.acdc import ACDC, finetune_dense
 from keras_sparse.methods.acdc_schedule import acdc_schedule
+from keras_sparse.methods.admm import ADMM
+from keras_sparse.methods.deep_r import DeepR
+from keras_sparse.methods.dpf import DPF
+from keras_sparse.methods.dsd import DSD, SkinnyIHT
+from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.gmp import GMP
+from keras_sparse.methods.iht import IHT
+from keras_sparse.methods.movement import MovementPruning
+from keras_sparse.methods.rigl import RigL
+from keras_sparse.methods.set import SET
+from keras_sparse.methods.snfs import SNFS
+from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
+from keras_sparse.methods.ste import STE
+from keras_sparse.methods.str import STR
+from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.sparsity.duration import Duration
@@ -21,22 +35,38 @@ from keras_sparse.sparsity.warning import SparsityWarning
 
 __all__ = [
     "ACDC",
+    "ADMM",
+    "DPF",
+    "DSD",
+    "DSR",
     "GMP",
+    "IHT",
     "NM",
+    "SET",
+    "SNFS",
+    "SRSTE",
+    "STE",
+    "STR",
     "Block",
     "Channel",
     "Constant",
+    "DeepR",
     "Duration",
+    "Moment",
+    "MovementPruning",
     "OneShot",
     "Polynomial",
+    "RigL",
     "Rule",
     "ScheduledMasks",
+    "SkinnyIHT",
     "SparseCallback",
     "SparseOptimizer",
     "SparsityReport",
     "SparsityWarning",
     "StaticMask",
     "Tensors",
+    "TopKAST",
     "Unstructured",
     "Update",
     "acdc_schedule",

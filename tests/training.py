@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.sparsity.layout import Layout
+from keras_sparse.sparsity.selection import Target
+
 EPOCHS, BATCH, STEPS = 6, 16, 6
 
 
@@ -96,3 +100,37 @@ class Interrupt(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if self.now == self.epoch and batch == self.batch:
             raise KeyboardInterrupt
+
+
+class OneTensor:
+    """A sparse optimizer on one weight vector, to check a rule's numbers by hand."""
+
+    def __init__(self, rule, weights, mask=None, optimizer=None):
+        self.weight = keras.Variable(np.asarray(weights, "float32"))
+        layout = Layout(self.weight.shape, (), (0,), ())
+        inner = optimizer or keras.optimizers.SGD(0.1)
+        self.optimizer = SparseOptimizer(inner, rule, [Target(0, "w", "w", layout)])
+        self.optimizer.build([self.weight])
+        if mask is not None:
+            self.optimizer.set_masks([np.asarray(mask, bool)])
+
+    def step(self, gradient):
+        gradient = keras.ops.convert_to_tensor(np.asarray(gradient, "float32"))
+        self.optimizer.apply([gradient], [self.weight])
+        return self
+
+    @property
+    def value(self):
+        """What the model computes with."""
+        return keras.ops.convert_to_numpy(self.weight)
+
+    @property
+    def learned(self):
+        return keras.ops.convert_to_numpy(self.optimizer.learned[0])
+
+    @property
+    def mask(self):
+        return keras.ops.convert_to_numpy(self.optimizer.masks[0])
+
+    def state(self, name):
+        return keras.ops.convert_to_numpy(self.optimizer.state[name][0])

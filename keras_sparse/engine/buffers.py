@@ -42,3 +42,25 @@ def resettable_buffers(optimizer: keras.optimizers.Optimizer, which: str) -> lis
         return [v for name in names for v in getattr(optimizer, name) if v is not None]
     kept = {id(v) for name in _NOT_MOMENTS for v in getattr(optimizer, name, ()) if v is not None}
     return [v for v in optimizer.variables if len(v.shape) and id(v) not in kept]
+
+
+def slots_of(optimizer: keras.optimizers.Optimizer, index: int) -> list[Any]:
+    """The moments that a built optimizer keeps of one weight tensor.
+
+    Args:
+        optimizer: A built optimizer.
+        index: The tensor's place among the variables that it was built with.
+
+    Returns:
+        Variables of the tensor's shape.
+    """
+    weights = optimizer._trainable_variables
+    shape = weights[index].shape
+    found = []
+    for name, value in vars(optimizer).items():
+        aligned = isinstance(value, (list, tuple)) and len(value) == len(weights)
+        if aligned and value is not weights and name not in (*_NOT_MOMENTS, "_trainable_variables"):
+            slot = value[index]
+            if isinstance(slot, keras.Variable) and slot.shape == shape:
+                found.append(slot)
+    return list({id(slot): slot for slot in found}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras import ops
 from keras_sparse.engine import training
 from keras_sparse.engine.meter import Meter
 from keras_sparse.engine.rule import Rule
+from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
@@ -41,7 +42,12 @@ class SparseCallback(keras.callbacks.Callback):
         include: The same of what is pruned though it would not be by default.
         keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
         seed: Seed of whatever is random in the method.
+
+    Attributes:
+        ends_sparse: Whether the method means the final model to be sparse.
     """
+
+    ends_sparse: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -119,12 +125,20 @@ class SparseCallback(keras.callbacks.Callback):
         selection = self.recipe.select(model)
         final = self.recipe.final(selection)
         rule = self.make_rule(run, selection, final)
-        masks = self.first_masks(selection, selection.variables(model))
         optimizer, resumed = training.install(model, rule, selection)
-        if masks is not None and not resumed:
-            optimizer.set_masks(masks)
+        if not resumed:
+            self._set_first_masks(optimizer, selection)
         self.run, self.selection, self.final, self.optimizer = run, selection, final, optimizer
         self.meter = Meter(model, selection, optimizer, run)
+
+    def _set_first_masks(self, optimizer: SparseOptimizer, selection: Selection) -> None:
+        try:
+            masks = self.first_masks(selection, selection.variables(self.model))
+        except Exception:
+            training.remove(self.model)
+            raise
+        if masks is not None:
+            optimizer.set_masks(masks)
 
     def _run(self) -> Run:
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
@@ -192,14 +206,18 @@ class SparseCallback(keras.callbacks.Callback):
         achieved = 1 - float(nonzeros.sum() / sizes.sum())
         self._leave()
         name, message = type(self).__name__, None
-        if achieved < asked - len(sizes) / sizes.sum():
+        if self.ends_sparse and achieved < asked - len(sizes) / sizes.sum():
             message = (
                 f"{name} was asked for {asked:.2%} zeros and ended with {achieved:.2%}. Was "
                 "training stopped early, or in a dense phase? Train to the end, or prune what is "
                 "missing with keras_sparse.prune(model, ...)."
             )
-        elif achieved == 0:
-            message = f"{name} pruned nothing: it was asked for a sparsity of 0."
+        elif self.ends_sparse and achieved == 0:
+            message = f"{name} pruned nothing: " + (
+                "no weight fell below its threshold."
+                if np.all(np.isnan(self.final))
+                else "it was asked for a sparsity of 0."
+            )
         if message:
             warnings.warn(message, SparsityWarning, stacklevel=2)
 

@@ -44,6 +44,10 @@ class Meter:
         """The masks in force."""
         return [ops.convert_to_numpy(mask) for mask in self.optimizer.masks]
 
+    def _state(self) -> dict[str, list[np.ndarray]]:
+        state = self.optimizer.state
+        return {key: [ops.convert_to_numpy(v) for v in state[key]] for key in state}
+
     def nonzeros(self) -> np.ndarray:
         """Nonzero weights of each target."""
         weights = self.selection.variables(self.model)
@@ -59,7 +63,7 @@ class Meter:
         index = [target.index for target in self.selection.targets]
         left, trained = self._full.copy(), self._full.copy()
         left[index] = nonzeros
-        trained[index] = [np.count_nonzero(mask) for mask in self.masks()]
+        trained[index] = self.optimizer.rule.trained_weights(self.masks(), self._state())
         dense = inference_flops(self._uses, self._full)
         self.inference_ratio = inference_flops(self._uses, left) / dense
         cost = training_flops(self._uses, left, trained) / (3 * dense)

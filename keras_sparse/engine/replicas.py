@@ -17,25 +17,28 @@ def strategy_scope(model: keras.Model) -> Any:
     return contextlib.nullcontext()
 
 
-def mean_over_replicas(tensors: Sequence[Any]) -> list[Any]:
-    """Averages tensors over the replicas of a `tf.distribute` strategy.
-
-    Each replica's loss is already divided by the number of replicas, so gradients are summed
-    first; the division makes that sum again what an optimizer that sums expects.
-
-    Returns:
-        The sums over replicas, divided by their number.
-    """
+def replica_count() -> int:
+    """Replicas of the `tf.distribute` strategy that the caller runs under, 1 without."""
     if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def sum_over_replicas(tensors: Sequence[Any]) -> list[Any]:
+    """Sums tensors over the replicas of a `tf.distribute` strategy.
+
+    Each replica's loss is already divided by the number of replicas, so the sum of their
+    gradients is the gradient of the whole batch.
+    """
+    if replica_count() == 1:
         return list(tensors)
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return list(tensors)
-    given = [ops.convert_to_tensor(t) for t in tensors if t is not None]
-    summed = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, given))
-    return [None if t is None else next(summed) for t in tensors]
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
 
 
 def assign_on_replicas(

@@ -6,24 +6,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
 
-class Tensors(NamedTuple):
-    """What a rule sees of the pruned tensors when masks are updated.
+class Moment(NamedTuple):
+    """A step of the training.
 
     Args:
-        weights: Current weights.
+        step: Integer scalar, steps taken since training began.
+        learning_rate: Float scalar, the inner optimizer's at this step.
+    """
+
+    step: Any
+    learning_rate: Any
+
+
+class Tensors(NamedTuple):
+    """What a rule sees of the pruned tensors.
+
+    Args:
+        weights: The weights that the optimizer learns.
         masks: Boolean masks in force, True where a weight is kept.
-        gradients: This step's gradients, averaged over replicas and unscaled, where the rule
+        gradients: This step's gradients, summed over replicas and unscaled, where the rule
             asks for them (`uses_gradients`); otherwise empty.
+        state: The rule's own tensors by name, one for each pruned tensor.
     """
 
     weights: Sequence[Any]
     masks: Sequence[Any]
     gradients: Sequence[Any] = ()
+    state: Mapping[str, Sequence[Any]] = {}
 
 
 class Update(NamedTuple):
@@ -33,36 +48,60 @@ class Update(NamedTuple):
         masks: New boolean masks.
         counters: New values of the rule's counters.
         reset: Boolean scalar: whether to set the optimizer's buffers to zero.
+        state: New values of the rule's own tensors in `changes_with_masks`.
+        weights: New learned weights, where the update changes them otherwise than by the masks.
     """
 
     masks: Sequence[Any]
     counters: Mapping[str, Any]
-    reset: Any
+    reset: Any = False
+    state: Mapping[str, Sequence[Any]] = {}
+    weights: Sequence[Any] | None = None
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
 class Rule:
     """A sparse-training method, seen from the optimizer.
 
-    `SparseOptimizer` calls a rule inside the compiled graph at each step: `due` says whether
-    masks change now, `update_masks` how, `mask_gradient` and `effective_weight` what becomes of
-    each gradient and weight. A rule holds no tensors: all that changes lives in the optimizer's
-    variables and is handed in. The base class keeps its masks for ever.
+    `SparseOptimizer` calls a rule inside the compiled graph at each step, in this order:
+    `update_state`, what the rule learns by itself; `due` and `update_masks`, whether and how
+    masks change; `learning_gradients`, what the optimizer sees; and, after the optimizer's step,
+    `effective`, what the model's weights become. A rule holds no tensors: all that changes lives
+    in the optimizer's variables and is handed in. The base class keeps its masks for ever.
 
     Attributes:
-        uses_gradients: Whether `update_masks` looks at gradients.
+        uses_gradients: Whether the rule looks at gradients.
         counters: Names and initial values of integer counters kept in the optimizer.
+        shadow: Whether the optimizer learns dense weights of its own, of which the model only
+            gets the effective values. Otherwise pruned weights are gone.
+        after_step: Whether masks are updated after the optimizer's step rather than before, so
+            that the next forward pass sees masks of the weights that it computes with.
         reset_buffers: Which buffers an update's `reset` clears: `"momentum"` (the first
             moment), `"all"` (every moment) or `"none"`.
+        reset_grown: Whether the optimizer's moments of a weight that is pruned no longer start
+            from zero.
+        changes_with_masks: Names of the rule's own tensors that `update_masks` gives anew.
     """
 
     uses_gradients: ClassVar[bool] = False
     counters: ClassVar[Mapping[str, int]] = {}
+    shadow: ClassVar[bool] = False
+    after_step: ClassVar[bool] = False
+    reset_grown: ClassVar[bool] = False
+    changes_with_masks: ClassVar[tuple[str, ...]] = ()
     reset_buffers: str = "none"
 
     def build(self, targets: Sequence[Target]) -> None:
         """Learns which tensors are pruned, once, before training."""
         self.layouts = [target.layout for target in targets]
+
+    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+        """The rule's own tensors at the beginning, by name, one for each pruned tensor."""
+        return {}
+
+    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+        """New values of those of the rule's own tensors that change at each step."""
+        return {}
 
     def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
         """Whether masks are updated at this step, a boolean scalar, or `None` for never.
@@ -73,17 +112,38 @@ class Rule:
         """
         return None
 
-    def update_masks(self, step: Any, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """New masks. Called in the graph, its result used when `due`."""
         raise NotImplementedError(f"{type(self).__name__} is due but has no update_masks")
 
-    def mask_gradient(self, gradient: Any, mask: Any) -> Any:
-        """The gradient that the optimizer sees. By default that of the kept weights."""
-        return apply_mask(gradient, mask)
+    def learning_gradients(self, gradients: Sequence[Any], tensors: Tensors) -> Sequence[Any]:
+        """The gradients that the optimizer sees. By default those of the kept weights.
 
-    def effective_weight(self, weight: Any, mask: Any) -> Any:
-        """The weight that the model gets after the optimizer's step. By default masked."""
-        return apply_mask(weight, mask)
+        Args:
+            gradients: This step's gradients; of one replica and scaled, unless the rule
+                `uses_gradients`.
+            tensors: The pruned tensors.
+        """
+        return [apply_mask(g, m) for g, m in zip(gradients, tensors.masks, strict=True)]
+
+    def learned(self, before: Tensors, stepped: Sequence[Any]) -> Sequence[Any]:
+        """The dense weights kept apart (`shadow`) after a step. By default the optimizer's.
+
+        Args:
+            before: The pruned tensors before the step.
+            stepped: What the optimizer's step made of the weights.
+        """
+        return stepped
+
+    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+        """The weights that the model computes with. By default the kept ones."""
+        return [apply_mask(w, m) for w, m in zip(tensors.weights, tensors.masks, strict=True)]
+
+    def trained_weights(
+        self, masks: Sequence[np.ndarray], state: Mapping[str, Sequence[np.ndarray]]
+    ) -> Sequence[float]:
+        """For how many weights of each tensor a step computes gradients, on average."""
+        return [float(np.count_nonzero(mask)) for mask in masks]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, serialisable."""

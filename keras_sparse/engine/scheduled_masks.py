@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_sparse.engine.rule import Rule, Tensors, Update
+from keras_sparse.engine.planned import PlannedUpdates
+from keras_sparse.engine.rule import Moment, Tensors, Update
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import choose_masks
 from keras_sparse.sparsity.saliency import magnitude
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
-class ScheduledMasks(Rule):
+class ScheduledMasks(PlannedUpdates):
     """Keeps the weights of the highest scores, as many as a plan says at each of its steps.
-
-    Which update is in force is a counter, not a comparison with the clock: a run that is resumed
-    or that skips steps catches up with the plan at its next step.
 
     Args:
         steps: Increasing integer steps of the mask updates.
@@ -33,8 +31,6 @@ class ScheduledMasks(Rule):
         reset_buffers: Which buffers: `"momentum"`, `"all"` or `"none"`.
     """
 
-    counters: ClassVar[Mapping[str, int]] = {"updates": 0}
-
     def __init__(
         self,
         steps: ArrayLike,
@@ -44,7 +40,7 @@ class ScheduledMasks(Rule):
         resets: ArrayLike | None = None,
         reset_buffers: str = "none",
     ) -> None:
-        self.steps = np.asarray(steps, "int32")
+        super().__init__(steps)
         self.budgets = np.asarray(budgets, "int32")
         self.granularity = granularity
         self.joint = joint
@@ -52,21 +48,13 @@ class ScheduledMasks(Rule):
         self.resets = none if resets is None else np.asarray(resets, bool)
         self.reset_buffers = reset_buffers
 
-    def planned(self, step: Any) -> Any:
-        """How many updates the plan has made by a step, the step's own included."""
-        return ops.sum(ops.cast(self.steps <= ops.cast(step, "int32"), "int32"))
-
-    def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
-        """True when the plan is ahead of what was done."""
-        return ops.not_equal(self.planned(step), ops.cast(counters["updates"], "int32"))
-
     def scores(self, tensors: Tensors) -> Sequence[Any]:
         """What each weight is worth; the highest are kept. By default its magnitude."""
         return magnitude(tensors.weights)
 
-    def update_masks(self, step: Any, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """The highest scores, as many as the plan's latest update says."""
-        planned = self.planned(step)
+        planned = self.planned(moment.step)
         masks = choose_masks(
             self.scores(tensors),
             self.layouts,
@@ -80,7 +68,7 @@ class ScheduledMasks(Rule):
     def get_config(self) -> dict[str, Any]:
         """The plan, serialised."""
         return {
-            "steps": self.steps.tolist(),
+            **super().get_config(),
             "budgets": self.budgets.tolist(),
             "granularity": keras.saving.serialize_keras_object(self.granularity),
             "joint": self.joint,

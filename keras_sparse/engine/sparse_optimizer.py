@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_sparse.engine.buffers import resettable_buffers
-from keras_sparse.engine.replicas import assign_if, assign_on_replicas, mean_over_replicas
-from keras_sparse.engine.rule import Rule, Tensors
-from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.engine.buffers import resettable_buffers, slots_of
+from keras_sparse.engine.replicas import assign_on_replicas, replica_count, sum_over_replicas
+from keras_sparse.engine.rule import Moment, Rule
+from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
 from keras_sparse.sparsity.selection import Target
 
 
@@ -50,19 +51,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         rule.build(self.targets)
 
     def build(self, variables: Iterable[Any]) -> None:
-        """Creates masks (all True) and counters, and builds the inner optimizer."""
+        """Creates masks (all True), counters and the rule's tensors; builds the inner optimizer."""
         if self.built:
             return
         variables = list(variables)
         super().build(variables)
+        names = [target.path.replace("/", "_") for target in self.targets]
         self.masks = [
             self.add_variable(
-                shape=target.layout.shape,
-                dtype="bool",
-                initializer="ones",
-                name=f"{target.path.replace('/', '_')}_mask",
+                shape=target.layout.shape, dtype="bool", initializer="ones", name=f"{name}_mask"
             )
-            for target in self.targets
+            for target, name in zip(self.targets, names, strict=True)
         ]
         self.counters = {
             key: self.add_variable(
@@ -72,14 +71,47 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         }
         # In units of one dense training step; kept here so that resumed runs go on counting.
         self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
+        self.shadows = [self._copy_of(weight) for weight in self._shadowed()]
+        values = [ops.convert_to_numpy(weight) for weight in self.weights_to_prune]
+        self.state = {
+            key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
+            for key, tensors in self.rule.initial_state(values).items()
+        }
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
-        self.buffers = resettable_buffers(self.inner_optimizer, self.rule.reset_buffers)
+        self._find_buffers()
+
+    def _shadowed(self) -> list[Any]:
+        return self.weights_to_prune if self.rule.shadow else []
+
+    def _copy_of(self, weight: Any) -> Any:
+        copy = self.add_variable_from_reference(weight, name="shadow")
+        copy.assign(ops.convert_to_tensor(weight))
+        return copy
+
+    def _holding(self, value: Any, name: str) -> Any:
+        variable = self.add_variable(shape=value.shape, dtype=str(value.dtype), name=name)
+        variable.assign(value)
+        return variable
+
+    def _find_buffers(self) -> None:
+        inner = self.inner_optimizer
+        self.buffers = resettable_buffers(inner, self.rule.reset_buffers)
+        self.slots = (
+            [slots_of(inner, target.index) for target in self.targets]
+            if self.rule.reset_grown
+            else [[] for _ in self.targets]
+        )
 
     @property
     def weights_to_prune(self) -> list[Any]:
-        """The variables that the masks belong to."""
+        """The variables of the model that the masks belong to."""
         return [self._trainable_variables[target.index] for target in self.targets]
+
+    @property
+    def learned(self) -> list[Any]:
+        """What the inner optimizer learns: the model's weights, or dense ones kept apart."""
+        return self.shadows or self.weights_to_prune
 
     @property
     def step(self) -> Any:
@@ -94,88 +126,52 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             self.build(list(trainable_variables))
         given = self._trainable_variables if trainable_variables is None else trainable_variables
-        given = list(given)
         place = {self._var_key(variable): i for i, variable in enumerate(given)}
         places = [place.get(self._var_key(weight)) for weight in self.weights_to_prune]
-        if self.rule.uses_gradients:
-            grads = mean_over_replicas(grads)
-        due = self.rule.due(self.step, self.counters)
-        if due is not None:
-            self._update_masks(due, self._scored(grads, places))
-        for i, mask in zip(places, self.masks, strict=True):
-            if i is not None and grads[i] is not None:
-                gradient, kept = ops.convert_to_tensor(grads[i]), ops.convert_to_tensor(mask)
-                grads[i] = self.rule.mask_gradient(gradient, kept)
-        self.inner_optimizer.apply(grads, trainable_variables)
-        self._on_replicas(self._write_weights, self.weights_to_prune, self.masks, self.step)
-
-    def _scored(self, grads: list[Any], places: list[int | None]) -> list[Any]:
-        if not self.rule.uses_gradients:
-            return []
-        scale = self.inner_optimizer.loss_scale_factor or 1.0
-        return [
+        gradients = [
             ops.zeros(target.layout.shape)
             if i is None or grads[i] is None
-            else ops.convert_to_tensor(grads[i]) / scale
+            else ops.convert_to_tensor(grads[i])
             for i, target in zip(places, self.targets, strict=True)
         ]
+        scale = 1.0
+        if self.rule.uses_gradients:
+            scale = (self.inner_optimizer.loss_scale_factor or 1.0) / replica_count()
+            gradients = [g / (scale * replica_count()) for g in sum_over_replicas(gradients)]
+        due = self.rule.due(self.step, self.counters)
+        rate = ops.convert_to_tensor(self.inner_optimizer.learning_rate)
+        shown = gradients if self.rule.uses_gradients else []
+        self._on_replicas(before_step, due, rate, shown)
+        learning = self.rule.learning_gradients(gradients, self._step_variables.tensors(shown))
+        for i, gradient in zip(places, learning, strict=True):
+            if i is not None and grads[i] is not None:
+                grads[i] = gradient if scale == 1.0 else gradient * scale
+        self.inner_optimizer.apply(grads, trainable_variables)
+        self._on_replicas(after_step, due, rate, shown)
 
-    def _update_masks(self, due: Any, gradients: list[Any]) -> None:
-        def update(
-            condition: Any,
-            step: Any,
-            counters: list[Any],
-            masks: list[Any],
-            weights: list[Any],
-            buffers: list[Any],
-            gradients: list[Any],
-        ) -> None:
-            def compute() -> list[Any]:
-                values = [ops.convert_to_tensor(weight) for weight in weights]
-                current = dict(zip(self.counters, counters, strict=True))
-                before = [ops.convert_to_tensor(mask) for mask in masks]
-                new = self.rule.update_masks(step, current, Tensors(values, before, gradients))
-                keep = ops.logical_not(new.reset)
-                return [
-                    *(new.counters[key] for key in self.counters),
-                    *new.masks,
-                    *(
-                        self.rule.effective_weight(w, m)
-                        for w, m in zip(values, new.masks, strict=True)
-                    ),
-                    *(apply_mask(ops.convert_to_tensor(buffer), keep) for buffer in buffers),
-                ]
-
-            assign_if(condition, compute, [*counters, *masks, *weights, *buffers])
-
-        self._on_replicas(
-            update,
-            due,
-            self.step,
-            list(self.counters.values()),
-            self.masks,
-            self.weights_to_prune,
-            self.buffers,
-            gradients,
+    @property
+    def _step_variables(self) -> Variables:
+        return Variables(
+            learned=self.learned,
+            masks=self.masks,
+            state=self.state,
+            weights=self.weights_to_prune,
+            step=self.step,
+            counters=self.counters,
+            buffers=self.buffers,
+            slots=self.slots,
         )
-
-    def _write_weights(self, weights: list[Any], masks: list[Any], step: Any) -> None:
-        for weight, mask in zip(weights, masks, strict=True):
-            value = self.rule.effective_weight(
-                ops.convert_to_tensor(weight), ops.convert_to_tensor(mask)
-            )
-            weight.assign(value)
-        step.assign(ops.convert_to_tensor(step) + 1)
 
     def _on_replicas(self, update: Any, *arguments: Any) -> None:
         strategy = getattr(self, "_distribution_strategy", None)
-        assign_on_replicas(strategy, update, self.step, *arguments)
+        update = functools.partial(update, self.rule)
+        assign_on_replicas(strategy, update, self.step, *arguments, self._step_variables)
 
     def replace_rule(self, rule: Rule) -> None:
         """Goes on under another rule of the same type, with the masks and counters at hand."""
         rule.build(self.targets)
         self.rule = rule
-        self.buffers = resettable_buffers(self.inner_optimizer, rule.reset_buffers)
+        self._find_buffers()
 
     def set_masks(self, masks: Sequence[Any]) -> None:
         """Puts masks in force at once, outside of training.
@@ -183,15 +179,16 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             masks: Boolean arrays of the targets' shapes.
         """
-        for variable, weight, mask in zip(self.masks, self.weights_to_prune, masks, strict=True):
-            kept = ops.convert_to_tensor(mask, "bool")
-            variable.assign(kept)
-            weight.assign(self.rule.effective_weight(ops.convert_to_tensor(weight), kept))
+        assign(self.masks, [ops.convert_to_tensor(mask, "bool") for mask in masks])
+        moment = Moment(self.step, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
+        effective = self.rule.effective(moment, self._step_variables.tensors())
+        assign(self.weights_to_prune, effective)
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Lets the inner optimizer write averaged weights, and masks those."""
         if self.inner_optimizer.use_ema:
             self.inner_optimizer.finalize_variable_values(var_list)
+            assign(self.learned, self.weights_to_prune)
             self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
 
     @property

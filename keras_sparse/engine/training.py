@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_sparse.engine.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
@@ -31,6 +33,20 @@ def own_optimizer(model: keras.Model) -> Any:
     """The user's own optimizer, whatever is wrapped around it."""
     optimizer = innermost(model.optimizer)
     return optimizer.inner_optimizer if isinstance(optimizer, SparseOptimizer) else optimizer
+
+
+def summed_learning_rate(model: keras.Model, steps: int) -> float:
+    """The sum of the learning rate over the steps of a run, from samples of its schedule.
+
+    A rate that callbacks change is taken as it is now.
+    """
+    rate = own_optimizer(model)._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        at = np.linspace(0, steps - 1, min(steps, 200))
+        values = [float(ops.convert_to_numpy(rate(int(step)))) for step in at]
+        return float(np.mean(values)) * steps
+    value = rate() if callable(rate) else rate
+    return float(ops.convert_to_numpy(value)) * steps
 
 
 def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[SparseOptimizer, bool]:

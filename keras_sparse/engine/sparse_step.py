@@ -1,0 +1,137 @@
+"""What a sparse optimizer does before and after the inner optimizer's step, on one replica."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_sparse.engine.replicas import assign_if
+from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.sparsity.masks import apply_mask
+
+
+class Variables(NamedTuple):
+    """The variables that a step may change, of one replica.
+
+    Args:
+        learned: What the inner optimizer learns: the model's weights, or dense ones kept apart.
+        masks: The masks in force.
+        state: The rule's own tensors by name.
+        weights: The model's weights.
+        step: Steps taken.
+        counters: The rule's counters by name.
+        buffers: Moments that an update may reset.
+        slots: For each pruned tensor the moments that start anew where a weight grows.
+    """
+
+    learned: Sequence[Any]
+    masks: Sequence[Any]
+    state: Mapping[str, Sequence[Any]]
+    weights: Sequence[Any]
+    step: Any
+    counters: Mapping[str, Any]
+    buffers: Sequence[Any]
+    slots: Sequence[Sequence[Any]]
+
+    def tensors(self, gradients: Sequence[Any] = ()) -> Tensors:
+        """What a rule sees of them."""
+        state = {key: read(variables) for key, variables in self.state.items()}
+        return Tensors(read(self.learned), read(self.masks), gradients, state)
+
+
+def read(variables: Sequence[Any]) -> list[Any]:
+    """The values of variables."""
+    return [ops.convert_to_tensor(variable) for variable in variables]
+
+
+def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    """Gives variables new values."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(ops.convert_to_tensor(value))
+
+
+def before_step(
+    rule: Rule, due: Any, learning_rate: Any, gradients: Sequence[Any], variables: Variables
+) -> None:
+    """Lets the rule learn, updates the masks and shows the inner optimizer the learned weights.
+
+    Args:
+        rule: The method.
+        due: Whether masks are updated in this step: a boolean scalar, or `None` for never.
+        learning_rate: The inner optimizer's.
+        gradients: Gradients of the pruned tensors, where the rule uses them.
+        variables: What may change.
+    """
+    moment = Moment(variables.step, learning_rate)
+    if variables.state:
+        new = rule.update_state(moment, variables.tensors(gradients))
+        for key, values in new.items():
+            assign(variables.state[key], values)
+    if due is not None and not rule.after_step:
+        _update_masks(rule, due, moment, gradients, variables)
+    if rule.shadow:
+        assign(variables.weights, variables.learned)
+
+
+def after_step(
+    rule: Rule, due: Any, learning_rate: Any, gradients: Sequence[Any], variables: Variables
+) -> None:
+    """Takes the learned weights over and gives the model the effective ones.
+
+    The arguments are those of `before_step`.
+    """
+    moment = Moment(variables.step, learning_rate)
+    if rule.shadow:
+        before = variables.tensors(gradients)
+        assign(variables.learned, rule.learned(before, read(variables.weights)))
+    if due is not None and rule.after_step:
+        _update_masks(rule, due, moment, gradients, variables)
+    assign(variables.weights, rule.effective(moment, variables.tensors()))
+    variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
+
+
+def _update_masks(
+    rule: Rule, due: Any, moment: Moment, gradients: Sequence[Any], variables: Variables
+) -> None:
+    changing = [v for key in rule.changes_with_masks for v in variables.state[key]]
+    slots = [slot for group in variables.slots for slot in group]
+
+    def compute() -> list[Any]:
+        before = variables.tensors(gradients)
+        new = rule.update_masks(moment, variables.counters, before)
+        learned = before.weights if new.weights is None else new.weights
+        if not rule.shadow:
+            after = Tensors(learned, new.masks, (), {**before.state, **new.state})
+            learned = rule.effective(moment, after)
+        not_reset = ops.logical_not(new.reset)
+        not_grown = [
+            ops.logical_or(old, ops.logical_not(mask))
+            for old, mask in zip(before.masks, new.masks, strict=True)
+        ]
+        return [
+            *(new.counters[key] for key in variables.counters),
+            *new.masks,
+            *(value for key in rule.changes_with_masks for value in new.state[key]),
+            *learned,
+            *(apply_mask(buffer, not_reset) for buffer in read(variables.buffers)),
+            *(
+                apply_mask(slot, keep)
+                for group, keep in zip(variables.slots, not_grown, strict=True)
+                for slot in read(group)
+            ),
+        ]
+
+    assign_if(
+        due,
+        compute,
+        [
+            *variables.counters.values(),
+            *variables.masks,
+            *changing,
+            *variables.learned,
+            *variables.buffers,
+            *slots,
+        ],
+    )
