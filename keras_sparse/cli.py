@@ -44,12 +44,7 @@ class _Option(NamedTuple):
 _OPTIONS = {
     "data": _Option("mnist", str, "data set: mnist, cifar10 or digits (8x8, embedded)"),
     "model": _Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
-    "method": _Option(
-        "acdc",
-        str,
-        "acdc (dense and sparse phases in turn), gmp (sparser and sparser), static (random mask), "
-        "oneshot (pruned once, then fine-tuned) or dense",
-    ),
+    "method": _Option("acdc", str, "a name that list-methods shows, or dense"),
     "sparsity": _Option(
         None, float, "fraction of weights to remove, below 1 (default: 0.95, or as n:m says)"
     ),
@@ -61,9 +56,15 @@ _OPTIONS = {
     "seed": _Option(0, int, "seed of weights, order of images and random masks"),
     "limit": _Option(None, int, "training images to take (default: all)"),
     "granularity": _Option(
-        "unstructured", str, "what is pruned as one: unstructured, channel, 2:4, 4x1, ..."
+        None,
+        str,
+        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
     ),
-    "allocation": _Option("global", str, "sparsity of layers: global, uniform, er or erk"),
+    "allocation": _Option(
+        None,
+        str,
+        "sparsity of layers: global, uniform, er or erk (default: the method's own)",
+    ),
     "keep_dense": _Option((), str, "layers to leave dense: first, last, depthwise", many=True),
     "exclude": _Option((), str, "names or globs of layers to leave dense", many=True),
 }

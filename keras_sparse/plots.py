@@ -7,24 +7,19 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from keras_sparse.drawing import BLUE, GREY, RED, SHADE, PicturePath, new_figure, written
 from keras_sparse.files import check_destination, replace_file
 from keras_sparse.methods.acdc_schedule import read_schedule
 from keras_sparse.sparsity.report import SparsityReport
 
 History: TypeAlias = Mapping[str, Sequence[float]] | str | os.PathLike[str] | Any
-Path_: TypeAlias = str | os.PathLike[str] | None
-
-# Okabe and Ito's colours, which stay apart for colour-blind readers and in grey print.
-_BLUE, _RED, _GREY, _SHADE = "#0072B2", "#D55E00", "#606060", "#E4E4E4"
 
 
 def read_history(path: str | os.PathLike[str]) -> dict[str, list[float]]:
@@ -77,7 +72,7 @@ def write_history(history: Mapping[str, Sequence[float]], path: str | os.PathLik
 
 def training_curve(
     history: History,
-    path: Path_ = None,
+    path: PicturePath = None,
     *,
     phases: str | Sequence[str] | None = None,
     baseline: History | None = None,
@@ -111,18 +106,18 @@ def training_curve(
     values = _column(columns, metric)
     epochs = np.arange(1, len(values) + 1)
     dense = _dense_epochs(columns, phases, len(values))
-    figure, axes = _figure(7.5, 4.2)
+    figure, axes = new_figure(7.5, 4.2)
     for epoch in epochs[dense]:
-        axes.axvspan(epoch - 0.5, epoch + 0.5, color=_SHADE, linewidth=0, zorder=0)
-    handles = [Patch(color=_SHADE, label="dense phase")] if dense.any() else []
+        axes.axvspan(epoch - 0.5, epoch + 0.5, color=SHADE, linewidth=0, zorder=0)
+    handles = [Patch(color=SHADE, label="dense phase")] if dense.any() else []
     label = metric.replace("val_", "validation ")
     if baseline is not None:
         reference = _column(_columns(baseline), metric)
         at = np.arange(1, len(reference) + 1)
-        handles += axes.plot(at, reference, "--", color=_GREY, label=f"{label}, dense run")
-    handles += axes.plot(epochs, values, "o-", color=_BLUE, markersize=4, label=label)
+        handles += axes.plot(at, reference, "--", color=GREY, label=f"{label}, dense run")
+    handles += axes.plot(epochs, values, "o-", color=BLUE, markersize=4, label=label)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(label, color=_BLUE)
+    axes.set_ylabel(label, color=BLUE)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, max(len(values), 1) + 0.5)
@@ -131,10 +126,10 @@ def training_curve(
         right = axes.twinx()
         sparsity = columns["sparsity"]
         handles += right.step(
-            epochs, sparsity, where="mid", color=_RED, linewidth=1.5, label="sparsity"
+            epochs, sparsity, where="mid", color=RED, linewidth=1.5, label="sparsity"
         )
         right.set_ylim(-0.02, 1.02)
-        right.set_ylabel("sparsity", color=_RED)
+        right.set_ylabel("sparsity", color=RED)
         right.yaxis.set_major_formatter(PercentFormatter(1))
         right.spines["top"].set_visible(False)
         axes.set_zorder(right.get_zorder() + 1)  # The accuracy lies on top of the sparsity ...
@@ -148,10 +143,10 @@ def training_curve(
     )
     if title:
         axes.set_title(title)
-    return _written(figure, path)
+    return written(figure, path)
 
 
-def plot_acdc_schedule(phases: str | Sequence[str], path: Path_ = None) -> Figure:
+def plot_acdc_schedule(phases: str | Sequence[str], path: PicturePath = None) -> Figure:
     """Draws the phases of an AC/DC run as a strip, one box an epoch.
 
     ```python
@@ -170,22 +165,22 @@ def plot_acdc_schedule(phases: str | Sequence[str], path: Path_ = None) -> Figur
         OSError: If `path` cannot be written.
     """
     letters = read_schedule(phases)
-    figure, axes = _figure(7.5, 1.5)
+    figure, axes = new_figure(7.5, 1.5)
     for epoch, letter in enumerate(letters, start=1):
-        color = _SHADE if letter == "D" else _RED
+        color = SHADE if letter == "D" else RED
         axes.bar(epoch, 1, width=1, color=color, edgecolor="white", linewidth=0.5)
     axes.set(xlim=(0.5, len(letters) + 0.5), ylim=(0, 1), yticks=[], xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines["left"].set_visible(False)
     handles = [
-        Patch(color=_SHADE, label=f"dense ({letters.count('D')} epochs)"),
-        Patch(color=_RED, label=f"sparse ({letters.count('C')} epochs)"),
+        Patch(color=SHADE, label=f"dense ({letters.count('D')} epochs)"),
+        Patch(color=RED, label=f"sparse ({letters.count('C')} epochs)"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
-def layer_sparsity(report: SparsityReport, path: Path_ = None) -> Figure:
+def layer_sparsity(report: SparsityReport, path: PicturePath = None) -> Figure:
     """Draws how sparse each prunable weight of a model is.
 
     ```python
@@ -208,9 +203,9 @@ def layer_sparsity(report: SparsityReport, path: Path_ = None) -> Figure:
         raise ValueError(
             f"Model {report.model!r} has no weight that can be pruned: nothing to draw."
         )
-    figure, axes = _figure(7.5, 1.3 + 0.27 * len(rows))
+    figure, axes = new_figure(7.5, 1.3 + 0.27 * len(rows))
     places = np.arange(len(rows))
-    axes.barh(places, [row.sparsity for row in rows], color=_RED, height=0.7)
+    axes.barh(places, [row.sparsity for row in rows], color=RED, height=0.7)
     for place, row in zip(places, rows, strict=True):
         # Inside a long bar, beside a short one: the numbers never leave the axes.
         inside = row.sparsity > 0.6
@@ -227,25 +222,7 @@ def layer_sparsity(report: SparsityReport, path: Path_ = None) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="sparsity", title=f"{report.model}: {report.sparsity:.2%} zeros")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    return _written(figure, path)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
-    # Not pyplot: its global state would keep every figure alive, and open windows in notebooks.
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _written(figure: Figure, path: Path_) -> Figure:
-    if path is not None:
-        destination = check_destination(Path(path), ".png")
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        replace_file(destination, picture.getvalue())
-    return figure
+    return written(figure, path)
 
 
 def _columns(history: History) -> Mapping[str, Sequence[float]]:

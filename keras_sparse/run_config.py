@@ -5,44 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_sparse import data, models
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.methods.acdc import ACDC
-from keras_sparse.methods.gmp import GMP
-from keras_sparse.methods.static_mask import StaticMask
+from keras_sparse.method_names import METHODS
 from keras_sparse.sparsity.granularity import get_granularity
 from keras_sparse.sparsity.names import unknown_name
-from keras_sparse.sparsity.schedules import OneShot
 
 CONFIG, RESULT = "config.json", "result.json"
-
-
-class Method(NamedTuple):
-    """A training method as the command line offers it.
-
-    Args:
-        make: Makes the callback from its class's common arguments; `None` for no callback.
-        line: What it does, in one line.
-    """
-
-    make: Callable[..., SparseCallback | None]
-    line: str
-
-
-METHODS: Mapping[str, Method] = {
-    "dense": Method(lambda **_: None, "no pruning: the reference to compare with"),
-    "acdc": Method(ACDC, "AC/DC: dense and sparse phases in turn, ends sparse"),
-    "gmp": Method(GMP, "gradual magnitude pruning: sparser and sparser until 80 % of the run"),
-    "static": Method(StaticMask, "a random mask from the first step on"),
-    "oneshot": Method(
-        lambda **common: GMP(schedule=OneShot("50%"), **common),
-        "dense until half of the run, pruned at once, then fine-tuned",
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +31,8 @@ class RunConfig:
         model: A model of `keras_sparse.models.names()`.
         method: A name in `METHODS`.
         sparsity: Fraction of weights to remove, in [0, 1). Defaults to 0.95, to 0 for
-            `"dense"`, and to what the pattern says for an n:m `granularity`.
+            `"dense"`, and to what the pattern says for an n:m `granularity`. Left out for
+            methods in which it follows from other settings.
         epochs: Passes over the training images.
         batch_size: Images in a batch.
         learning_rate: Peak of the learning rate of SGD, to which it rises during the first epoch
@@ -69,8 +43,8 @@ class RunConfig:
         limit: Training images to take; `None` for all.
         augment: Whether to crop and flip the images at random, as is usual for CIFAR-10.
         granularity: `"unstructured"`, `"channel"`, n:m such as `"2:4"`, or blocks of inputs by
-            outputs such as `"4x1"`.
-        allocation: `"global"`, `"uniform"`, `"er"` or `"erk"`.
+            outputs such as `"4x1"`. Defaults to the method's own.
+        allocation: `"global"`, `"uniform"`, `"er"` or `"erk"`. Defaults to the method's own.
         keep_dense: Any of `"first"`, `"last"` and `"depthwise"`.
         exclude: Layer names or globs of what stays dense.
         model_args: Further arguments of the model's builder, such as `{"width": 8}`.
@@ -91,8 +65,8 @@ class RunConfig:
     seed: int = 0
     limit: int | None = None
     augment: bool = False
-    granularity: str = "unstructured"
-    allocation: str = "global"
+    granularity: str | None = None
+    allocation: str | None = None
     keep_dense: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -120,7 +94,13 @@ class RunConfig:
                 f"method 'dense' prunes nothing. Received: sparsity={self.sparsity}. Leave "
                 f"sparsity out, or choose one of {', '.join(m for m in METHODS if m != 'dense')}."
             )
-        if self.sparsity is None and ":" not in self.granularity:
+        method = METHODS[self.method]
+        if not method.takes_sparsity and self.sparsity is not None:
+            raise ValueError(
+                f"method {self.method!r} takes no sparsity: {method.line}. Received: "
+                f"sparsity={self.sparsity}. Leave it out."
+            )
+        if self.sparsity is None and method.takes_sparsity and ":" not in self._pattern():
             object.__setattr__(self, "sparsity", 0.0 if self.method == "dense" else 0.95)
         for name in ("keep_dense", "exclude"):  # JSON has lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -128,14 +108,17 @@ class RunConfig:
 
     def callback(self) -> SparseCallback | None:
         """A new callback of the method, or `None` for dense training."""
+        given = {"sparsity": self.sparsity, "allocation": self.allocation}
         return METHODS[self.method].make(
-            sparsity=self.sparsity,
-            granularity=get_granularity(self.granularity),
-            allocation=self.allocation,
+            **{name: value for name, value in given.items() if value is not None},
+            granularity=get_granularity(self._pattern()),
             exclude=self.exclude,
             keep_dense=self.keep_dense,
             seed=self.seed,
         )
+
+    def _pattern(self) -> str:
+        return self.granularity or METHODS[self.method].granularity
 
     def to_json(self) -> str:
         """The configuration as JSON text."""

@@ -228,6 +228,7 @@ def _finish(
         "sparsity": counted.sparsity,
         "nonzeros": counted.nonzeros,
         "weights": counted.size,
+        "layers": {row.path: row.sparsity for row in counted.prunable},
         "inference_flops": counted.flops,
         "dense_inference_flops": counted.dense_flops,
         "training_flops": dense_cost * rows[-1].get("train_flops_ratio", 1.0),

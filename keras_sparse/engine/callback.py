@@ -30,8 +30,9 @@ class SparseCallback(keras.callbacks.Callback):
     place, so that a second `fit` with the same arguments goes on with the masks it had.
 
     At the end of each epoch it adds to the logs: `sparsity` (fraction of zeros among the weights
-    to prune), `inference_flops_ratio` and `train_flops_ratio` (operations relative to the dense
-    model and to dense training so far; NaN where the input size is unknown).
+    to prune), `mask_change` (fraction of the weights kept an epoch ago that are not kept now; NaN
+    in the first epoch), `inference_flops_ratio` and `train_flops_ratio` (operations relative to
+    the dense model and to dense training so far; NaN where the input size is unknown).
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).

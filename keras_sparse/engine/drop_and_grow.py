@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.planned import PlannedUpdates
 from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
-from keras_sparse.engine.step_seed import StepSeed
+from keras_sparse.engine.step_random import uniform
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import NM, Granularity
 from keras_sparse.sparsity.masks import choose_masks
@@ -70,7 +70,7 @@ class DropAndGrow(PlannedUpdates):
     def grow_scores(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
         """Where weights grow: at the highest of these numbers >= 0. By default at random."""
         return [
-            keras.random.uniform(layout.shape, seed=StepSeed(self.seed, moment.step, i))
+            uniform(layout.shape, self.seed, moment.step, i)
             for i, layout in enumerate(self.layouts)
         ]
 

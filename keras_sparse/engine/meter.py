@@ -35,6 +35,8 @@ class Meter:
         self._warned: set[str] = set()
         self.sparsity = float("nan")
         self.inference_ratio = float("nan")
+        self._mask_change = float("nan")
+        self._packed: list[np.ndarray] | None = None
         try:
             self._uses: np.ndarray | None = weight_uses(model)
         except ValueError:
@@ -58,24 +60,36 @@ class Meter:
         nonzeros = self.nonzeros()
         self.sparsity = 1 - float(nonzeros.sum() / self.sizes.sum())
         self._warn_of_empty_layers(nonzeros)
+        masks = self.masks()
+        self._compare(masks)
         if self._uses is None:
             return
         index = [target.index for target in self.selection.targets]
         left, trained = self._full.copy(), self._full.copy()
         left[index] = nonzeros
-        trained[index] = self.optimizer.rule.trained_weights(self.masks(), self._state())
+        trained[index] = self.optimizer.rule.trained_weights(masks, self._state())
         dense = inference_flops(self._uses, self._full)
         self.inference_ratio = inference_flops(self._uses, left) / dense
         cost = training_flops(self._uses, left, trained) / (3 * dense)
         total = ops.convert_to_numpy(self.optimizer.training_cost)
         self.optimizer.training_cost.assign(total + np.float32(cost * self.run.steps_per_epoch))
 
+    def _compare(self, masks: list[np.ndarray]) -> None:
+        packed = [np.packbits(mask) for mask in masks]
+        if self._packed is not None:
+            pairs = zip(self._packed, packed, strict=True)
+            lost = sum(int(np.unpackbits(before & ~after).sum()) for before, after in pairs)
+            kept = sum(int(np.unpackbits(before).sum()) for before in self._packed)
+            self._mask_change = lost / max(kept, 1)
+        self._packed = packed
+
     def logs(self, epoch: int) -> dict[str, float]:
-        """Sparsity, and operations relative to the dense model and to dense training so far."""
+        """Sparsity, change of masks, and operations relative to those of the dense model."""
         spent = float(ops.convert_to_numpy(self.optimizer.training_cost))
         dense = (epoch + 1) * self.run.steps_per_epoch
         return {
             "sparsity": self.sparsity,
+            "mask_change": self._mask_change,
             "inference_flops_ratio": self.inference_ratio,
             "train_flops_ratio": float("nan") if self._uses is None else spent / dense,
         }

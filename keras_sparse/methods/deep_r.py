@@ -12,7 +12,7 @@ from keras import ops
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.drop_and_grow import counts, only_where
 from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
-from keras_sparse.engine.step_seed import StepSeed
+from keras_sparse.engine.step_random import normal, uniform
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.masks import choose_masks
@@ -59,13 +59,14 @@ class DeepRRule(Rule):
 
     def _moved(self, theta: Any, moment: Moment, tensor: int) -> Any:
         rate = ops.cast(moment.learning_rate, "float32")
-        seed = StepSeed(self.seed, moment.step, 2 * tensor)
-        noise = keras.random.normal(self.layouts[tensor].shape, seed=seed)
+        noise = normal(self.layouts[tensor].shape, self.seed, moment.step, tensor)
         return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
 
     def _wake(self, moment: Moment, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:
+        # Normal numbers of stream n use up the uniform ones of streams 2n and 2n + 1.
+        first = 2 * len(self.layouts)
         chances = [
-            keras.random.uniform(layout.shape, seed=StepSeed(self.seed, moment.step, 2 * i + 1))
+            uniform(layout.shape, self.seed, moment.step, first + i)
             for i, layout in enumerate(self.layouts)
         ]
         died = counts(masks) - counts(alive)

@@ -145,11 +145,12 @@ def test_channels_move_as_one(images):
     callback = ks.RigL(0.5, every="4st", seed=0, **common)
     probe = Masks(callback)
     fit(compiled(conv_net()), images, callback, probe)
-    for before, after in zip(probe.seen[0], probe.seen[-1], strict=True):
+    for after in probe.seen[-1]:
         channels = after.reshape(-1, after.shape[-1])
         assert (channels == channels[0]).all()
         assert channels[0].sum() == after.shape[-1] // 2
-        assert (before != after).any()
+    pairs = zip(probe.seen[0], probe.seen[-1], strict=True)
+    assert any((before != after).any() for before, after in pairs)
 
 
 @pytest.mark.parametrize(

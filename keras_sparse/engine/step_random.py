@@ -1,0 +1,65 @@
+"""Random numbers inside the compiled graph that follow from a seed and the step alone.
+
+Backends draw other numbers from the same seed, and TensorFlow itself does with and without XLA.
+These are the same everywhere, on every replica and after a resume, and need no state: a number's
+position, the step and the seed are mixed by a hash (the finalizer of MurmurHash3).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+_GOLDEN = 0x9E3779B9
+
+
+def uniform(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> Any:
+    """Uniform numbers in [0, 1), float32.
+
+    ```python
+    uniform((3,), seed=0, step=7)
+    ```
+
+    Args:
+        shape: The tensor's shape.
+        seed: Integer.
+        step: Integer scalar, may be a tensor.
+        stream: Integer; other streams of the same step give other numbers.
+    """
+    start = _mixed_number(seed + _GOLDEN * (stream + 1))
+    key = _mixed(ops.bitwise_xor(ops.cast(step, "uint32"), _word(start)))
+    position = ops.cast(ops.arange(math.prod(shape), dtype="int32"), "uint32")
+    bits = _mixed(position * _word(_GOLDEN) + key)
+    bits = _mixed(ops.bitwise_xor(bits, key))
+    numbers = ops.cast(ops.right_shift(bits, _word(8)), "float32") * 2.0**-24
+    return ops.reshape(numbers, shape)
+
+
+def normal(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> Any:
+    """Standard normal numbers, float32 (Box and Muller's transform of two uniform ones).
+
+    The arguments are those of `uniform`.
+    """
+    radius = uniform(shape, seed, step, 2 * stream)
+    angle = uniform(shape, seed, step, 2 * stream + 1)
+    return ops.sqrt(-2 * ops.log(1 - radius)) * ops.cos(2 * math.pi * angle)
+
+
+def _mixed(word: Any) -> Any:
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        word = ops.bitwise_xor(word, ops.right_shift(word, _word(shift))) * _word(factor)
+    return ops.bitwise_xor(word, ops.right_shift(word, _word(16)))
+
+
+def _mixed_number(number: int) -> int:
+    word = number % 2**32
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        word = (word ^ (word >> shift)) * factor % 2**32
+    return word ^ (word >> 16)
+
+
+def _word(number: int) -> Any:
+    return ops.convert_to_tensor(np.uint32(number))
