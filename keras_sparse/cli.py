@@ -16,58 +16,18 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from keras_sparse.cli_options import OPTIONS, make_parser
+
 # What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
 _UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _CHATTER = re.compile(r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|\s*$")
-
-
-class _Option(NamedTuple):
-    """An option of `train`: a field of `RunConfig`, whose default is repeated here.
-
-    Reading it from there would take the seconds that importing Keras takes.
-    """
-
-    default: Any
-    type: Callable[[str], Any]
-    help: str
-    many: bool = False
-
-
-_OPTIONS = {
-    "data": _Option("mnist", str, "data set: mnist, cifar10 or digits (8x8, embedded)"),
-    "model": _Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
-    "method": _Option("acdc", str, "a name that list-methods shows, or dense"),
-    "sparsity": _Option(
-        None, float, "fraction of weights to remove, below 1 (default: 0.95, or as n:m says)"
-    ),
-    "epochs": _Option(30, int, "passes over the images"),
-    "batch_size": _Option(64, int, "images in a batch"),
-    "learning_rate": _Option(0.05, float, "peak of SGD's learning rate, which falls to 0"),
-    "momentum": _Option(0.9, float, "SGD's momentum"),
-    "weight_decay": _Option(5e-4, float, "SGD's decoupled weight decay"),
-    "seed": _Option(0, int, "seed of weights, order of images and random masks"),
-    "limit": _Option(None, int, "training images to take (default: all)"),
-    "granularity": _Option(
-        None,
-        str,
-        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
-    ),
-    "allocation": _Option(
-        None,
-        str,
-        "sparsity of layers: global, uniform, er or erk (default: the method's own)",
-    ),
-    "keep_dense": _Option((), str, "layers to leave dense: first, last, depthwise", many=True),
-    "exclude": _Option((), str, "names or globs of layers to leave dense", many=True),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for an error that was explained, 130 if interrupted.
     """
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -93,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = show
         try:
-            args.command(args)
+            COMMANDS[args.command](args)
         except KeyboardInterrupt:
             stderr.print(_after_interrupt(args))
             return 130
@@ -105,103 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show where an error comes from")
-    parser = argparse.ArgumentParser(
-        prog="keras-sparse",
-        description="Train sparse Keras models, look into them, and export them to devices.",
-        epilog="keras-sparse COMMAND --help tells more. Begin with: keras-sparse demo",
-    )
-    parser.add_argument("--version", action="version", version=version("keras-sparse"))
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    demo = commands.add_parser(
-        "demo",
-        parents=[common],
-        help="compare dense training with AC/DC at 95 %% sparsity, in minutes",
-        description="Trains LeNet-5 on MNIST (or the embedded digits, where there is neither data "
-        "nor network) densely and with AC/DC to 95 % sparsity, and compares the two.",
-    )
-    demo.add_argument("--out", default="demo", help="folder to write (default: %(default)s)")
-    demo.add_argument("--fresh", action="store_true", help="train anew what is there already")
-    demo.set_defaults(command=_demo)
-
-    train = commands.add_parser(
-        "train",
-        parents=[common],
-        help="train a model and leave it in a folder",
-        description="Trains a model and leaves model.keras, model.tflite, history.csv, curve.png "
-        "and result.json in a folder. Ctrl-C leaves a run that --resume goes on with.",
-        epilog="keras-sparse train --data mnist --model lenet5 --method acdc --sparsity 0.95 "
-        "--epochs 30 --out runs/lenet5",
-    )
-    train.add_argument("--out", required=True, help="folder of the run, made if need be")
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the run in the folder; its settings are known and need not be given",
-    )
-    for name, option in _OPTIONS.items():
-        shown = f" (default: {option.default})" if option.default not in (None, ()) else ""
-        train.add_argument(
-            "--" + name.replace("_", "-"),
-            type=option.type,
-            nargs="+" if option.many else None,
-            # What is not given is left out, so that --resume can tell.
-            default=argparse.SUPPRESS,
-            metavar=option.type.__name__.upper().replace("STR", "NAME"),
-            help=option.help + shown,
-        )
-    train.add_argument(
-        "--augment",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="crop and flip images at random, as is usual for CIFAR-10",
-    )
-    train.add_argument(
-        "--model-arg",
-        dest="model_args",
-        type=_name_and_value,
-        action="append",
-        default=argparse.SUPPRESS,
-        metavar="NAME=VALUE",
-        help="argument of the network, such as width=8 for resnet20; may be repeated",
-    )
-    train.set_defaults(command=_train)
-
-    report = commands.add_parser(
-        "report",
-        parents=[common],
-        help="count the zeros of a saved model",
-        description="Prints what of a saved model is zero, layer by layer, and what that saves.",
-    )
-    report.add_argument("file", metavar="FILE.keras")
-    report.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    report.set_defaults(command=_report)
-
-    export = commands.add_parser(
-        "export",
-        parents=[common],
-        help="write a saved model as a LiteRT file that leaves zeros out",
-        description="Writes a LiteRT (TensorFlow Lite) file that leaves pruned weights out, and "
-        "checks that it computes what the model computes.",
-    )
-    export.add_argument("file", metavar="FILE.keras")
-    export.add_argument("out", metavar="OUT.tflite")
-    export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
-    export.set_defaults(command=_export)
-    return parser
-
-
-def _name_and_value(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as width=8")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def _given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a run's configuration that the command line gives."""
+    given = {name: getattr(args, name) for name in (*OPTIONS, "augment") if name in args}
+    given |= {name: tuple(given[name]) for name in ("keep_dense", "exclude") if name in given}
+    if "model_args" in args:
+        given["model_args"] = dict(args.model_args)
+    return given
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -216,10 +86,7 @@ def _train(args: argparse.Namespace) -> None:
         from keras_sparse import run_config, runs
         from keras_sparse.demo import Progress
     console = Console()
-    given = {name: getattr(args, name) for name in (*_OPTIONS, "augment") if name in args}
-    given |= {name: tuple(given[name]) for name in ("keep_dense", "exclude") if name in given}
-    if "model_args" in args:
-        given["model_args"] = dict(args.model_args)
+    given = _given_options(args)
     out = Path(args.out).expanduser()
     if args.resume:
         config = run_config.read_config(out)
@@ -239,6 +106,28 @@ def _train(args: argparse.Namespace) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _compare(args: argparse.Namespace) -> None:
+    with _no_chatter():
+        from keras_sparse.comparison_command import compare_and_show
+    given = _given_options(args)
+    given.pop("sparsity", None)
+    compare_and_show(
+        Path(args.out).expanduser(),
+        methods=args.methods,
+        sparsities=args.sparsity,
+        seeds=args.seeds,
+        common=given,
+        equal=args.equal,
+        processes=args.processes,
+    )
+
+
+def _list_methods(args: argparse.Namespace) -> None:
+    with _no_chatter():
+        from keras_sparse.comparison_command import method_table
+    Console().print(method_table())
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -293,9 +182,11 @@ def _explained(error: Exception) -> bool:
 
 def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
-    if args.command is _demo:
+    if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
-    if args.command is _train and (Path(out).expanduser() / "config.json").exists():
+    if args.command == "compare":
+        return "Interrupted; finished runs are kept. To go on, give the same command again."
+    if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
     return "Interrupted; nothing was written."
 
@@ -318,6 +209,15 @@ def _no_chatter() -> Iterator[None]:
                 if not _CHATTER.match(line):
                     print(line, file=sys.stderr)
 
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "demo": _demo,
+    "train": _train,
+    "compare": _compare,
+    "list-methods": _list_methods,
+    "report": _report,
+    "export": _export,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

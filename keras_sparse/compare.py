@@ -34,6 +34,10 @@ _ENVIRONMENT = {
 }
 
 
+class RunsFailedError(RuntimeError):
+    """Some runs of a comparison failed; the others are kept."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """What is compared.
@@ -117,7 +121,7 @@ def compare(
 
     Raises:
         ValueError: If the folder holds a comparison with other settings.
-        RuntimeError: If runs failed; those that did not are kept.
+        RunsFailedError: If runs failed; those that did not are kept.
     """
     out = Path(out).expanduser()
     _check_settings(comparison, out)
@@ -128,7 +132,7 @@ def compare(
         failed = _make(configs, out, processes, report, plan)
     if failed:
         names = ", ".join(name_of(config) for config in failed)
-        raise RuntimeError(
+        raise RunsFailedError(
             f"{len(failed)} runs failed: {names}. What they said is in run.log in their folders "
             f"in {os.fspath(out / 'runs')!r}; the same command makes only those again."
         )
@@ -179,8 +183,8 @@ def _json(value: Any) -> str:
 def _result(config: RunConfig, out: Path) -> dict[str, Any]:
     result = read_result(out / "runs" / name_of(config))
     if result is None:
-        raise RuntimeError(f"Run {name_of(config)} is not finished.")
-    return {**result, "asked_sparsity": config.sparsity}
+        raise RunsFailedError(f"Run {name_of(config)} is not finished.")
+    return {**result, "asked_sparsity": config.sparsity, "name": name_of(config)}
 
 
 def _make(

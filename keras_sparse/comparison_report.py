@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from rich.table import Table
 from keras_sparse.compare import mean_and_spread
 from keras_sparse.drawing import GREY, PicturePath, new_figure, written
 from keras_sparse.files import replace_file
+from keras_sparse.method_names import METHODS
 
 Group = tuple[str, float | None, int]
 _MARKERS = "osD^vP*X<>phd8"
@@ -109,6 +110,8 @@ _COLUMNS: Sequence[tuple[str, Callable[[Row], str]]] = (
     (".tflite bytes", lambda row: f"{row.bytes:,.0f}"),
 )
 
+_LEFT_OUT = ("seeds", "epochs")  # in a terminal, where eighty columns have to do
+
 
 def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1%}"
@@ -116,12 +119,14 @@ def _percent(value: float) -> str:
 
 def table(summary: Sequence[Row], title: str = "") -> Table:
     """A `rich` table of a comparison, with a line between sparsities."""
-    made = Table(title=title, title_justify="left")
-    for name, _ in _COLUMNS:
-        made.add_column(name, justify="left" if name == "method" else "right")
+    made = Table(title=title, title_justify="left", padding=(0, 0, 0, 1))
+    columns = [column for column in _COLUMNS if column[0] not in _LEFT_OUT]
+    for name, _ in columns:
+        left = name == "method"
+        made.add_column(name, justify="left" if left else "right", no_wrap=left)
     for i, row in enumerate(summary):
         following = summary[i + 1].asked if i + 1 < len(summary) else row.asked
-        made.add_row(*(show(row) for _, show in _COLUMNS), end_section=following != row.asked)
+        made.add_row(*(show(row) for _, show in columns), end_section=following != row.asked)
     return made
 
 
@@ -267,13 +272,16 @@ def mask_changes(
     path: PicturePath = None,
     title: str = "",
 ) -> Figure:
-    """Draws how much masks change from epoch to epoch."""
+    """Draws how much masks change: from epoch to epoch, and from phase to phase of AC/DC."""
     figure, axes = new_figure(7.5, 4.2)
-    names = list(histories)
-    for (method, color, _), columns in zip(_coloured(names), histories.values(), strict=True):
-        change = np.asarray(columns["mask_change"], float)
-        axes.plot(np.arange(1, len(change) + 1), change, color=color, linewidth=1.2, label=method)
-    axes.set(xlabel="epoch", ylabel="kept weights dropped since the last epoch", title=title)
+    for method, color, marker in _coloured(histories):
+        columns = histories[method]
+        change = np.asarray(columns.get("acdc_mask_change", columns["mask_change"]), float)
+        epochs = np.arange(1, len(change) + 1)
+        axes.plot(
+            epochs, change, color=color, marker=marker, markersize=3, linewidth=1, label=method
+        )
+    axes.set(xlabel="epoch", ylabel="kept weights that changed places", title=title)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
@@ -286,11 +294,13 @@ def _nines(sparsity: float) -> float:
 
 
 def _methods(summary: Sequence[Row]) -> list[tuple[str, Any, str]]:
-    return _coloured([m for m in dict.fromkeys(row.method for row in summary) if m != "dense"])
+    return _coloured({row.method for row in summary} - {"dense"})
 
 
-def _coloured(names: Sequence[str]) -> list[tuple[str, Any, str]]:
-    colors = colormaps["tab20"]
+def _coloured(names: Collection[str]) -> list[tuple[str, Any, str]]:
+    """Names with a colour and a marker each, the same in all pictures of a comparison."""
+    known = [name for name in METHODS if name in names]
+    colors = colormaps["tab10" if len(known) <= 10 else "tab20"]
     return [
-        (name, colors(i % colors.N), _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(names)
+        (name, colors(i % colors.N), _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(known)
     ]

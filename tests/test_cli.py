@@ -8,10 +8,11 @@ import keras
 import pytest
 
 import keras_sparse as ks
-from keras_sparse import cli, demo, models, runs
+from keras_sparse import demo, models, runs
 from keras_sparse.cli import main
+from keras_sparse.cli_options import OPTIONS
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.run_config import METHODS, RunConfig, read_config, read_result
+from keras_sparse.run_config import RunConfig, read_config, read_result
 from tests.training import Interrupt, compiled, conv_net, fit
 
 pytestmark = pytest.mark.skipif(
@@ -243,7 +244,7 @@ def test_help(capsys, command):
 def test_help_tells_the_truth(capsys):
     """The command line repeats names and defaults in order not to import Keras for them."""
     config = RunConfig(data="digits")
-    stated = {name: option.default for name, option in cli._OPTIONS.items()}
+    stated = {name: option.default for name, option in OPTIONS.items()}
     actual = {name: getattr(config, name) for name in stated}
     assert stated | {"data": 0, "sparsity": 0} == actual | {"data": 0, "sparsity": 0}
     assert stated["data"] == RunConfig.data
@@ -252,7 +253,7 @@ def test_help_tells_the_truth(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for name in (*METHODS, *models.names(), "mnist", "cifar10", "digits", "0.95", "0.05"):
+    for name in (*models.names(), "mnist", "cifar10", "digits", "0.95", "0.05"):
         assert name in text
 
 

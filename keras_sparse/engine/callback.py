@@ -30,9 +30,10 @@ class SparseCallback(keras.callbacks.Callback):
     place, so that a second `fit` with the same arguments goes on with the masks it had.
 
     At the end of each epoch it adds to the logs: `sparsity` (fraction of zeros among the weights
-    to prune), `mask_change` (fraction of the weights kept an epoch ago that are not kept now; NaN
-    in the first epoch), `inference_flops_ratio` and `train_flops_ratio` (operations relative to
-    the dense model and to dense training so far; NaN where the input size is unknown).
+    to prune), `mask_change` (fraction of the kept weights that have changed places since the
+    epoch before; NaN in the first one), `inference_flops_ratio` and `train_flops_ratio`
+    (operations relative to the dense model and to dense training so far; NaN where the input size
+    is unknown).
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
@@ -172,6 +173,7 @@ class SparseCallback(keras.callbacks.Callback):
         step = epoch * self.run.steps_per_epoch
         if int(ops.convert_to_numpy(self.optimizer.step)) != step:
             self.optimizer.step.assign(step)
+        self.meter.begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stops at a loss that is not a number, and measures at the end of an epoch."""

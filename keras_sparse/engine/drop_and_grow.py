@@ -138,7 +138,8 @@ class Exploration(SparseCallback):
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
         drop_fraction: Fraction of the kept weights that an update drops, in (0, 1).
-        every: Time between updates, as a `Duration` or what `Duration.of` takes.
+        every: Time between updates, as a `Duration` or what `Duration.of` takes. Defaults to 100
+            steps, or a twentieth of the run where that is less.
         end: When exploration ends.
         **kwargs: Common arguments: see `SparseCallback`.
     """
@@ -150,7 +151,7 @@ class Exploration(SparseCallback):
         self,
         sparsity: float | None = None,
         drop_fraction: float = 0.3,
-        every: Any = "100st",
+        every: Any = None,
         end: Any = "75%",
         **kwargs: Any,
     ) -> None:
@@ -162,7 +163,8 @@ class Exploration(SparseCallback):
                 f"Received: drop_fraction={drop_fraction}"
             )
         self.drop_fraction = drop_fraction
-        self.every, self.end = Duration.of(every), Duration.of(end)
+        self.every = None if every is None else Duration.of(every)
+        self.end = Duration.of(end)
 
     def fractions(self, steps: np.ndarray, last: int) -> np.ndarray:
         """The drop fraction of each update. By default constant."""
@@ -170,13 +172,14 @@ class Exploration(SparseCallback):
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Updates every so often until exploration ends."""
-        every, last = max(self.every.to_steps(run), 1), min(self.end.to_steps(run), run.steps - 1)
+        every = min(100, run.steps // 20) if self.every is None else self.every.to_steps(run)
+        every, last = max(every, 1), min(self.end.to_steps(run), run.steps - 1)
         steps = np.arange(every, last + 1, every)
         if not len(steps):
             raise ValueError(
-                f"{type(self).__name__} would never change its masks: with every={self.every} and "
-                f"end={self.end} the first update is at step {every}, the last one allowed at "
-                f"{last} (the run has {run.steps} steps). Lower every, or train longer."
+                f"{type(self).__name__} would never change its masks: the first update would be "
+                f"at step {every}, and the last one may be at step {last} (end={self.end} of "
+                f"{run.steps} steps). Lower every, or train longer."
             )
         looks = self.rule_class.uses_gradients
         share = 1.0 if self.always_dense else looks * len(steps) / run.steps

@@ -55,6 +55,11 @@ class Meter:
         weights = self.selection.variables(self.model)
         return np.array([np.count_nonzero(ops.convert_to_numpy(w)) for w in weights])
 
+    def begin(self, epoch: int) -> None:
+        """Takes the masks with which a resumed training goes on as those of the epoch before."""
+        if epoch and self._packed is None:
+            self._packed = [np.packbits(mask) for mask in self.masks()]
+
     def measure(self) -> None:
         """Measures an epoch at its end and adds its cost."""
         nonzeros = self.nonzeros()
@@ -78,9 +83,13 @@ class Meter:
         packed = [np.packbits(mask) for mask in masks]
         if self._packed is not None:
             pairs = zip(self._packed, packed, strict=True)
-            lost = sum(int(np.unpackbits(before & ~after).sum()) for before, after in pairs)
-            kept = sum(int(np.unpackbits(before).sum()) for before in self._packed)
-            self._mask_change = lost / max(kept, 1)
+            lost = gained = kept = 0
+            for before, after in pairs:
+                lost += int(np.unpackbits(before & ~after).sum())
+                gained += int(np.unpackbits(after & ~before).sum())
+                kept += int(np.unpackbits(before).sum())
+            # What only goes, or only comes back, has not changed places.
+            self._mask_change = min(lost, gained) / max(kept, 1)
         self._packed = packed
 
     def logs(self, epoch: int) -> dict[str, float]:

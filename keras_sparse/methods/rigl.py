@@ -44,7 +44,8 @@ class RigL(Exploration):
         sparsity: Fraction of weights to remove, in [0, 1). Left out with a mapping as
             `allocation`.
         drop_fraction: `a`, the fraction of the kept weights that a first update would drop.
-        every: Time between updates, the source's delta T. Defaults to 100 steps.
+        every: Time between updates, the source's delta T. Defaults to 100 steps, or a twentieth of
+            the run where that is less.
         end: When updates end, the source's T_end. Defaults to three quarters of the run.
         **kwargs: `granularity`, `allocation` (here `"erk"` by default), `exclude`, `include`,
             `keep_dense`, `seed`: see `SparseCallback`.
@@ -62,7 +63,7 @@ class RigL(Exploration):
         self,
         sparsity: float | None = None,
         drop_fraction: float = 0.3,
-        every: Any = "100st",
+        every: Any = None,
         end: Any = "75%",
         **kwargs: Any,
     ) -> None:

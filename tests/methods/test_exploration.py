@@ -171,7 +171,7 @@ def test_bad_arguments(make, message):
 def test_a_run_too_short_for_an_update(images):
     model = compiled(conv_net())
     with pytest.raises(ValueError, match=r"RigL would never change its masks.*at step 100"):
-        fit(model, images, ks.RigL(0.9))
+        fit(model, images, ks.RigL(0.9, every="100st"))
 
 
 def test_random_growth_needs_no_gradient():

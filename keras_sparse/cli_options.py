@@ -1,0 +1,207 @@
+"""The command line's options, which are read without importing Keras."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+
+class Option(NamedTuple):
+    """An option of `train`: a field of `RunConfig`, whose default is repeated here.
+
+    Reading it from there would take the seconds that importing Keras takes.
+    """
+
+    default: Any
+    type: Callable[[str], Any]
+    help: str
+    many: bool = False
+
+
+OPTIONS = {
+    "data": Option("mnist", str, "data set: mnist, cifar10 or digits (8x8, embedded)"),
+    "model": Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
+    "method": Option("acdc", str, "a name that list-methods shows, or dense"),
+    "sparsity": Option(
+        None, float, "fraction of weights to remove, below 1 (default: 0.95, or as n:m says)"
+    ),
+    "epochs": Option(30, int, "passes over the images"),
+    "batch_size": Option(64, int, "images in a batch"),
+    "learning_rate": Option(0.05, float, "peak of SGD's learning rate, which falls to 0"),
+    "momentum": Option(0.9, float, "SGD's momentum"),
+    "weight_decay": Option(5e-4, float, "SGD's decoupled weight decay"),
+    "seed": Option(0, int, "seed of weights, order of images and random masks"),
+    "limit": Option(None, int, "training images to take (default: all)"),
+    "granularity": Option(
+        None,
+        str,
+        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
+    ),
+    "allocation": Option(
+        None,
+        str,
+        "sparsity of layers: global, uniform, er or erk (default: the method's own)",
+    ),
+    "keep_dense": Option((), str, "layers to leave dense: first, last, depthwise", many=True),
+    "exclude": Option((), str, "names or globs of layers to leave dense", many=True),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; `command` of what it returns is the command's name."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser = argparse.ArgumentParser(
+        prog="keras-sparse",
+        description="Train sparse Keras models, look into them, and export them to devices.",
+        epilog="keras-sparse COMMAND --help tells more. Begin with: keras-sparse demo",
+    )
+    parser.add_argument("--version", action="version", version=version("keras-sparse"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    demo = commands.add_parser(
+        "demo",
+        parents=[common],
+        help="compare dense training with AC/DC at 95 %% sparsity, in minutes",
+        description="Trains LeNet-5 on MNIST (or the embedded digits, where there is neither data "
+        "nor network) densely and with AC/DC to 95 % sparsity, and compares the two.",
+    )
+    demo.add_argument("--out", default="demo", help="folder to write (default: %(default)s)")
+    demo.add_argument("--fresh", action="store_true", help="train anew what is there already")
+    demo.set_defaults(command="demo")
+
+    train = commands.add_parser(
+        "train",
+        parents=[common],
+        help="train a model and leave it in a folder",
+        description="Trains a model and leaves model.keras, model.tflite, history.csv, curve.png "
+        "and result.json in a folder. Ctrl-C leaves a run that --resume goes on with.",
+        epilog="keras-sparse train --data mnist --model lenet5 --method acdc --sparsity 0.95 "
+        "--epochs 30 --out runs/lenet5",
+    )
+    train.add_argument("--out", required=True, help="folder of the run, made if need be")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in the folder; its settings are known and need not be given",
+    )
+    _add_options(train)
+    train.set_defaults(command="train")
+
+    compare = commands.add_parser(
+        "compare",
+        parents=[common],
+        help="compare methods at several sparsities and seeds",
+        description="Trains with each method at each sparsity and from each seed, one process a "
+        "run, and leaves a table and pictures in a folder. The same command goes on with what was "
+        "interrupted; finished runs are never made again. Options of train that are given hold "
+        "for all runs.",
+        epilog="keras-sparse compare --methods acdc,gmp,rigl --sparsity 0.9,0.95,0.98 --data mnist "
+        "--model lenet300 --epochs 30 --seeds 3 --out compared",
+    )
+    compare.add_argument("--out", required=True, help="folder to write, made if need be")
+    compare.add_argument(
+        "--methods", type=_names, required=True, help="names that list-methods shows, with commas"
+    )
+    compare.add_argument(
+        "--sparsity", type=_numbers, default=(0.9,), help="fractions to remove, with commas"
+    )
+    compare.add_argument("--seeds", type=int, default=3, help="runs of each (default: 3)")
+    compare.add_argument(
+        "--equal",
+        default="epochs",
+        choices=("epochs", "flops"),
+        help="what runs have in common: epochs, or training FLOPs, those of dense training",
+    )
+    compare.add_argument(
+        "--processes", type=int, default=2, help="runs at a time, of one thread each (default: 2)"
+    )
+    _add_options(compare, without=("method", "sparsity", "seed"))
+    compare.set_defaults(command="compare")
+
+    methods = commands.add_parser(
+        "list-methods",
+        parents=[common],
+        help="show the methods that can be chosen by name",
+        description="Prints each method's name, what it does, and where it comes from.",
+    )
+    methods.set_defaults(command="list-methods")
+
+    report = commands.add_parser(
+        "report",
+        parents=[common],
+        help="count the zeros of a saved model",
+        description="Prints what of a saved model is zero, layer by layer, and what that saves.",
+    )
+    report.add_argument("file", metavar="FILE.keras")
+    report.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    report.set_defaults(command="report")
+
+    export = commands.add_parser(
+        "export",
+        parents=[common],
+        help="write a saved model as a LiteRT file that leaves zeros out",
+        description="Writes a LiteRT (TensorFlow Lite) file that leaves pruned weights out, and "
+        "checks that it computes what the model computes.",
+    )
+    export.add_argument("file", metavar="FILE.keras")
+    export.add_argument("out", metavar="OUT.tflite")
+    export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
+    export.set_defaults(command="export")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """Adds the options that make up a run's configuration."""
+    for name, option in OPTIONS.items():
+        if name in without:
+            continue
+        shown = f" (default: {option.default})" if option.default not in (None, ()) else ""
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=option.type,
+            nargs="+" if option.many else None,
+            # What is not given is left out, so that --resume can tell.
+            default=argparse.SUPPRESS,
+            metavar=option.type.__name__.upper().replace("STR", "NAME"),
+            help=option.help + shown,
+        )
+    parser.add_argument(
+        "--augment",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="crop and flip images at random, as is usual for CIFAR-10",
+    )
+    parser.add_argument(
+        "--model-arg",
+        dest="model_args",
+        type=_name_and_value,
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="NAME=VALUE",
+        help="argument of the network, such as width=8 for resnet20; may be repeated",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in _names(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas") from None
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as width=8")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
