@@ -6,17 +6,13 @@ Keras and TensorFlow are imported by the commands that need them, so that help c
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import re
 import shlex
 import sys
-import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +23,6 @@ from keras_sparse.cli_options import OPTIONS, make_parser
 
 # What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
 _UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-_CHATTER = re.compile(r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|\s*$")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for an error that was explained, 130 if interrupted.
     """
     args = make_parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -75,16 +69,15 @@ def _given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    with _no_chatter():
-        from keras_sparse.demo import demo
+    from keras_sparse.demo import demo
 
     demo(args.out, fresh=args.fresh)
 
 
 def _train(args: argparse.Namespace) -> None:
-    with _no_chatter():
-        from keras_sparse import run_config, runs
-        from keras_sparse.demo import Progress
+    from keras_sparse import run_config, runs
+    from keras_sparse.demo import Progress
+
     console = Console()
     given = _given_options(args)
     out = Path(args.out).expanduser()
@@ -109,8 +102,8 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    with _no_chatter():
-        from keras_sparse.comparison_command import compare_and_show
+    from keras_sparse.comparison_command import compare_and_show
+
     given = _given_options(args)
     given.pop("sparsity", None)
     compare_and_show(
@@ -125,8 +118,8 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _list_methods(args: argparse.Namespace) -> None:
-    with _no_chatter():
-        from keras_sparse.comparison_command import method_table
+    from keras_sparse.comparison_command import method_table
+
     Console().print(method_table())
 
 
@@ -157,11 +150,11 @@ def _load(file: str) -> Any:
             f"{file!r} is not a whole .keras file. Save the model with model.save('NAME.keras'); "
             "if writing it was cut short, save it again."
         )
-    with _no_chatter():
-        import keras
+    import keras
 
-        # A file written during training names the optimizer's class, which is registered there.
-        import keras_sparse  # noqa: F401
+    # A file written during training names the optimizer's class, which is registered there.
+    import keras_sparse  # noqa: F401
+
     try:
         return keras.saving.load_model(path, compile=False)
     except _UNREADABLE as error:
@@ -189,25 +182,6 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
     return "Interrupted; nothing was written."
-
-
-@contextlib.contextmanager
-def _no_chatter() -> Iterator[None]:
-    """Holds back what TensorFlow's C++ code logs while it is imported, which no option silences."""
-    with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            for line in held.read().decode(errors="replace").splitlines():
-                if not _CHATTER.match(line):
-                    print(line, file=sys.stderr)
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

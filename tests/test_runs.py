@@ -335,6 +335,7 @@ def test_every_method(tmp_path, method):
         assert result["training_flops"] == result["dense_training_flops"]
 
 
+@pytest.mark.filterwarnings("ignore:.*is a dense file")
 def test_a_method_without_a_sparsity(tmp_path):
     result = train(dataclasses.replace(SMALL, method="str", sparsity=None), tmp_path / "run")
     assert 0.01 < result["sparsity"] < 0.9

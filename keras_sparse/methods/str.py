@@ -109,7 +109,7 @@ class STR(SparseCallback):
     Without weight decay next to nothing is pruned.
 
     ```python
-    model.fit(x, y, epochs=30, callbacks=[ks.STR(threshold=0.02)])
+    model.fit(x, y, epochs=30, callbacks=[ks.STR(threshold=0.05)])
     ```
 
     Besides the logs of every sparse training it adds `str_threshold_mean`.
@@ -131,7 +131,7 @@ class STR(SparseCallback):
 
     def __init__(
         self,
-        threshold: float = 0.02,
+        threshold: float = 0.05,
         weight_decay: float = 5e-4,
         momentum: float = 0.9,
         initial: float | None = None,
