@@ -12,25 +12,24 @@ import writing
 
 NAME = "overhead"
 CLOCKS = ("wall", "cpu")
-# What is compared: the side, the trial without mask updates, the trial with one at every step,
-# and the intervals between updates. AC/DC's are dozens of epochs apart.
-METHODS: dict[str, tuple[str, str, str, tuple[int | None, ...]]] = {
-    "AC/DC": ("keras_sparse", "acdc", "acdc", (None,)),
-    "GMP": ("keras_sparse", "gmp_no_update", "gmp_every_step", (100, 10, 1)),
-    "tfmot": ("tfmot", "tfmot_no_update", "tfmot_every_step", (100, 10, 1)),
-}
-COLORS = {"AC/DC": "C0", "GMP": "C1", "tfmot": "C2"}
+LABELS = {"acdc": "AC/DC", "gmp": "GMP"}
+# Steps between mask updates. AC/DC's are dozens of epochs apart, DeepR's and STR's are one.
+INTERVALS = (100, 10, 1)
+COLORS = {"tfmot": "C3"}
 KERAS = {"keras_sparse": "Keras", "tfmot": "tf_keras"}
 TARGET = 5.0
-STEP_HEADER = (
+ADDED_HEADER = (
     "method",
-    "mask updates",
-    "by added ms",
-    "paired steps, CPU",
-    "quartiles",
-    "paired steps, wall",
+    "each step, ms",
+    "95 % interval",
+    "each mask update, ms",
+    "95 % interval",
+    "no update",
+    "every 100",
+    "every 10",
+    "every step",
 )
-COST_HEADER = ("method", "each step, ms", "quartiles", "each mask update, ms", "quartiles")
+PAIRED_HEADER = ("method", "mask updates", "paired steps, CPU", "quartiles", "paired steps, wall")
 START_HEADER = ("training", "first step, s", "first step, CPU s", "peak memory, MiB")
 
 
@@ -43,17 +42,17 @@ def write(raw: dict[str, Any], config: dict, versions: dict, out: Path) -> None:
         versions: versions of what was measured.
         out: a folder.
     """
+    plain = {
+        side: _by_clock(1000 * np.array(trials["plain"])) for side, trials in raw["steps"].items()
+    }
     summary = {
+        "added": _added(raw["small_steps"], plain),
         "ratios": _ratios(raw["steps"]),
-        "added_ms": _added(raw["small_steps"]),
-        "plain_step_ms": {
-            side: _by_clock(1000 * np.array(trials["plain"]))
-            for side, trials in raw["steps"].items()
-        },
+        "plain_step_ms": plain,
     }
     tables = (
-        (_title(config), STEP_HEADER, _step_rows(summary)),
-        ("CPU time that a method adds", COST_HEADER, _cost_rows(summary)),
+        (_title(config), ADDED_HEADER, _added_rows(summary)),
+        ("The same at the full batch", PAIRED_HEADER, _paired_rows(summary)),
         ("Beginning, in a fresh process", START_HEADER, _start_rows(raw["starts"])),
     )
     content = {
@@ -71,39 +70,57 @@ def write(raw: dict[str, Any], config: dict, versions: dict, out: Path) -> None:
         writing.print_table(*table)
 
 
-def _of_side(trials: dict, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times of plain steps, steps without and steps with a mask update, `(turns, clocks)`."""
-    _, without, every, _ = METHODS[name]
-    return tuple(np.array(trials[key]) for key in ("plain", without, every))
+def _methods(trials: dict) -> list[str]:
+    return [name for name in trials if name != "plain" and "+" not in name]
 
 
 def _ratios(steps: dict) -> dict[str, dict[str, Any]]:
     """Ratios to the plain step of the same turn, for each interval between mask updates."""
     ratios: dict[str, dict[str, Any]] = {}
-    for name, (side, *_, intervals) in METHODS.items():
-        if side in steps:
-            plain, quiet, busy = _of_side(steps[side], name)
-            ratios[name] = {
-                str(interval): _by_clock((quiet + (busy - quiet) * _share(interval)) / plain)
-                for interval in intervals
-            }
+    for trials in steps.values():
+        plain = np.array(trials["plain"])
+        for name in _methods(trials):
+            quiet = np.array(trials[name])
+            ratios[name] = {"none": _by_clock(quiet / plain)}
+            if f"{name}+update" in trials:
+                extra = np.array(trials[f"{name}+update"]) - quiet
+                ratios[name] = {
+                    str(interval): _by_clock((quiet + extra / interval) / plain)
+                    for interval in INTERVALS
+                }
     return ratios
 
 
-def _share(interval: int | None) -> float:
-    return 0.0 if interval is None else 1 / interval
-
-
-def _added(steps: dict) -> dict[str, dict[str, Any]]:
-    """Milliseconds that a method adds to a plain step, and a mask update to the method's step."""
+def _added(steps: dict, plain_step: dict) -> dict[str, dict[str, Any]]:
+    """CPU milliseconds that a method and a mask update add, and percents of a plain step."""
     added: dict[str, dict[str, Any]] = {}
-    for name, (side, *_) in METHODS.items():
-        if side in steps:
-            plain, quiet, busy = _of_side(steps[side], name)
-            added[name] = {"step": _by_clock(1000 * (quiet - plain))}
-            if name != "AC/DC":
-                added[name]["update"] = _by_clock(1000 * (busy - quiet))
+    for side, trials in steps.items():
+        whole = plain_step[side]["cpu"]["median"]
+        plain = _cpu_ms(trials["plain"])
+        for name in _methods(trials):
+            quiet = _cpu_ms(trials[name])
+            step = quiet - plain
+            added[name] = {"side": side, "step": _median(step), "percent": {}}
+            percent = added[name]["percent"]
+            percent["none"] = _median(100 * step / whole)
+            if f"{name}+update" in trials:
+                update = _cpu_ms(trials[f"{name}+update"]) - quiet
+                added[name]["update"] = _median(update)
+                for interval in INTERVALS:
+                    percent[str(interval)] = _median(100 * (step + update / interval) / whole)
     return added
+
+
+def _cpu_ms(times: Any) -> np.ndarray:
+    return 1000 * np.array(times)[:, CLOCKS.index("cpu")]
+
+
+def _median(values: np.ndarray) -> dict[str, float]:
+    """The median, and the interval of 95 % of the medians of resampled values."""
+    draw = np.random.default_rng(0)
+    medians = np.median(draw.choice(values, (2000, len(values))), axis=1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
 
 
 def _by_clock(values: np.ndarray) -> dict[str, dict[str, float]]:
@@ -114,66 +131,56 @@ def _by_clock(values: np.ndarray) -> dict[str, dict[str, float]]:
     }
 
 
-def _by_added(summary: dict, name: str, interval: str) -> float:
-    """Percent of a plain step that the added milliseconds make."""
-    added, plain = summary["added_ms"][name], summary["plain_step_ms"][METHODS[name][0]]
-    update = added["update"]["cpu"]["median"] if "update" in added else 0.0
-    share = _share(None if interval == "None" else int(interval))
-    return 100 * (added["step"]["cpu"]["median"] + share * update) / plain["cpu"]["median"]
-
-
 def _title(config: dict) -> str:
     return "Step time over plain fit: ResNet-20, width {width}, batch {batch}".format(**config)
 
 
 def _interval(interval: str) -> str:
-    return {"None": "none", "1": "every step"}.get(interval, f"every {interval} steps")
+    return {"none": "none", "1": "every step"}.get(interval, f"every {interval} steps")
 
 
 def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
-def _rows_of(summary: dict) -> list[tuple[str, str, dict]]:
+def _added_rows(summary: dict) -> list[tuple[str, ...]]:
+    def cells(times: dict | None) -> tuple[str, str]:
+        if times is None:
+            return "", ""
+        return f"{times['median']:.2f}", f"{times['low']:.2f} to {times['high']:.2f}"
+
+    def percent(of: dict, interval: str) -> str:
+        return f"{of[interval]['median']:+.2f} %" if interval in of else ""
+
     return [
-        (name, interval, ratio)
+        (
+            LABELS.get(name, name),
+            *cells(added["step"]),
+            *cells(added.get("update")),
+            *(percent(added["percent"], i) for i in ("none", *map(str, INTERVALS))),
+        )
+        for name, added in summary["added"].items()
+    ]
+
+
+def _paired_rows(summary: dict) -> list[tuple[str, ...]]:
+    return [
+        (
+            LABELS.get(name, name),
+            _interval(interval),
+            _percent(ratio["cpu"]["median"]),
+            f"{_percent(ratio['cpu']['q1'])} to {_percent(ratio['cpu']['q3'])}",
+            _percent(ratio["wall"]["median"]),
+        )
         for name, ratios in summary["ratios"].items()
         for interval, ratio in ratios.items()
     ]
 
 
-def _step_rows(summary: dict) -> list[tuple[str, ...]]:
-    return [
-        (
-            name,
-            _interval(interval),
-            f"{_by_added(summary, name, interval):+.1f} %",
-            _percent(ratio["cpu"]["median"]),
-            f"{_percent(ratio['cpu']['q1'])} to {_percent(ratio['cpu']['q3'])}",
-            _percent(ratio["wall"]["median"]),
-        )
-        for name, interval, ratio in _rows_of(summary)
-    ]
-
-
-def _cost_rows(summary: dict) -> list[tuple[str, ...]]:
-    def cells(times: dict | None) -> tuple[str, str]:
-        if times is None:
-            return "", ""
-        cpu = times["cpu"]
-        return f"{cpu['median']:.1f}", f"{cpu['q1']:.1f} to {cpu['q3']:.1f}"
-
-    return [
-        (name, *cells(added["step"]), *cells(added.get("update")))
-        for name, added in summary["added_ms"].items()
-    ]
-
-
 def _start_rows(starts: dict) -> list[tuple[str, ...]]:
-    labels = {"acdc": "AC/DC", "gmp": "GMP"}
     return [
         (
-            f"plain {KERAS[side]}" if method == "plain" else labels.get(method, method),
+            f"plain {KERAS[side]}" if method == "plain" else LABELS.get(method, method),
             f"{values['first_step_s']:.1f}",
             f"{values['first_step_cpu_s']:.1f}",
             f"{values['peak_memory_mib']:.0f}",
@@ -194,32 +201,34 @@ def _markdown(tables: Any, summary: dict, config: dict) -> str:
     )
     notes = (
         f"A plain step takes {plain}; keras_sparse is compared with the one, tfmot with the other.",
-        f"Added milliseconds are medians over {config['small_blocks']} turns at batch "
-        f"{config['small_batch']}: work on masks does not depend on the batch, and shows there.",
-        f"Paired steps are medians of ratios over {config['blocks']} turns at batch "
+        f"Milliseconds of CPU time are medians over {config['small_blocks']} turns at batch "
+        f"{config['small_batch']}: work on masks does not depend on the batch, and shows there. "
+        "Percents relate them to the plain step above, for masks that are never updated, and "
+        "updated at every 100th, 10th and every step.",
+        f"The second table has medians of ratios over {config['blocks']} turns at batch "
         f"{config['batch']}; their noise is some percent.",
-        "Steps with and without a mask update were timed; those of every 10 and every 100 steps "
-        "are put together from the two.",
         "CPU time does not count what a step waits for others on a shared machine.",
     )
     return "\n".join((*lines, *(f"- {n}" for n in notes), "", f"![step time]({NAME}.png)", ""))
 
 
 def _picture(summary: dict, config: dict, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    rows = _rows_of(summary)
-    for place, (name, interval, ratio) in enumerate(rows):
-        cpu = {key: 100 * (value - 1) for key, value in ratio["cpu"].items()}
-        value = _by_added(summary, name, interval)
-        bar = axes.barh(place, value, color=COLORS[name], alpha=0.85)
-        axes.bar_label(bar, fmt="%.1f", padding=3)
-        axes.plot([cpu["q1"], cpu["q3"]], [place + 0.28] * 2, color="0.35", lw=1)
-        axes.plot(cpu["median"], place + 0.28, "d", color="0.35", ms=5)
-    axes.set_yticks(range(len(rows)), [f"{n}, updates: {_interval(i)}" for n, i, _ in rows])
+    bars = [
+        (name, interval, added["percent"][interval])
+        for name, added in summary["added"].items()
+        for interval in (("none",) if name not in ("gmp", "tfmot") else ("100", "10", "1"))
+    ]
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.27 * len(bars)), layout="constrained")
+    for place, (name, _, value) in enumerate(bars):
+        reach = [[value["median"] - value["low"]], [value["high"] - value["median"]]]
+        color = COLORS.get(name, "C0")
+        bar = axes.barh(place, value["median"], xerr=reach, color=color, capsize=2, ecolor="0.35")
+        axes.bar_label(bar, fmt="%.2f", padding=3)
+    labels = [f"{LABELS.get(n, n)}, updates: {_interval(i)}" for n, i, _ in bars]
+    axes.set_yticks(range(len(bars)), labels)
     axes.invert_yaxis()
     axes.axvline(0, color="black", lw=0.8)
-    axes.axvline(TARGET, color="C3", ls="--", label="target: at most 5 %")
-    axes.plot([], [], "d-", color="0.35", ms=5, lw=1, label="paired steps: median and quartiles")
+    axes.axvline(TARGET, color="C1", ls="--", label="target: at most 5 %")
     axes.set(xlabel="CPU time added to a step of plain fit (%)", title=_title(config))
     axes.legend(loc="best")
     axes.grid(axis="x", alpha=0.3)

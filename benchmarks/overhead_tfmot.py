@@ -15,7 +15,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from stepping import Trial, arguments, first_steps, paired, synthetic_batches
 
-METHODS = ("plain", "tfmot_no_update", "tfmot_every_step")
+TRIALS = ("plain", "tfmot", "tfmot+update")
 
 
 def trial(method: str, args: argparse.Namespace) -> Trial:
@@ -25,7 +25,7 @@ def trial(method: str, args: argparse.Namespace) -> Trial:
     callbacks: list[Any] = []
     if method != "plain":
         # tfmot asks at every step whether masks are due; from step 1 on it is step 1 only.
-        every = {"tfmot_no_update": steps, "tfmot_every_step": 1, "tfmot": 100}[method]
+        every = 1 if method == "tfmot+update" else steps
         schedule = tfmot.sparsity.keras.PolynomialDecay(
             0.0 if every < steps else 0.9, 0.9, 1, steps, frequency=every
         )
@@ -41,7 +41,7 @@ def main() -> None:
     if args.measure == "start":
         result: Any = first_steps(lambda: trial(args.method, args), 2)
     else:
-        trials = {method: trial(method, args) for method in METHODS}
+        trials = {method: trial(method, args) for method in TRIALS}
         result = paired(trials, args.blocks, args.steps, lambda n: print(n, flush=True))
     args.write.write_text(json.dumps(result))
 

@@ -23,6 +23,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--measure", choices=("steps", "start"), required=True)
     parser.add_argument("--method", help="the one to start, for --measure start")
+    parser.add_argument("--methods", nargs="+", help="the ones to time")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--blocks", type=int, default=10)

@@ -86,7 +86,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def _copy_of(self, weight: Any) -> Any:
         copy = self.add_variable_from_reference(weight, name="shadow")
-        copy.assign(ops.convert_to_tensor(weight))
+        # A true copy: JAX gives buffers away, and would give a shared one away twice.
+        copy.assign(ops.copy(ops.convert_to_tensor(weight)))
         return copy
 
     def _holding(self, value: Any, name: str) -> Any:
