@@ -11,7 +11,7 @@ export MALLOC_ARENA_MAX ?= 1
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test lint docs clean
 
 env: $(VENV)/.installed
 
@@ -29,6 +29,11 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: env
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in build/docs: open build/docs/index.html"
 
 test: lint
 	$(PYTEST)

@@ -63,7 +63,9 @@ def nonzeros(model):
 
 
 def assert_same(model, other, tolerance=0.0):
-    for one, two in zip(values(model), values(other), strict=True):
+    """Compares a model's weights with those of another, or with arrays."""
+    other = other if isinstance(other, list) else values(other)
+    for one, two in zip(values(model), other, strict=True):
         np.testing.assert_allclose(one, two, rtol=0, atol=tolerance)
 
 
