@@ -98,7 +98,7 @@ def main() -> None:
             path = f"reference/{name}.md"
             page(path, module.stem, module, [own for own, _ in public(module)])
             navigation.append(f"        * [{module.stem}]({path})")
-    navigation.append("* Measured")
+    navigation += ["* [Sources](sources.md)", "* Measured"]
     for result in sorted(results.glob("*.md")):
         navigation.append(f"    * [{result.stem}](results/{result.name})")
     with mkdocs_gen_files.open("SUMMARY.md", "w") as file:

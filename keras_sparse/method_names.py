@@ -76,7 +76,7 @@ METHODS: Mapping[str, Method] = {
         TopKAST, "the largest weights compute, some more learn", "Jayakumar et al. 2020"
     ),
     "iht": Method(IHT, "a dense step, then all but the largest are cut", "Jin et al. 2016"),
-    "ste": Method(STE, "the largest weights compute, all learn", "seed 001, eq. 5.8"),
+    "ste": Method(STE, "the largest weights compute, all learn", "Peste 2023"),
     "dpf": Method(DPF, "as ste, sparser and sparser", "Lin et al. 2020"),
     "sr_ste": Method(SRSTE, "as ste, n:m, pruned weights decay", "Zhou et al. 2021", "2:4"),
     "str": Method(

@@ -27,7 +27,7 @@ def sample_agreement(sparse: Any, dense: Any, x: Any = None, batch_size: int = 2
     Raises:
         ValueError: If the outputs have different shapes, or inputs are missing.
 
-    Source: seed 001, 3.6.1; acdc 2.10.
+    Source: Peste (2023), 3.6.1.
     """
     one, two = _outputs(sparse, dense, x, batch_size)
     return float(np.mean(one.argmax(-1) == two.argmax(-1)))
@@ -51,7 +51,7 @@ def sparse_dense_cross_entropy(
     Raises:
         ValueError: If the outputs have different shapes, or inputs are missing.
 
-    Source: seed 001, 3.6.1; acdc 2.10 and 9.6 (the dense model is the reference).
+    Source: Peste (2023), 3.6.1.
     """
     one, two = _outputs(sparse, dense, x, batch_size)
     if from_logits:

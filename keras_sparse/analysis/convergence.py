@@ -24,7 +24,7 @@ def cpl_constant(gradient: ArrayLike, gap: float, r: int) -> float:
     Raises:
         ValueError: If `gap` or `r` is out of range.
 
-    Source: seed 001, equation 3.4.
+    Source: Peste (2023), equation 3.4.
     """
     squares = np.sort(np.square(np.asarray(gradient, float).ravel()))[::-1]
     if gap <= 0 or not 1 <= r <= squares.size:
@@ -42,7 +42,7 @@ def iht_support(best: int, condition: float) -> int:
         best: k*, nonzeros of the best solution.
         condition: beta / alpha.
 
-    Source: seed 001, Theorem 3.3.1.
+    Source: Peste (2023), Theorem 3.3.1.
     """
     return int(np.ceil(best * (768 * condition**2 + 1)))
 
@@ -54,7 +54,7 @@ def acdc_support(best: int, condition: float) -> int:
         best: k*, nonzeros of the best solution.
         condition: beta / alpha.
 
-    Source: seed 001, Corollary 3.3.1.
+    Source: Peste (2023), Corollary 3.3.1.
     """
     return int(np.ceil(best * (384 * condition**2 + 1)))
 
@@ -72,7 +72,7 @@ def iht_bound(gap: float, alpha: float, beta: float, sigma: float, steps: int) -
         sigma: Standard deviation of the stochastic gradient.
         steps: Number of steps.
 
-    Source: seed 001, Theorem 3.3.1.
+    Source: Peste (2023), Theorem 3.3.1.
     """
     return _geometric(gap, 1 - alpha / (16 * beta), sigma**2 / beta, steps)
 
@@ -90,7 +90,7 @@ def acdc_bound(gap: float, alpha: float, beta: float, lipschitz: float, phases: 
         lipschitz: L, Lipschitz constant of each sample's loss.
         phases: Number of phases.
 
-    Source: seed 001, Corollary 3.3.1.
+    Source: Peste (2023), Corollary 3.3.1.
     """
     return _geometric(gap, 1 - alpha / (8 * beta), 3 * lipschitz**2 / (4 * beta), phases)
 

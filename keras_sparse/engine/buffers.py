@@ -16,7 +16,7 @@ _NOT_MOMENTS = ("_model_variables_moving_average", "_accumulated_gradients")
 def resolve_reset(reset: str, optimizer: keras.optimizers.Optimizer) -> str:
     """What `"auto"` means for an optimizer: SGD's momentum is reset, Adam's moments are not.
 
-    Source: seed 001, 3.3.2 and 3.5.2; acdc 2.5.
+    Source: Peste (2023), 3.3.2 and 3.5.2.
 
     Raises:
         ValueError: If `reset` is not one of `RESETS`.

@@ -127,7 +127,7 @@ def only_where(allowed: Sequence[Any], values: Sequence[Any]) -> list[Any]:
 def cosine_fractions(initial: float, steps: np.ndarray, last: int) -> np.ndarray:
     """`a / 2 (1 + cos(pi t / T))`: the drop fraction falls from `initial` to 0 at step `last`.
 
-    Source: Evci et al. (2020), section 3; pruning_baselines 2.5 and 6.3.
+    Source: Evci et al. (2020), section 3.
     """
     return initial / 2 * (1 + np.cos(np.pi * np.asarray(steps) / last))
 

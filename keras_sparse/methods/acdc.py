@@ -63,7 +63,7 @@ class ACDC(SparseCallback):
         ValueError: At construction for arguments out of range or a schedule that does not end
             compressed; before the first step for a schedule of another length than the `fit`.
 
-    Source: seed 001, chapter 3, Algorithm 1 and 3.3.2; acdc 2.3 to 2.5.
+    Source: Peste (2023), chapter 3, Algorithm 1 and 3.3.2.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ def finetune_dense(
     Raises:
         ValueError: If the run saved no dense checkpoint.
 
-    Source: seed 001, 3.3.2 and 3.6.1; acdc 2.3.
+    Source: Peste (2023), 3.3.2 and 3.6.1.
     """
     path = acdc.dense_checkpoint
     if path is None or not os.path.exists(path):

@@ -36,7 +36,7 @@ def acdc_schedule(
     Raises:
         ValueError: If the lengths do not add up to `epochs`.
 
-    Source: acdc 2.4; the defaults are those of seed 001, 3.4.1 (ImageNet).
+    Source: Peste (2023), 3.4.1 (ImageNet).
     """
     lengths = {
         "warmup": warmup,

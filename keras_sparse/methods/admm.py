@@ -110,7 +110,7 @@ class ADMM(SparseCallback):
         ValueError: At construction for arguments out of range; before the first step for a cut
             outside the run or a model with nothing to prune.
 
-    Source: Zhang et al. (2018); gap 4 and B.1.
+    Source: Zhang et al. (2018); Ma et al. (2022), B.1.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ class DeepR(SparseCallback):
         ValueError: At construction for arguments out of range or a granularity other than single
             weights; before the first step for a model with nothing to prune.
 
-    Source: Bellec et al. (2018), Algorithm 1; pruning_baselines 2.5.
+    Source: Bellec et al. (2018), Algorithm 1.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class DPF(SparseCallback):
         ValueError: At construction for arguments out of range; before the first step for times
             outside the run or a model with nothing to prune.
 
-    Source: Lin et al. (2020); seed 001, eq. 5.8; pruning_baselines 2.6 and 6.8.
+    Source: Lin et al. (2020); Peste (2023), eq. 5.8.
     """
 
     def __init__(

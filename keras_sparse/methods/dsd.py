@@ -49,7 +49,7 @@ class DSD(_SparsePhases):
         ValueError: At construction for arguments out of range; before the first step for phases
             that do not follow each other within the run.
 
-    Source: Han et al. (2017); acdc 4.
+    Source: Han et al. (2017).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class SkinnyIHT(_SparsePhases):
         ValueError: At construction for arguments out of range; before the first step if no whole
             period fits into the run.
 
-    Source: Jin et al. (2016), as described in seed 001, 3.2; acdc 4.
+    Source: Jin et al. (2016), as described in Peste (2023), 3.2.
     """
 
     def __init__(

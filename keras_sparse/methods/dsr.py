@@ -59,7 +59,7 @@ class DSR(Exploration):
         ValueError: At construction for arguments out of range; before the first step if no update
             would fall within the run.
 
-    Source: Mostafa and Wang (2019); gap 4.
+    Source: Mostafa and Wang (2019), as in Ma et al. (2022).
     """
 
     rule_class = DSRRule

@@ -42,7 +42,7 @@ class GMP(SparseCallback):
         ValueError: At construction for arguments out of range; before the first step for a
             schedule that does not fit the run or a model with nothing to prune.
 
-    Source: Zhu and Gupta (2017); seed 001, 2.2.2; pruning_baselines 2.2 and 2.3.
+    Source: Zhu and Gupta (2017); Peste (2023), 2.2.2.
     """
 
     rule_class: ClassVar[type[ScheduledMasks]] = ScheduledMasks

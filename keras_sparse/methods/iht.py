@@ -53,7 +53,7 @@ class IHT(TopKCallback):
         ValueError: At construction for arguments out of range; before the first step for a model
             with nothing to prune.
 
-    Source: seed 001, eq. 3.2 and 3.3; acdc 2.2 and 6.8.
+    Source: Peste (2023), eq. 3.2 and 3.3.
     """
 
     rule_class = IHTRule

@@ -133,7 +133,7 @@ class MovementPruning(SparseCallback):
         ValueError: At construction for arguments out of range or of the other variant; before
             the first step for a schedule that does not fit the run.
 
-    Source: Sanh et al. (2020); pruning_baselines 2.8 and 6.13.
+    Source: Sanh et al. (2020).
     """
 
     def __init__(

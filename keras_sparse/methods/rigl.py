@@ -54,7 +54,7 @@ class RigL(Exploration):
         ValueError: At construction for arguments out of range; before the first step if no update
             would fall within the run.
 
-    Source: Evci et al. (2020); pruning_baselines 2.5 and 6.3.
+    Source: Evci et al. (2020).
     """
 
     rule_class = RigLRule

@@ -39,7 +39,7 @@ class SET(Exploration):
         ValueError: At construction for arguments out of range; before the first step if no update
             would fall within the run.
 
-    Source: Mocanu et al. (2018); pruning_baselines 2.5 (drop by magnitude, as is done in practice).
+    Source: Mocanu et al. (2018); weights are dropped by magnitude, as is done in practice.
     """
 
     rule_class = SETRule

@@ -82,7 +82,7 @@ class SNFS(Exploration):
         ValueError: At construction for arguments out of range; before the first step if no update
             would fall within the run.
 
-    Source: Dettmers and Zettlemoyer (2019); pruning_baselines 2.5 and 6.16.
+    Source: Dettmers and Zettlemoyer (2019).
     """
 
     rule_class = SNFSRule

@@ -69,7 +69,7 @@ class SRSTE(TopKCallback):
         ValueError: At construction for arguments out of range; before the first step for a layer
             that does not fit the pattern.
 
-    Source: Zhou et al. (2021); pruning_baselines 2.6 and 6.9.
+    Source: Zhou et al. (2021).
     """
 
     rule_class = SRSTERule

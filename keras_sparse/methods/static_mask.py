@@ -38,7 +38,7 @@ class StaticMask(SparseCallback):
         ValueError: For a sparsity together with given masks, unknown names, masks of the wrong
             shape, or a model with nothing to prune.
 
-    Source: pruning_baselines 2.3 (random and magnitude masks at initialisation).
+    Source: the random and magnitude baselines at initialisation of Lee (2020), chapter 4.
     """
 
     def __init__(self, sparsity: float | None = None, mask: Any = "random", **kwargs: Any) -> None:

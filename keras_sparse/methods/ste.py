@@ -38,7 +38,7 @@ class STE(TopKCallback):
         ValueError: At construction for arguments out of range; before the first step for a model
             with nothing to prune.
 
-    Source: seed 001, eq. 5.8 (Top-K); pruning_baselines 2.5 (DNW) and 2.6 (STE, Top-K).
+    Source: Peste (2023), eq. 5.8 (Top-K); Wortsman et al. (2019) for DNW.
     """
 
     rule_class = STERule

@@ -93,7 +93,7 @@ def above(weights: Sequence[Any], s: Sequence[Any]) -> list[Any]:
 def s_gradient(gradient: Any, weight: Any, mask: Any, s: Any) -> Any:
     """`ds = -(sum g sign(w) m) t (1 - t)` with `t = sigmoid(s)` and `m = 1[|w| > t]`.
 
-    Source: pruning_baselines 2.6 and 6.4.
+    Source: Kusupati et al. (2020), the gradient of its equation for the weights.
     """
     t = ops.sigmoid(s)
     return -ops.sum(apply_mask(gradient * ops.sign(weight), mask)) * t * (1 - t)
@@ -126,7 +126,7 @@ class STR(SparseCallback):
         ValueError: At construction for arguments out of range; before the first step for a model
             with nothing to prune.
 
-    Source: Kusupati et al. (2020); pruning_baselines 2.6 (the rule for short runs) and 6.4.
+    Source: Kusupati et al. (2020).
     """
 
     def __init__(

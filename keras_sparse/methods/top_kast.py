@@ -117,7 +117,7 @@ class TopKAST(TopKCallback):
         ValueError: At construction for arguments out of range; before the first step for a model
             with nothing to prune.
 
-    Source: Jayakumar et al. (2020); pruning_baselines 2.5 and 6.10.
+    Source: Jayakumar et al. (2020).
     """
 
     rule_class = TopKASTRule

@@ -48,7 +48,7 @@ def batch_norm_tuning(
         ValueError: If the model has no batch normalization, or the data is empty or its batches
             hold one sample only.
 
-    Source: seed 001, 5.3.3, 5.4 and C.2; pruning_baselines 2.10 (100 steps of 128, momentum 0.1
+    Source: Peste (2023), 5.3.3, 5.4 and C.2 (100 steps of 128, momentum 0.1
     in the convention that weighs the new value).
     """
     check_built(model)

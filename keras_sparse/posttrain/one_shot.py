@@ -46,7 +46,7 @@ def prune(
     Raises:
         ValueError: For arguments out of range, or a model with nothing to prune.
 
-    Source: seed 001, 2.2.1 and 2.2.2; pruning_baselines 2.3.
+    Source: Peste (2023), 2.2.1 and 2.2.2.
     """
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)

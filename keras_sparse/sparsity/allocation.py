@@ -131,7 +131,7 @@ def _erdos_renyi(layouts: Sequence[Layout], density: np.ndarray, kernel: bool) -
     Returns:
         Shape `(len(density), len(layouts))`.
 
-    Source: pruning_baselines 2.1 (Mocanu et al. 2018; Evci et al. 2020).
+    Source: Mocanu et al. (2018); Evci et al. (2020).
     """
     sizes = np.array([layout.size for layout in layouts], float)
     factors = np.array([_factor(layout, kernel) for layout in layouts])

@@ -1,7 +1,7 @@
 """Floating-point operations of an inference and of training, counted on nonzero weights.
 
 Convolutions and dense layers count, at two operations (multiply and add) a weight and use;
-normalization, pooling, activations and the loss do not. Source: seed 001, A.2.3; acdc 2.8.
+normalization, pooling, activations and the loss do not. Source: Peste (2023), A.2.3.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def training_flops(uses: ArrayLike, nonzeros: ArrayLike, trained: ArrayLike) -> 
         nonzeros: Nonzero weights of each tensor.
         trained: Weights of each tensor that receive a gradient.
 
-    Source: seed 001, A.2.3 (backward is twice forward, as in RigL).
+    Source: Peste (2023), A.2.3 (backward is twice forward, as in RigL).
     """
     return 2 * inference_flops(uses, nonzeros) + inference_flops(uses, trained)
 

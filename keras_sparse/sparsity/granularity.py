@@ -88,7 +88,7 @@ class NM(Granularity):
     Raises:
         ValueError: If not `1 <= n < m`.
 
-    Source: seed 001, 2.2.3, read as "n of every m are kept" (`NM(2, 4)`: half).
+    Source: Peste (2023), 2.2.3, read as "n of every m are kept" (`NM(2, 4)`: half).
     """
 
     n: int

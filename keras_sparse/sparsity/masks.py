@@ -90,7 +90,7 @@ def mask_change(before: Sequence[Any], after: Sequence[Any]) -> dict[str, float]
     Raises:
         ValueError: If the shapes differ.
 
-    Source: seed 001, 3.4.2 and Figure 3.2b; acdc 2.9.
+    Source: Peste (2023), 3.4.2 and Figure 3.2b.
     """
     if [np.shape(b) for b in before] != [np.shape(a) for a in after]:
         raise ValueError(

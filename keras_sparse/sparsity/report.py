@@ -165,7 +165,7 @@ def report(
     Raises:
         ValueError: If the model is unbuilt or has nothing that can be pruned.
 
-    Source: FLOPs as in seed 001, A.2.3.
+    Source: FLOPs as in Peste (2023), A.2.3.
     """
     selection = select(model, exclude=exclude, include=include, keep_dense=keep_dense)
     reasons = {skipped.path: skipped.reason for skipped in selection.skipped}
