@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 _SMALLEST = -(2**31)
@@ -14,10 +13,10 @@ _SMALLEST = -(2**31)
 def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: bool) -> list[Any]:
     """Marks the highest scores of each tensor, or of all tensors together.
 
-    The threshold is found bit by bit: a float's bits, read as an integer, have the order of the
-    float, so 32 counting passes find the exact k-th largest score of any number of weights, for
-    a k that is known only when the graph runs. Ties go to the lowest flat index (and the first
-    tensor), so that counts are exact.
+    A float's bits, read as an integer, have the order of the float, so the threshold is searched
+    among integers, by counting how many scores are above a guess. That takes about a dozen passes
+    over the scores, 62 at most, for a k that is known only when the graph runs. Ties go to the
+    lowest flat index (and the first tensor), so that counts are exact.
 
     Args:
         scores: Tensors of shape `(units,)`, float32.
@@ -30,38 +29,79 @@ def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: 
     Returns:
         Boolean tensors of the shapes of `scores`.
     """
-    if joint and len(scores) > 1:
-        sizes = [int(score.shape[0]) for score in scores]
-        (mask,) = top_k_masks([ops.concatenate(scores)], keeps, [_joined(costs, sizes)], False)
-        return ops.split(mask, np.cumsum(sizes)[:-1].tolist())
     keys = [_ordered_bits(score) for score in scores]
     keeps = ops.cast(keeps, "int32")
+    # The tensors that each threshold is for.
+    groups = [list(range(len(keys)))] if joint else [[i] for i in range(len(keys))]
 
     def cost(marked: Any, i: int) -> Any:
         count = ops.cast(marked, "int32")
         return count if isinstance(costs[i], int) and costs[i] == 1 else count * costs[i]
 
-    def decide_one_bit(bit: Any, thresholds: Any) -> Any:
-        candidates = thresholds + ops.left_shift(ops.ones((), "int32"), 31 - bit)
-        above = [ops.sum(cost(key >= candidates[i], i)) for i, key in enumerate(keys)]
-        return ops.where(ops.stack(above) >= keeps, candidates, thresholds)
+    def counts(thresholds: Any) -> Any:
+        return ops.stack(
+            [
+                sum(ops.sum(cost(keys[i] >= thresholds[g], i)) for i in group)
+                for g, group in enumerate(groups)
+            ]
+        )
 
-    thresholds = ops.fori_loop(0, 32, decide_one_bit, ops.full((len(keys),), _SMALLEST, "int32"))
+    thresholds = _largest_thresholds(counts, keeps, len(groups))
     masks = []
-    for i, key in enumerate(keys):
-        above, ties = key > thresholds[i], ops.equal(key, thresholds[i])
-        room = keeps[i] - ops.sum(cost(above, i))
-        first_ties = ops.logical_and(ties, ops.cumsum(cost(ties, i)) <= room)
-        masks.append(ops.logical_or(above, first_ties))
+    for g, group in enumerate(groups):
+        above = [keys[i] > thresholds[g] for i in group]
+        room = keeps[g] - sum(ops.sum(cost(m, i)) for m, i in zip(above, group, strict=True))
+        for marked, i in zip(above, group, strict=True):
+            ties = ops.equal(keys[i], thresholds[g])
+            taken = ops.cumsum(cost(ties, i))
+            masks.append(ops.logical_or(marked, ops.logical_and(ties, taken <= room)))
+            room = room - taken[-1]
     return masks
 
 
-def _joined(costs: Sequence[Any], sizes: Sequence[int]) -> Any:
-    if all(isinstance(cost, int) and cost == costs[0] for cost in costs):
-        return costs[0]
-    return np.concatenate(
-        [np.broadcast_to(cost, (size,)) for cost, size in zip(costs, sizes, strict=True)]
-    ).astype("int32")
+def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) -> Any:
+    """For each tensor an integer at or above which there are at least so many scores, and no more
+    than need be: where more are, they are ties at that integer.
+
+    Guesses by bisection and by linear interpolation take turns: the one halves the interval
+    whatever the scores are, the other leaves about the square root of the scores in it.
+
+    Args:
+        counts: Counts the scores at or above thresholds, `(tensors,)` to `(tensors,)`.
+        keeps: The numbers wanted, `(tensors,)`.
+        tensors: How many there are.
+    """
+    everything = counts(ops.full((tensors,), _SMALLEST, "int32"))
+    positive = counts(ops.zeros((tensors,), "int32"))
+    # The sign first: the difference of the two ends then fits an integer.
+    upper = positive >= keeps
+    low = ops.where(upper, 0, _SMALLEST)
+    at_low = ops.where(upper, positive, everything)
+    at_high = ops.where(upper, 0, positive)
+
+    def is_open(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
+        # A threshold that marks just as many as wanted is as good as the largest one.
+        return ops.logical_and(high - low > 1, at_low > keeps)
+
+    def narrow(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
+        width = high - low
+        share = ops.cast(at_low - keeps, "float32") / ops.cast(at_low - at_high, "float32")
+        straight = ops.cast(share * ops.cast(width - 1, "float32"), "int32")
+        guess = ops.where(ops.equal(turn % 2, 0), width // 2, straight)
+        guess = low + ops.clip(guess, 1, ops.maximum(width - 1, 1))
+        guess = ops.where(is_open(turn, low, high, at_low, at_high), guess, low)
+        found = counts(guess)
+        enough = found >= keeps
+        return (
+            turn + 1,
+            ops.where(enough, guess, low),
+            ops.where(enough, high, guess),
+            ops.where(enough, found, at_low),
+            ops.where(enough, at_high, found),
+        )
+
+    state = (ops.zeros((), "int32"), low, low + (2**31 - 1), at_low, at_high)
+    return ops.while_loop(lambda *state: ops.any(is_open(*state)), narrow, state)[1]
 
 
 def _ordered_bits(score: Any) -> Any:
