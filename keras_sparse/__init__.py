@@ -25,7 +25,10 @@ from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
 from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
+from keras_sparse.posttrain.mfac import mfac
+from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.one_shot import prune
+from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
@@ -75,10 +78,13 @@ __all__ = [
     "deploy",
     "finetune_dense",
     "mask_change",
+    "mfac",
     "models",
+    "obd",
     "plots",
     "prune",
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
+    "woodfisher",
 ]
