@@ -27,6 +27,7 @@ from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
 from keras_sparse.posttrain.mfac import mfac
 from keras_sparse.posttrain.obd import obd
+from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.sparsity.duration import Duration
@@ -81,6 +82,7 @@ __all__ = [
     "mfac",
     "models",
     "obd",
+    "obs",
     "plots",
     "prune",
     "report",
