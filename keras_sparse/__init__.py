@@ -26,6 +26,7 @@ from keras_sparse.methods.str import STR
 from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
 from keras_sparse.posttrain.mfac import mfac
+from keras_sparse.posttrain.obc import obc
 from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
@@ -81,6 +82,7 @@ __all__ = [
     "mask_change",
     "mfac",
     "models",
+    "obc",
     "obd",
     "obs",
     "plots",

@@ -43,3 +43,12 @@ def one_layer(weight):
 def outputs_as_loss(y, outputs):
     """With one output, the gradient by the weights of `one_layer` is the sample itself."""
     return ops.sum(outputs, axis=-1)
+
+
+def output_error(model, change, x, layer="hidden"):
+    """Squared change of a layer's outputs for the inputs that it had before."""
+    inner = keras.Model(model.inputs, model.get_layer(layer).input)
+    inputs = ops.convert_to_numpy(inner(x)).astype(float)
+    before = np.array(model.get_layer(layer).get_weights()[0], float)
+    change()
+    return np.sum((inputs @ (model.get_layer(layer).get_weights()[0] - before)) ** 2)
