@@ -44,12 +44,12 @@ def hessians(chosen: PrunedWeights, data: Any, batch_size: int, method: str) -> 
                 product = rows.T @ rows
                 found[i] = product if found[i] is None else found[i] + product
     unseen = [t.path for t, h in zip(chosen.selection.targets, found, strict=True) if h is None]
-    warn_of_magnitude(unseen, method)
+    warn_of_magnitude(unseen, method, stacklevel=4)
     sizes = [layout.matrix_shape[0] * layout.matrix_shape[1] for layout in chosen.layouts]
     return [np.eye(d) if h is None else h for d, h in zip(sizes, found, strict=True)]
 
 
-def warn_of_magnitude(paths: Sequence[str], method: str) -> None:
+def warn_of_magnitude(paths: Sequence[str], method: str, stacklevel: int) -> None:
     """Names the weights that are pruned by magnitude because their inputs cannot be seen."""
     if paths:
         warnings.warn(
@@ -57,21 +57,30 @@ def warn_of_magnitude(paths: Sequence[str], method: str) -> None:
             f"layers only. Pruned by magnitude instead: {', '.join(paths)}. To leave them dense, "
             "name them in exclude.",
             SparsityWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 
-def damped(hessian: np.ndarray, damping: float) -> tuple[np.ndarray, np.ndarray]:
+def damped(hessian: np.ndarray, damping: float, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A Hessian that can be inverted, and the inputs that are always zero.
 
     Args:
         hessian: Shape `(d, d)`.
         damping: Added to the diagonal, as a fraction of its mean.
+        name: What the Hessian is of, for the error.
 
     Returns:
         The damped Hessian, with ones on the diagonal for dead inputs, and a boolean array of
-        shape `(d,)`, True for those. Their weights do nothing, and methods set them to zero.
+        shape `(d,)`, True for those: their weights do nothing.
+
+    Raises:
+        ValueError: If the matrix is not finite.
     """
+    if not np.isfinite(hessian).all():
+        raise ValueError(
+            f"The inputs of {name!r} are not finite. Look for NaN or infinity in the calibration "
+            "data and the model's weights."
+        )
     dead = np.diag(hessian) == 0
     result = hessian.copy()
     live = np.diag(hessian)[~dead]

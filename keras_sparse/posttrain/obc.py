@@ -64,11 +64,11 @@ def obc(
     check_damping(damping, "at least 0")
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "obc")
-    pairs = [damped(hessian, damping) for hessian in hessians(chosen, data, batch_size, "obc")]
+    found = hessians(chosen, data, batch_size, "obc")
+    targets = chosen.selection.targets
+    pairs = [damped(h, damping, t.path) for h, t in zip(found, targets, strict=True)]
     rows, traces = [], []
-    for target, weight, (hessian, dead) in zip(
-        chosen.selection.targets, chosen.read(), pairs, strict=True
-    ):
+    for target, weight, (hessian, dead) in zip(targets, chosen.read(), pairs, strict=True):
         rows.append(np.where(dead, 0, to_rows(target.layout, weight)))
         traces.append(removal_trace(rows[-1], inverse_of(hessian, target.path), group))
     ranks = removal_ranks(traces, [weights.shape[1] for weights in rows])

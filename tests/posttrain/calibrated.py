@@ -4,12 +4,28 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tests.training import compiled, conv_net, kernels, values
+import keras_sparse as ks
+from tests.training import compiled, kernels, values
+
+
+def small_net():
+    keras.utils.set_random_seed(0)
+    return compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(4, 3, strides=2, activation="relu", name="conv"),
+                layers.Flatten(),
+                layers.Dense(12, activation="relu", name="hidden"),
+                layers.Dense(4, name="logits"),
+            ]
+        )
+    )
 
 
 def check_common(function, images, **kwargs):
     """Exact count over all layers, biases and unselected layers as they were, 2:4 everywhere."""
-    model = compiled(conv_net())
+    model = small_net()
     before = values(model)
     report = function(model, images, 0.7, exclude="conv", **kwargs)
     after = values(model)
@@ -23,7 +39,7 @@ def check_common(function, images, **kwargs):
     kept = sum(int(np.count_nonzero(new)) for new in after if new.ndim == 2)
     assert kept == size - round(0.7 * size)
     assert sum(row.nonzeros for row in report.prunable) == kept
-    model = compiled(conv_net())
+    model = small_net()
     function(model, images, granularity="2:4", exclude="conv", **kwargs)
     for kernel in kernels(model)[1:]:
         groups = kernel.reshape(kernel.shape[0] // 4, 4, kernel.shape[1])
@@ -45,10 +61,13 @@ def outputs_as_loss(y, outputs):
     return ops.sum(outputs, axis=-1)
 
 
-def output_error(model, change, x, layer="hidden"):
-    """Squared change of a layer's outputs for the inputs that it had before."""
-    inner = keras.Model(model.inputs, model.get_layer(layer).input)
-    inputs = ops.convert_to_numpy(inner(x)).astype(float)
-    before = np.array(model.get_layer(layer).get_weights()[0], float)
-    change()
-    return np.sum((inputs @ (model.get_layer(layer).get_weights()[0] - before)) ** 2)
+def layer_error(function, **kwargs):
+    """Squared change of the outputs of one fixed layer with correlated inputs."""
+    generator = np.random.default_rng(0)
+    x = (generator.normal(size=(96, 24)) @ generator.normal(size=(24, 24))).astype("float32")
+    weight = generator.normal(size=(24, 8))
+    model = one_layer(weight)
+    if function is not ks.prune:
+        kwargs["data"] = (x, np.zeros(96))
+    function(model, allocation="uniform", **kwargs)
+    return np.sum((x @ (kernels(model)[0] - weight)) ** 2)

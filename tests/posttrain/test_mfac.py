@@ -3,8 +3,8 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.posttrain.mfac import LowRankInverse
-from tests.posttrain.calibrated import check_common
-from tests.training import compiled, conv_net, kernels
+from tests.posttrain.calibrated import check_common, small_net
+from tests.training import kernels
 
 
 def test_worked_example():
@@ -33,7 +33,7 @@ def test_equals_woodfisher_of_a_single_block(images):
     data, only = (images[0][:12], images[1][:12]), {"exclude": ["conv", "hidden"]}
     found = []
     for function, kwargs in ((ks.mfac, {}), (ks.woodfisher, {"block_size": 10**6})):
-        model = compiled(conv_net())
+        model = small_net()
         function(model, data, 0.5, samples_per_gradient=2, damping=1e-3, steps=2, **only, **kwargs)
         found.append(kernels(model)[-1])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
@@ -44,7 +44,7 @@ def test_counts_pattern_and_what_stays(images):
 
 
 def test_bad_input(images):
-    model = compiled(conv_net())
+    model = small_net()
     with pytest.raises(ValueError, match="lower samples_per_gradient"):
         ks.mfac(model, (images[0][:8], images[1][:8]), 0.5)
     with pytest.raises(ValueError, match="damping must be above 0"):

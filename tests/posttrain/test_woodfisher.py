@@ -6,8 +6,8 @@ from keras import ops
 import keras_sparse as ks
 from keras_sparse.engine.gradients import LossGradients
 from keras_sparse.posttrain.fisher import BlockInverse, GradientRows, obs_scores, obs_update
-from tests.posttrain.calibrated import check_common, one_layer, outputs_as_loss
-from tests.training import compiled, conv_net, kernels
+from tests.posttrain.calibrated import check_common, one_layer, outputs_as_loss, small_net
+from tests.training import conv_net, kernels
 
 pytestmark = pytest.mark.jax
 
@@ -61,14 +61,14 @@ def test_counts_pattern_and_what_stays(images):
 
 
 def test_steps_reach_the_same_count_and_do_not_revive(images):
-    model = compiled(conv_net())
+    model = small_net()
     ks.woodfisher(model, (images[0][:16], images[1][:16]), 0.8, steps=3, allocation="uniform")
     for kernel in kernels(model):
         assert np.count_nonzero(kernel) == kernel.size - round(0.8 * kernel.size)
 
 
 def test_gradient_rows_are_means_of_samples(images):
-    model = compiled(conv_net())
+    model = small_net()
     variables = [v for v in model.trainable_variables if "kernel" in v.path]
     data = (images[0][:11], images[1][:11])
     rows = GradientRows(model, variables, data, samples_per_gradient=4)
@@ -82,7 +82,7 @@ def test_gradient_rows_are_means_of_samples(images):
 
 
 def test_bad_input(images):
-    model = compiled(conv_net())
+    model = small_net()
     x, y = images[0][:8], images[1][:8]
     with pytest.raises(ValueError, match="takes inputs of shape"):
         ks.woodfisher(model, (x[:, :4], y), 0.5)
