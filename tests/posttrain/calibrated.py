@@ -64,7 +64,7 @@ def outputs_as_loss(y, outputs):
 def layer_error(function, **kwargs):
     """Squared change of the outputs of one fixed layer with correlated inputs."""
     generator = np.random.default_rng(0)
-    x = (generator.normal(size=(96, 24)) @ generator.normal(size=(24, 24))).astype("float32")
+    x = (generator.normal(size=(96, 24)) + generator.normal(size=(96, 1))).astype("float32")
     weight = generator.normal(size=(24, 8))
     model = one_layer(weight)
     if function is not ks.prune:
