@@ -24,8 +24,15 @@ from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
 from keras_sparse.methods.top_kast import TopKAST
+from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
+from keras_sparse.posttrain.mfac import mfac
+from keras_sparse.posttrain.obc import obc
+from keras_sparse.posttrain.obd import obd
+from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
+from keras_sparse.posttrain.sparsegpt import sparsegpt
+from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
@@ -70,15 +77,23 @@ __all__ = [
     "Unstructured",
     "Update",
     "acdc_schedule",
+    "adaprune",
     "batch_norm_tuning",
     "data",
     "deploy",
     "finetune_dense",
+    "global_adaprune",
     "mask_change",
+    "mfac",
     "models",
+    "obc",
+    "obd",
+    "obs",
     "plots",
     "prune",
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
+    "sparsegpt",
+    "woodfisher",
 ]

@@ -1,0 +1,191 @@
+"""AdaPrune: the weights that magnitude keeps, re-fitted to the layers' outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.engine.calibration import calibration_batches
+from keras_sparse.posttrain.exact_obs import refit
+from keras_sparse.posttrain.fisher import check_damping
+from keras_sparse.posttrain.layer_inputs import (
+    chosen_layers,
+    damped,
+    hessians,
+    input_rows,
+    recorded,
+    warn_of_magnitude,
+)
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.report import SparsityReport
+from keras_sparse.sparsity.selection import Target
+
+
+def adaprune(
+    model: keras.Model,
+    data: Any,
+    sparsity: float | None = None,
+    *,
+    damping: float = 1e-4,
+    batch_size: int = 128,
+    allocation: Allocation = "uniform",
+    **kwargs: Any,
+) -> SparsityReport:
+    """Prunes by magnitude and re-fits what is left of each layer to the outputs that it had.
+
+    For every output the kept weights minimise the squared change of that output over the
+    calibration samples, by least squares, with the inputs that the layer gets in the dense model.
+
+    The time of a layer grows with `outputs * (density * d) ** 3` for d inputs (`height * width *
+    channels` of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
+
+    ```python
+    ks.adaprune(model, (x[:1000], y[:1000]), granularity="2:4")
+    ```
+
+    Args:
+        model: A built Keras model.
+        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        sparsity: Fraction of weights to remove. See `prune`.
+        damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
+        batch_size: Samples in a forward pass, for arrays.
+        allocation: See `SparseCallback`.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`: see `SparseCallback`.
+
+    Returns:
+        A `SparsityReport` of the pruned model.
+
+    Raises:
+        ValueError: For arguments out of range, a model with nothing to prune, or inputs that the
+            model does not take or that are not finite.
+
+    Warns:
+        SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen.
+
+    Source: Hubara et al. (2021); pruning_baselines 2.10.
+    """
+    check_damping(damping)
+    chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
+    weights = chosen.read()
+    masks = chosen.masks([np.abs(weight) for weight in weights], chosen.budgets()[0])
+    found = hessians(chosen, data, batch_size, "adaprune")
+    values = [
+        _refitted(target, damping, hessian, hessian, weight, mask)
+        for target, hessian, weight, mask in zip(
+            chosen.selection.targets, found, weights, masks, strict=True
+        )
+    ]
+    chosen.write(values, masks)
+    return chosen.report()
+
+
+def global_adaprune(
+    model: keras.Model,
+    data: Any,
+    sparsity: float | None = None,
+    *,
+    damping: float = 1e-4,
+    batch_size: int = 128,
+    allocation: Allocation = "uniform",
+    **kwargs: Any,
+) -> SparsityReport:
+    """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
+
+    Layers are re-fitted in the order of the model's weights. A layer's inputs are those of the
+    model as far as it is compressed, its targets the outputs that it had in the dense model.
+
+    Every layer takes two forward passes over the data of its own. Memory: `3 * d * d * 8` bytes
+    for the largest layer of d inputs, the inputs of one batch twice, and the weights twice.
+
+    ```python
+    ks.global_adaprune(model, (x[:1000], y[:1000]), granularity="2:4")
+    ```
+
+    Args:
+        model: A built Keras model.
+        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        sparsity: Fraction of weights to remove. See `prune`.
+        damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
+        batch_size: Samples in a forward pass, for arrays.
+        allocation: See `SparseCallback`.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`: see `SparseCallback`.
+
+    Returns:
+        A `SparsityReport` of the pruned model.
+
+    Raises:
+        ValueError: As `adaprune`; the model is then as it was.
+
+    Warns:
+        SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen.
+
+    Source: Frantar and Alistarh (2022b), inputs of the compressed network; pruning_baselines
+    2.10.
+    """
+    check_damping(damping)
+    chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
+    dense = chosen.read()
+    masks = chosen.masks([np.abs(weight) for weight in dense], chosen.budgets()[0])
+    batches = [x for x, _ in calibration_batches(model, data, batch_size)]
+    now, unseen = list(dense), []
+    try:
+        for i, (target, layer) in enumerate(
+            zip(chosen.selection.targets, chosen_layers(chosen), strict=True)
+        ):
+            products = (
+                None if layer is None else _products(chosen, layer, batches, dense, now, masks)
+            )
+            if products is None:
+                unseen.append(target.path)
+            else:
+                now[i] = _refitted(target, damping, *products, dense[i], masks[i])
+    except BaseException:
+        chosen.write(dense, [np.ones_like(mask) for mask in masks])
+        raise
+    chosen.write(now, masks)
+    warn_of_magnitude(unseen, "global_adaprune", stacklevel=3)
+    return chosen.report()
+
+
+def _products(
+    chosen: PrunedWeights,
+    layer: keras.layers.Layer | None,
+    batches: list[Any],
+    dense: list[np.ndarray],
+    now: list[np.ndarray],
+    masks: list[np.ndarray],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Compressed inputs times themselves and times the dense ones, `(d, d)`; `None` if unseen."""
+    if layer is None:
+        return None
+    own = cross = None
+    everything = [np.ones_like(mask) for mask in masks]
+    for x in batches:
+        chosen.write(dense, everything)
+        (wanted,) = recorded(chosen.model, [layer], x)
+        chosen.write(now, masks)
+        (given,) = recorded(chosen.model, [layer], x)
+        for one, other in zip(given, wanted, strict=True):
+            rows = input_rows(layer, one)
+            square, product = rows.T @ rows, rows.T @ input_rows(layer, other)
+            own = square if own is None else own + square
+            cross = product if cross is None else cross + product
+    return None if own is None or cross is None else (own, cross)
+
+
+def _refitted(
+    target: Target,
+    damping: float,
+    own: np.ndarray,
+    cross: np.ndarray,
+    weight: np.ndarray,
+    mask: np.ndarray,
+) -> np.ndarray:
+    hessian, _ = damped(own, damping, target.path)
+    rows = to_rows(target.layout, weight)
+    # What damping adds to the matrix it adds to the target, so that it pulls to the old weights.
+    wanted = rows @ (cross + hessian - own).T
+    return from_rows(target.layout, refit(hessian, wanted, to_rows(target.layout, mask)))

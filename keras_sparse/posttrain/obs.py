@@ -1,0 +1,107 @@
+"""Optimal Brain Surgeon: one weight after another, with a layer's whole Fisher matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
+from keras_sparse.posttrain.fisher import GradientRows, check_damping
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.sparsity.report import SparsityReport
+
+_PIECE = 64
+
+
+def obs(
+    model: keras.Model,
+    data: Any,
+    sparsity: float | None = None,
+    *,
+    damping: float = 1e-5,
+    samples_per_gradient: int = 1,
+    max_size: int = 2000,
+    loss: Any = None,
+    **kwargs: Any,
+) -> SparsityReport:
+    """Removes weights one by one, and after each moves the others of its layer to make up for it.
+
+    The Hessian of a layer is its whole empirical Fisher matrix. Each time the weight with the
+    smallest `theta_q^2 / (2 [H^-1]_qq)` goes, by `-theta_q H^-1 e_q / [H^-1]_qq`; with
+    `allocation="global"` the smallest of all layers. For small layers: the time grows with the
+    third power of a layer's weights. `woodfisher` and `mfac` are for larger ones.
+
+    Memory: `8 * size ** 2` bytes for each layer of `size` weights, five times that for the
+    largest.
+
+    ```python
+    model.compile(loss="mse")
+    ks.obs(model, (x, y), sparsity=0.5)
+    ```
+
+    Args:
+        model: A built Keras model.
+        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        sparsity: Fraction of weights to remove. See `prune`.
+        damping: Multiple of the identity in the Fisher matrix, above 0.
+        samples_per_gradient: Samples that one gradient is the mean of.
+        max_size: Weights that a layer may have at most.
+        loss: A loss, if not the one that the model is compiled with.
+        **kwargs: `granularity` (single weights or n:m), `allocation`, `exclude`, `include`,
+            `keep_dense`: see `SparseCallback`.
+
+    Returns:
+        A `SparsityReport` of the pruned model.
+
+    Raises:
+        ValueError: For arguments out of range, a layer above `max_size`, a model with nothing to
+            prune or without a loss, too few samples, or gradients that are all zero or not
+            finite.
+
+    Source: Hassibi, Stork and Wolff (1993); pruning_baselines 2.4.
+    """
+    check_damping(damping)
+    chosen = PrunedWeights(model, sparsity, kwargs)
+    group = group_of(chosen.recipe.granularity, "obs")
+    too_large = [t for t in chosen.selection.targets if t.layout.size > max_size]
+    if too_large:
+        named = ", ".join(f"{t.path} ({t.layout.size:,} weights)" for t in too_large)
+        raise ValueError(
+            f"obs inverts a matrix of all weights of a layer. Above max_size={max_size}: {named}. "
+            f"Leave them dense with exclude={[t.layer for t in too_large]}, raise max_size, or "
+            "use woodfisher or mfac."
+        )
+    rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)
+    hessians = _fisher(rows, chosen, damping)
+    flat = [
+        to_rows(layout, value).reshape(1, -1)
+        for layout, value in zip(chosen.layouts, chosen.read(), strict=True)
+    ]
+    traces = [
+        removal_trace(weights, inverse_of(hessian, target.path), group)
+        for weights, hessian, target in zip(flat, hessians, chosen.selection.targets, strict=True)
+    ]
+    ranks = removal_ranks(traces, [layout.size for layout in chosen.layouts])
+    scores = [_shaped(layout, rank) for layout, rank in zip(chosen.layouts, ranks, strict=True)]
+    masks = chosen.masks(scores, chosen.budgets()[0])
+    values = []
+    for layout, hessian, weights, mask in zip(chosen.layouts, hessians, flat, masks, strict=True):
+        kept = to_rows(layout, mask).reshape(1, -1)
+        values.append(_shaped(layout, refit(hessian, weights @ hessian, kept)))
+    chosen.write(values, masks)
+    return chosen.report()
+
+
+def _shaped(layout: Any, flat: np.ndarray) -> np.ndarray:
+    return from_rows(layout, flat.reshape(layout.matrix_shape[2], -1))
+
+
+def _fisher(rows: GradientRows, chosen: PrunedWeights, damping: float) -> list[np.ndarray]:
+    found = [damping * np.eye(layout.size) for layout in chosen.layouts]
+    for piece in rows.pieces(_PIECE):
+        for hessian, layout, gradients in zip(found, chosen.layouts, piece, strict=True):
+            flat = np.stack([to_rows(layout, gradient).ravel() for gradient in gradients])
+            hessian += flat.T @ flat / len(rows)
+    return found

@@ -1,0 +1,130 @@
+"""The weights that a post-training method prunes: read, ranked and written back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
+from keras_sparse.sparsity.layout import Layout
+from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.report import SparsityReport, report
+
+
+class PrunedWeights:
+    """The chosen weights of a model as float64 arrays, and the masks that a recipe allows.
+
+    Args:
+        model: A built Keras model.
+        sparsity: Fraction of weights to remove. See `prune`.
+        options: The other common arguments of pruning methods, as for `Recipe`.
+
+    Raises:
+        ValueError: For arguments out of range, or a model with nothing to prune.
+    """
+
+    def __init__(
+        self, model: keras.Model, sparsity: float | None, options: Mapping[str, Any]
+    ) -> None:
+        self.model = model
+        self.recipe = Recipe(sparsity, **options)
+        self.selection = self.recipe.select(model)
+        self.variables = self.selection.variables(model)
+        self.layouts = [target.layout for target in self.selection.targets]
+
+    def read(self) -> list[np.ndarray]:
+        """The weights as they are now, float64 arrays of the variables' shapes."""
+        return [np.asarray(ops.convert_to_numpy(v), np.float64) for v in self.variables]
+
+    def budgets(self, steps: int = 1) -> np.ndarray:
+        """What may be kept after each step, a row each. See `mask_budgets`.
+
+        Every step removes the same fraction of what the one before it left:
+        `s_t = 1 - (1 - s) ** (t / steps)`.
+        """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1. Received: steps={steps}")
+        density = 1 - self.recipe.final(self.selection)
+        part = np.arange(1, steps + 1).reshape((-1,) + (1,) * density.ndim) / steps
+        return self.recipe.budgets(self.selection, 1 - density**part)
+
+    def masks(self, scores: Sequence[np.ndarray], budget: np.ndarray) -> list[np.ndarray]:
+        """Masks that keep the highest scores that a budget allows.
+
+        Args:
+            scores: Float arrays of the weights' shapes, zero or above; negative where a weight is
+                already gone.
+            budget: A row of `budgets`.
+
+        Returns:
+            Boolean arrays of the weights' shapes, True where a weight is kept.
+
+        Raises:
+            ValueError: If scores are not finite, or all of them are zero.
+        """
+        for target, score in zip(self.selection.targets, scores, strict=True):
+            if not np.isfinite(score).all():
+                raise ValueError(
+                    f"The scores of {target.path!r} are not finite. Look for NaN or infinity in "
+                    "the calibration data and the model's loss, or raise damping."
+                )
+        largest = max(float(score.max()) for score in scores)
+        if largest <= 0:
+            raise ValueError(
+                "All scores are zero: the calibration data says nothing about the weights. Give "
+                "inputs that are not all zero, and targets whose loss has a gradient."
+            )
+        # Products of small gradients would underflow in the float32 in which scores are ranked.
+        ranked = [ops.convert_to_tensor(score / largest, "float32") for score in scores]
+        recipe = self.recipe
+        found = choose_masks(ranked, self.layouts, budget, recipe.granularity, recipe.joint)
+        return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
+
+    def write(self, values: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
+        """Gives the model new weights, with exact zeros where the masks are False."""
+        for variable, value, mask in zip(self.variables, values, masks, strict=True):
+            variable.assign(np.where(mask, value, 0).astype("float32"))
+
+    def report(self) -> SparsityReport:
+        """What of the model is zero now."""
+        return report(
+            self.model,
+            exclude=self.recipe.exclude,
+            include=self.recipe.include,
+            keep_dense=self.recipe.keep_dense,
+        )
+
+
+def to_rows(layout: Layout, values: np.ndarray) -> np.ndarray:
+    """Views a weight as one row per output, shape `(outputs, positions * inputs)`."""
+    order = layout.positions + layout.inputs + layout.outputs
+    positions, inputs, outputs = layout.matrix_shape
+    return values.transpose(order).reshape(positions * inputs, outputs).T
+
+
+def from_rows(layout: Layout, rows: np.ndarray) -> np.ndarray:
+    """The inverse of `to_rows`."""
+    order = layout.positions + layout.inputs + layout.outputs
+    shape = [layout.shape[axis] for axis in order]
+    return rows.T.reshape(shape).transpose(np.argsort(order))
+
+
+def group_of(granularity: Granularity, method: str) -> tuple[int, int] | None:
+    """`(n, m)` of an n:m pattern, `None` of single weights.
+
+    Raises:
+        ValueError: For other patterns, in which a method that goes weight by weight cannot prune.
+    """
+    if isinstance(granularity, NM):
+        return granularity.n, granularity.m
+    if isinstance(granularity, Unstructured):
+        return None
+    raise ValueError(
+        f"{method} prunes single weights or n:m patterns. Received: granularity={granularity}. "
+        "For blocks and channels use woodfisher, adaprune or prune."
+    )

@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_sparse as ks
+from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_trace
+from tests.posttrain.calibrated import check_common, one_layer, small_net
+from tests.training import kernels
+
+X = np.array([[2, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]], "float32")
+W = np.array([1, -0.8, 0.5])
+
+
+@pytest.mark.jax
+def test_worked_example():
+    """pruning_baselines 6.7: the third weight goes at .5, a re-fit of the other two."""
+    order, cost = removal_trace(W[None], inverse_of(X.T @ X, "x"))
+    assert order[0, 0] == 2
+    np.testing.assert_allclose(cost[0, 0], 0.5)
+    model = one_layer(W[:, None])
+    ks.obc(model, (X, np.zeros(4)), 1 / 3, damping=0)
+    found = kernels(model)[0][:, 0]
+    np.testing.assert_allclose(found, [1.166667, -0.633333, 0], rtol=1e-6)
+    np.testing.assert_allclose(np.sum((X @ (found - W)) ** 2), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(np.sum((X @ (W * [1, 1, 0] - W)) ** 2), 0.75, rtol=1e-6)
+    refitted = np.linalg.lstsq(X[:, :2], X @ W, rcond=None)[0]
+    np.testing.assert_allclose(found[:2], refitted, rtol=1e-5)
+
+
+def test_downdate_is_the_inverse_without_the_weight():
+    """pruning_baselines 6.7: with H = 2 X X^T the second cost is that of the smaller inverse."""
+    h = 2 * X.T @ X.astype(float)
+    inverse = inverse_of(h, "x")
+    column = inverse[:, 2]
+    smaller = (inverse - np.outer(column, column) / column[2])[:2, :2]
+    wanted = [[0.111111, -0.055556], [-0.055556, 0.277778]]
+    np.testing.assert_allclose(smaller, wanted, atol=1e-6)
+    np.testing.assert_allclose(inverse_of(h[:2, :2], "x"), wanted, atol=1e-6)
+    order, cost = removal_trace(W[None], inverse)
+    left = refit(h, W[None] @ h, np.array([[True, True, False]]))[0, :2]
+    second = order[0, 1]
+    np.testing.assert_allclose(cost[0, 1], left[second] ** 2 / np.diag(wanted)[second], rtol=1e-5)
+
+
+def test_removals_one_by_one_equal_the_refit():
+    """Greedy choice checked against the error of every alternative, step by step."""
+    generator = np.random.default_rng(1)
+    x, w = generator.normal(size=(20, 6)), generator.normal(size=(2, 6))
+    h = x.T @ x
+    order, cost = removal_trace(w, inverse_of(h, "x"))
+    for row in range(2):
+        mask, error = np.ones(6, bool), 0.0
+        for step in range(6):
+            errors = {}
+            for p in np.flatnonzero(mask):
+                trial = mask.copy()
+                trial[p] = False
+                change = refit(h, w[row : row + 1] @ h, trial[None])[0] - w[row]
+                errors[p] = change @ h @ change
+            assert min(errors, key=errors.get) == order[row, step]
+            mask[order[row, step]] = False
+            np.testing.assert_allclose(cost[row, step], errors[order[row, step]] - error)
+            error = errors[order[row, step]]
+
+
+def test_dead_inputs_go_first():
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    x[:, 1] = 0
+    model = one_layer(np.ones((4, 2)))
+    ks.obc(model, (x, np.zeros(30)), 0.25)
+    np.testing.assert_allclose(kernels(model)[0][:, 0], [1, 0, 1, 1], rtol=1e-3)
+
+
+def test_counts_pattern_and_what_stays(images):
+    check_common(ks.obc, images, allocation="global")
+
+
+def test_bad_input(images):
+    model = small_net()
+    with pytest.raises(ValueError, match="takes inputs of shape"):
+        ks.obc(model, (images[0][:, :4], images[1]), 0.5)
+    with pytest.raises(ValueError, match="Give more samples, or raise damping"):
+        ks.obc(model, (images[0][:2], images[1][:2]), 0.5, damping=0)
+    with pytest.raises(ValueError, match="damping must be at least 0"):
+        ks.obc(model, images, 0.5, damping=-1)
+    with pytest.raises(ValueError, match="obc prunes single weights or n:m"):
+        ks.obc(model, images, 0.5, granularity="4x1")
+    with pytest.raises(ValueError, match="not finite"):
+        ks.obc(model, (np.full_like(images[0], np.nan), images[1]), 0.5)
+    with pytest.raises(ValueError, match="not built"):
+        ks.obc(keras.Sequential([keras.layers.Dense(2)]), images, 0.5)
