@@ -14,15 +14,19 @@ from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
 from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.gmp import GMP
+from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
+from keras_sparse.methods.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
+from keras_sparse.methods.snip import SNIP, connection_sensitivity_masks
 from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
+from keras_sparse.methods.synflow import SynFlow
 from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
@@ -51,6 +55,7 @@ __all__ = [
     "NM",
     "SET",
     "SNFS",
+    "SNIP",
     "SRSTE",
     "STE",
     "STR",
@@ -59,6 +64,8 @@ __all__ = [
     "Constant",
     "DeepR",
     "Duration",
+    "GraSP",
+    "LotteryTicket",
     "Moment",
     "MovementPruning",
     "OneShot",
@@ -72,6 +79,7 @@ __all__ = [
     "SparsityReport",
     "SparsityWarning",
     "StaticMask",
+    "SynFlow",
     "Tensors",
     "TopKAST",
     "Unstructured",
@@ -79,10 +87,12 @@ __all__ = [
     "acdc_schedule",
     "adaprune",
     "batch_norm_tuning",
+    "connection_sensitivity_masks",
     "data",
     "deploy",
     "finetune_dense",
     "global_adaprune",
+    "iterative_magnitude_pruning",
     "mask_change",
     "mfac",
     "models",

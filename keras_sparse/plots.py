@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from keras_sparse.drawing import BLUE, GREY, RED, SHADE, PicturePath, new_figure, written
 from keras_sparse.files import check_destination, replace_file
+from keras_sparse.mask_image import mask_image as mask_image
 from keras_sparse.methods.acdc_schedule import read_schedule
 from keras_sparse.sparsity.report import SparsityReport
 

@@ -101,7 +101,8 @@ def _dot(one: Sequence[Any], two: Sequence[Any]) -> Any:
 def _on_tensorflow(owner: LossGradients) -> tuple[Callable[..., Any], Callable[..., Any]]:
     import tensorflow as tf
 
-    natives = [variable.value for variable in owner.variables]
+    # Outside of a replica a mirrored variable is read from its first copy, so watch that one.
+    natives = [getattr(v.value, "values", (v.value,))[0] for v in owner.variables]
 
     def first(x: Any, y: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:

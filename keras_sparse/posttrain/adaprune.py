@@ -65,7 +65,7 @@ def adaprune(
     Warns:
         SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen.
 
-    Source: Hubara et al. (2021); pruning_baselines 2.10.
+    Source: Hubara et al. (2021).
     """
     check_damping(damping)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
@@ -122,8 +122,7 @@ def global_adaprune(
     Warns:
         SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen.
 
-    Source: Frantar and Alistarh (2022b), inputs of the compressed network; pruning_baselines
-    2.10.
+    Source: Frantar and Alistarh (2022b), inputs of the compressed network.
     """
     check_damping(damping)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})

@@ -43,7 +43,7 @@ def removal_trace(
     Returns:
         The order of removal and what each removal cost, both of shape `(rows, removals)`.
 
-    Source: Frantar and Alistarh (2022); pruning_baselines 2.10.
+    Source: Frantar and Alistarh (2022).
     """
     rows, size = weights.shape
     at_once = max(1, _AT_ONCE // size**2)

@@ -116,7 +116,7 @@ class BlockInverse:
         damping: The multiple of the identity.
         gradients: How many gradients there will be, n.
 
-    Source: Singh and Alistarh (2020); pruning_baselines 2.4.
+    Source: Singh and Alistarh (2020).
     """
 
     def __init__(self, size: int, block_size: int, damping: float, gradients: int) -> None:

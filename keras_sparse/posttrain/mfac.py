@@ -33,7 +33,7 @@ class LowRankInverse:
     Raises:
         ValueError: If the damping is too small beside the gradients.
 
-    Source: Frantar, Kurtic and Alistarh (2021); pruning_baselines 2.4.
+    Source: Frantar, Kurtic and Alistarh (2021).
     """
 
     def __init__(self, gradients: np.ndarray, damping: float) -> None:
@@ -102,7 +102,7 @@ def mfac(
         ValueError: For arguments out of range, a model with nothing to prune or without a loss,
             too few samples, or gradients that are all zero or not finite.
 
-    Source: Frantar, Kurtic and Alistarh (2021), the static algorithm; pruning_baselines 2.4.
+    Source: Frantar, Kurtic and Alistarh (2021), the static algorithm.
     """
     check_damping(damping)
     chosen = PrunedWeights(model, sparsity, kwargs)

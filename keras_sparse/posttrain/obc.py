@@ -59,7 +59,7 @@ def obc(
     Warns:
         SparsityWarning: If a layer is pruned by magnitude because its inputs cannot be seen.
 
-    Source: Frantar and Alistarh (2022); pruning_baselines 2.10.
+    Source: Frantar and Alistarh (2022).
     """
     check_damping(damping, "at least 0")
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})

@@ -51,7 +51,7 @@ def obd(
         ValueError: For arguments out of range, a model with nothing to prune or without a loss,
             too few samples, or gradients that are all zero or not finite.
 
-    Source: LeCun, Denker and Solla (1990); pruning_baselines 2.4.
+    Source: LeCun, Denker and Solla (1990).
     """
     chosen = PrunedWeights(model, sparsity, kwargs)
     rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)

@@ -60,7 +60,7 @@ def obs(
             prune or without a loss, too few samples, or gradients that are all zero or not
             finite.
 
-    Source: Hassibi, Stork and Wolff (1993); pruning_baselines 2.4.
+    Source: Hassibi, Stork and Wolff (1993).
     """
     check_damping(damping)
     chosen = PrunedWeights(model, sparsity, kwargs)

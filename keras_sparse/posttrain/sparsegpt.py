@@ -62,7 +62,7 @@ def sparsegpt(
     Warns:
         SparsityWarning: If a layer is pruned by magnitude because its inputs cannot be seen.
 
-    Source: Frantar and Alistarh (2023); pruning_baselines 2.10.
+    Source: Frantar and Alistarh (2023).
     """
     check_damping(damping, "at least 0")
     if block_size < 1:

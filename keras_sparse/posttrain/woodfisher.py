@@ -68,7 +68,7 @@ def woodfisher(
         ValueError: For arguments out of range, a model with nothing to prune or without a loss,
             too few samples, or gradients that are all zero or not finite.
 
-    Source: Singh and Alistarh (2020); pruning_baselines 2.4 and 9.4.
+    Source: Singh and Alistarh (2020).
     """
     check_damping(damping)
     if block_size < 1:

@@ -28,6 +28,13 @@ from tests.training import (
     values,
 )
 
+
+def scored_on():
+    """Data of the shape of the fixture `images`."""
+    generator = np.random.default_rng(1)
+    return generator.normal(size=(96, 8, 8, 1)).astype("float32"), generator.integers(0, 4, 96)
+
+
 METHODS = {
     "ACDC": lambda s=0.8, **kw: ks.ACDC(s, **kw),
     "GMP": lambda s=0.8, **kw: ks.GMP(s, ks.Polynomial(1, 4, every="2st"), **kw),
@@ -45,6 +52,9 @@ METHODS = {
     "DPF": lambda s=0.8, **kw: ks.DPF(s, every="2st", **kw),
     "MovementPruning": lambda s=0.8, **kw: ks.MovementPruning(s, **kw),
     "ADMM": lambda s=0.8, **kw: ks.ADMM(s, **kw),
+    "SNIP": lambda s=0.8, **kw: ks.SNIP(s, scored_on(), **kw),
+    "GraSP": lambda s=0.8, **kw: ks.GraSP(s, scored_on(), **kw),
+    "SynFlow": lambda s=0.8, **kw: ks.SynFlow(s, **kw),
 }
 # One method for each way in which the engine works; what the engine alone does is tested on these.
 REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning")
