@@ -1,3 +1,4 @@
+import gc
 import os
 import warnings
 
@@ -17,13 +18,17 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
+# The imported libraries stay; looking through them after each test would take a second.
+gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _clean_slate():
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The structure of `inputs`")
         yield
-    keras.utils.clear_session(free_memory=False)
+    keras.utils.clear_session()
 
 
 @pytest.fixture(scope="session")
