@@ -2,7 +2,7 @@
 
 The committed results are those of
 
-    python benchmarks/cifar10_resnet20.py --width 8 --images 4000 --epochs 12
+    python benchmarks/cifar10_resnet20.py --width 8 --images 20000 --epochs 20
 
 Each run is a process of its own; two run side by side, one thread each. What is finished is not
 run again and what was interrupted goes on from its last epoch, so the command may be repeated.
