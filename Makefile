@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n auto
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # glibc gives TensorFlow's temporaries back to the kernel after every operation and asks for them

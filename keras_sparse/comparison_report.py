@@ -274,8 +274,10 @@ def mask_changes(
 ) -> Figure:
     """Draws how much masks change: from epoch to epoch, and from phase to phase of AC/DC."""
     figure, axes = new_figure(7.5, 4.2)
-    for method, color, marker in _coloured(histories):
-        columns = histories[method]
+    # Methods that prune after training have no mask while they train.
+    trained = {method: h for method, h in histories.items() if "mask_change" in h}
+    for method, color, marker in _coloured(trained):
+        columns = trained[method]
         change = np.asarray(columns.get("acdc_mask_change", columns["mask_change"]), float)
         epochs = np.arange(1, len(change) + 1)
         axes.plot(

@@ -12,16 +12,27 @@ from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.gmp import GMP
+from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
+from keras_sparse.methods.snip import SNIP
 from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
+from keras_sparse.methods.synflow import SynFlow
 from keras_sparse.methods.top_kast import TopKAST
+from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
+from keras_sparse.posttrain.mfac import mfac
+from keras_sparse.posttrain.obc import obc
+from keras_sparse.posttrain.obd import obd
+from keras_sparse.posttrain.one_shot import prune
+from keras_sparse.posttrain.sparsegpt import sparsegpt
+from keras_sparse.posttrain.woodfisher import woodfisher
+from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.schedules import OneShot
 
 
@@ -34,6 +45,8 @@ class Method(NamedTuple):
         source: Where it comes from.
         granularity: The pattern it prunes in, unless another is asked for.
         takes_sparsity: Whether a sparsity can be asked for.
+        takes_data: Whether `make` takes calibration data as well.
+        after: Prunes the trained model: `after(model, calibration data, **common arguments)`.
     """
 
     make: Callable[..., SparseCallback | None]
@@ -41,10 +54,16 @@ class Method(NamedTuple):
     source: str = ""
     granularity: str = "unstructured"
     takes_sparsity: bool = True
+    takes_data: bool = False
+    after: Callable[..., Any] | None = None
 
 
 def _one_shot(**common: Any) -> GMP:
     return GMP(schedule=OneShot("50%"), **common)
+
+
+def _static_magnitude(**common: Any) -> StaticMask:
+    return StaticMask(mask="magnitude", **common)
 
 
 def _uniform(method: Callable[..., SparseCallback]) -> Callable[..., SparseCallback]:
@@ -54,12 +73,33 @@ def _uniform(method: Callable[..., SparseCallback]) -> Callable[..., SparseCallb
     return make
 
 
+def _after_training(after: Callable[..., Any], line: str, source: str = "") -> Method:
+    def make(seed: int, **common: Any) -> None:
+        Recipe(**common)  # Raises for what cannot be used.
+
+    return Method(make, f"dense training, then {line}", source, after=after)
+
+
+def _magnitude(model: Any, data: Any, **common: Any) -> None:
+    prune(model, **common)
+
+
 METHODS: Mapping[str, Method] = {
     "dense": Method(lambda **_: None, "no pruning: the reference to compare with"),
     "acdc": Method(ACDC, "dense and sparse phases in turn, ends sparse", "Peste et al. 2021"),
     "gmp": Method(GMP, "gradual magnitude pruning, sparser and sparser", "Zhu and Gupta 2017"),
     "oneshot": Method(_one_shot, "dense until half of the run, pruned at once, fine-tuned"),
     "static": Method(StaticMask, "a random mask from the first step on"),
+    "static_magnitude": Method(
+        _static_magnitude, "the largest initial weights from the first step on"
+    ),
+    "snip": Method(
+        SNIP, "weights that the loss feels at initialisation", "Lee et al. 2019", takes_data=True
+    ),
+    "grasp": Method(
+        GraSP, "weights that carry the gradient flow", "Wang et al. 2020", takes_data=True
+    ),
+    "synflow": Method(SynFlow, "weights that carry a signal of ones", "Tanaka et al. 2020"),
     "set": Method(SET, "small weights move to random places each epoch", "Mocanu et al. 2018"),
     "deep_r": Method(DeepR, "weights of fixed sign die and others wake", "Bellec et al. 2018"),
     "dsr": Method(DSR, "as set, and between layers as well", "Mostafa and Wang 2019"),
@@ -89,4 +129,20 @@ METHODS: Mapping[str, Method] = {
         MovementPruning, "keeps weights that move away from zero", "Sanh et al. 2020"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
+    "magnitude": _after_training(_magnitude, "the smallest weights are cut"),
+    "obd": _after_training(obd, "cut by the Fisher diagonal", "LeCun et al. 1990"),
+    "woodfisher": _after_training(
+        woodfisher, "cut and corrected by Fisher blocks", "Singh and Alistarh 2020"
+    ),
+    "mfac": _after_training(mfac, "the same with the whole Fisher matrix", "Frantar et al. 2021"),
+    "obc": _after_training(obc, "cut exactly by layers' outputs", "Frantar and Alistarh 2022"),
+    "sparsegpt": _after_training(
+        sparsegpt, "cut column by column by layers' outputs", "Frantar and Alistarh 2023"
+    ),
+    "adaprune": _after_training(
+        adaprune, "cut and layers fitted to their outputs", "Hubara et al. 2021"
+    ),
+    "global_adaprune": _after_training(
+        global_adaprune, "the same on the pruned model's inputs", "Frantar and Alistarh 2022"
+    ),
 }

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_sparse import data, models
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.method_names import METHODS
+from keras_sparse.posttrain.batch_norm import batch_norm_tuning, batch_normalizations
 from keras_sparse.sparsity.granularity import get_granularity
 from keras_sparse.sparsity.names import unknown_name
 
@@ -106,16 +109,39 @@ class RunConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self.callback()
 
-    def callback(self) -> SparseCallback | None:
-        """A new callback of the method, or `None` for dense training."""
+    def callback(self, calibration: Any = ()) -> SparseCallback | None:
+        """A new callback of the method, or `None` for dense training.
+
+        Args:
+            calibration: `(x, y)` for a method that scores weights on data before training.
+        """
+        method = METHODS[self.method]
+        data = {"data": calibration} if method.takes_data else {}
+        return method.make(**self._common(), **data, seed=self.seed)
+
+    def prune_trained(self, model: keras.Model, calibration: tuple[Any, Any]) -> None:
+        """Prunes a trained model, where the method does so after training.
+
+        Batch normalization is tuned afterwards.
+
+        Args:
+            model: The trained model.
+            calibration: `(x, y)`.
+        """
+        after = METHODS[self.method].after
+        if after is not None:
+            after(model, calibration, **self._common())
+            if batch_normalizations(model):
+                batch_norm_tuning(model, calibration[0])
+
+    def _common(self) -> dict[str, Any]:
         given = {"sparsity": self.sparsity, "allocation": self.allocation}
-        return METHODS[self.method].make(
+        return {
             **{name: value for name, value in given.items() if value is not None},
-            granularity=get_granularity(self._pattern()),
-            exclude=self.exclude,
-            keep_dense=self.keep_dense,
-            seed=self.seed,
-        )
+            "granularity": get_granularity(self._pattern()),
+            "exclude": self.exclude,
+            "keep_dense": self.keep_dense,
+        }
 
     def _pattern(self) -> str:
         return self.granularity or METHODS[self.method].granularity

@@ -36,6 +36,7 @@ from keras_sparse.run_config import (
 from keras_sparse.sparsity.report import report
 
 BACKUP = "backup"
+CALIBRATION = 1000  # samples for methods that look at data before or after training
 OUTPUTS = ("model.keras", "model.tflite", "history.csv", "curve.png", RESULT)
 
 
@@ -87,7 +88,8 @@ def train(
             return result
     keras.utils.set_random_seed(config.seed)
     dataset = data.load(config.data, limit=config.limit, seed=config.seed)
-    model, method, backup = _compiled(config, dataset), config.callback(), Backup(out / BACKUP)
+    model, backup = _compiled(config, dataset), Backup(out / BACKUP)
+    method = config.callback(_calibration(dataset))
     batches = data.pipeline(
         *dataset.train,
         batch_size=config.batch_size,
@@ -187,6 +189,10 @@ def _compiled(config: RunConfig, dataset: data.Dataset) -> keras.Model:
     return model
 
 
+def _calibration(dataset: data.Dataset) -> tuple[Any, Any]:
+    return dataset.x_train[:CALIBRATION], dataset.y_train[:CALIBRATION]
+
+
 def _save(model: keras.Model, path: Path) -> None:
     """Saves a model with its zeros compressed, which Keras's own archives are not."""
     plain, packed = path.with_suffix(".plain.keras"), path.with_suffix(".partial.keras")
@@ -209,6 +215,7 @@ def _finish(
     rows: list[dict[str, float]],
 ) -> dict[str, Any]:
     began = time.perf_counter()
+    config.prune_trained(model, _calibration(dataset))
     loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
     _save(model, out / "model.keras")
     exported = to_litert(

@@ -28,7 +28,11 @@ def compared(tmp_path_factory):
     """Dense training and two methods, one seed: three real processes."""
     out = tmp_path_factory.mktemp("compared") / "out"
     results = compare_and_show(
-        out, methods=("acdc", "rigl"), sparsities=(0.5,), seeds=1, common=COMMON | {"epochs": 6}
+        out,
+        methods=("acdc", "rigl", "magnitude"),
+        sparsities=(0.5,),
+        seeds=1,
+        common=COMMON | {"epochs": 6},
     )
     return out, results
 
@@ -36,10 +40,15 @@ def compared(tmp_path_factory):
 @pytest.mark.slow
 def test_leaves_table_and_pictures(compared):
     out, results = compared
-    assert [result["method"] for result in results] == ["dense", "acdc", "rigl"]
+    assert [result["method"] for result in results] == [
+        "dense",
+        "acdc",
+        "rigl",
+        "magnitude",
+    ]
     assert all((out / name).stat().st_size > 5000 for name in FILES)
     text = (out / "table.md").read_text()
-    assert "--methods acdc,rigl --sparsity 0.5 --seeds 1 --data digits" in text
+    assert "--methods acdc,rigl,magnitude --sparsity 0.5 --seeds 1 --data digits" in text
     assert [r["accuracy"] for r in json.loads((out / "results.json").read_text())] == [
         r["accuracy"] for r in results
     ]
@@ -53,8 +62,8 @@ def test_makes_no_finished_run_again(compared, monkeypatch):
         raise AssertionError("a finished run was made again")
 
     monkeypatch.setattr(comparing, "_run", never)
-    wider = Comparison(("acdc", "rigl"), (0.5,), 1, COMMON | {"epochs": 6})
-    assert compare(wider, out) == results
+    again = Comparison(("acdc", "rigl", "magnitude"), (0.5,), 1, COMMON | {"epochs": 6})
+    assert compare(again, out) == results
 
 
 @pytest.mark.slow

@@ -312,11 +312,8 @@ def test_a_loss_that_is_not_a_number_loses_nothing(reference, tmp_path, method):
         assert_equals(out, reference)
 
 
-WITH_SPARSITY = [name for name, method in METHODS.items() if method.takes_sparsity]
-
-
-@pytest.mark.parametrize("method", sorted({*WITH_SPARSITY} - {"acdc"}))
-def test_every_method(tmp_path, method):
+@pytest.mark.parametrize("method", ["dense", "rigl", "snip", "woodfisher"])
+def test_methods(tmp_path, method):
     sparse = method != "dense"
     config = dataclasses.replace(
         SMALL,
@@ -330,8 +327,9 @@ def test_every_method(tmp_path, method):
     assert (0.5999 if sparse else 0) <= result["sparsity"] < (0.62 if sparse else 1e-9)
     history = read_history(tmp_path / "run" / "history.csv")
     assert len(history["epoch"]) == 2
-    assert ("sparsity" in history) == sparse
-    if not sparse:
+    while_training = sparse and METHODS[method].after is None
+    assert ("sparsity" in history) == while_training
+    if not while_training:
         assert result["training_flops"] == result["dense_training_flops"]
 
 
@@ -341,6 +339,36 @@ def test_a_method_without_a_sparsity(tmp_path):
     assert 0.01 < result["sparsity"] < 0.9
     with pytest.raises(ValueError, match="takes no sparsity"):
         dataclasses.replace(SMALL, method="str", sparsity=0.5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_made(name):
+    """Each prunes during training or after it; what it then does is tested with the method."""
+    method = METHODS[name]
+    config = dataclasses.replace(SMALL, method=name, sparsity=None)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(40)])
+    model.compile(loss="mse")
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(64, 6)), generator.normal(size=(64, 40))
+    callback = config.callback(data)
+    assert (callback is None) == (name == "dense" or method.after is not None)
+    config.prune_trained(model, data)
+    pruned = np.mean(np.array(model.layers[0].kernel) == 0)
+    assert pruned == pytest.approx(0.95 if method.after else 0)
+
+
+def test_batch_norm_is_tuned_after_pruning(monkeypatch):
+    tuned = []
+    monkeypatch.setattr(
+        "keras_sparse.run_config.batch_norm_tuning", lambda model, x: tuned.append(len(x))
+    )
+    config = dataclasses.replace(SMALL, method="magnitude")
+    images, labels = np.zeros((4, 8, 8, 1), "float32"), np.zeros(4, "int32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    for layer in (keras.layers.Dense(3), keras.layers.BatchNormalization()):
+        model.add(layer)
+        config.prune_trained(model, (images, labels))
+    assert tuned == [4]
 
 
 def test_a_method_with_a_pattern_of_its_own(tmp_path):

@@ -56,11 +56,7 @@ def batch_norm_tuning(
         raise ValueError(f"momentum must be in [0, 1). Received: momentum={momentum}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1. Received: steps={steps}")
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    layers = batch_normalizations(model)
     if not layers:
         raise ValueError(
             f"Model {model.name!r} has no batch normalization: there is nothing to tune."
@@ -83,6 +79,15 @@ def batch_norm_tuning(
         for variable, value in zip(others, before, strict=True):
             variable.assign(value)
     return len(layers)
+
+
+def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The model's batch-normalization layers, those of nested models included."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
 
 
 def _batches(data: Any, batch_size: int, steps: int, seed: int) -> Any:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -63,45 +64,61 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=METHODS)
+def grouped(names):
+    """Tests of one method run in one process, which trains what they share once."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+
+
+@pytest.fixture(params=grouped(METHODS))
 def method(request):
     return METHODS[request.param]
 
 
-@pytest.fixture(params=REGIMES)
+@pytest.fixture(params=grouped(REGIMES))
 def regime(request):
     return METHODS[request.param]
 
 
+# On JAX what is the same on both backends is tested on one method of each kind.
+@pytest.fixture(params=grouped(METHODS if keras.backend.backend() == "tensorflow" else REGIMES))
+def method_or_regime(request):
+    return METHODS[request.param]
+
+
+class Trained(NamedTuple):
+    weights: list
+    history: dict
+    probe: Probe
+    model: keras.Model
+
+
 @pytest.fixture(scope="session")
 def trained():
-    """What uninterrupted trainings came to, by method."""
+    """Uninterrupted trainings by the name of the method."""
     return {}
 
 
 @pytest.fixture
 def reference(request, images, trained):
-    """The weights and the history of a training of the test's method."""
-    parameters = request.node.callspec.params
-    name = parameters.get("method") or parameters["regime"]
+    """The uninterrupted training of the test's method."""
+    (name,) = request.node.callspec.params.values()
     if name not in trained:
-        model = compiled(conv_net())
-        history = fit(model, images, METHODS[name]()).history
-        trained[name] = values(model), history
+        model, callback = compiled(conv_net()), METHODS[name]()
+        probe = Probe(callback)
+        history = fit(model, images, callback, probe).history
+        trained[name] = Trained(values(model), history, probe, model)
     return trained[name]
 
 
-@pytest.mark.jax
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_1_exact(method, images, optimizer):
-    own = {
-        "sgd": None,
-        "adamw": keras.optimizers.AdamW(0.01, weight_decay=0.01),
-    }[optimizer]
-    callback = method()
-    probe = Probe(callback)
-    model = compiled(conv_net(), own)
-    fit(model, images, callback, probe)
+@pytest.fixture(scope="session")
+def plain(images):
+    """The weights of a dense training."""
+    model = compiled(conv_net())
+    fit(model, images)
+    return values(model)
+
+
+def check_exact(model, probe):
     size = sum(kernel.size for kernel in kernels(model))
     wanted = size - round(0.8 * size)
     assert all(probe.exact)
@@ -110,6 +127,20 @@ def test_1_exact(method, images, optimizer):
     assert nonzeros(model) <= wanted
     assert nonzeros(model) > 0.9 * wanted
     assert all(np.any(value) for value in values(model))
+
+
+@pytest.mark.jax
+def test_1_exact(method, reference):
+    check_exact(reference.model, reference.probe)
+
+
+@pytest.mark.jax
+def test_1_exact_with_adamw(regime, images):
+    callback = regime()
+    probe = Probe(callback)
+    model = compiled(conv_net(), keras.optimizers.AdamW(0.01, weight_decay=0.01))
+    fit(model, images, callback, probe)
+    check_exact(model, probe)
 
 
 @tensorflow_only
@@ -124,26 +155,22 @@ def test_1_exact_per_layer(regime, images):
 
 
 @tensorflow_only
-@pytest.mark.parametrize(
-    ("options", "tolerance"),
-    [
-        ({"steps_per_execution": 16}, 0.0),
-        ({"jit_compile": True, "steps_per_execution": 4}, 1e-4),
-    ],
-    ids=str,
-)
-def test_2_in_graph(method, images, reference, options, tolerance):
-    check_in_graph(method, images, reference, options, tolerance)
+def test_2_in_graph(method, images, reference):
+    check_in_graph(method, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
 
 
 @tensorflow_only
-@pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
-def test_2_in_graph_and_eagerly(regime, images, reference, options):
-    check_in_graph(regime, images, reference, options, 1e-4)
+def test_2_in_graph_without_xla(regime, images, reference):
+    check_in_graph(regime, images, reference, 0.0, steps_per_execution=16)
 
 
-def check_in_graph(method, images, reference, options, tolerance):
-    weights, logs = reference
+@tensorflow_only
+def test_2_eagerly(regime, images, reference):
+    check_in_graph(regime, images, reference, 1e-4, run_eagerly=True)
+
+
+def check_in_graph(method, images, reference, tolerance, **options):
+    weights, logs = reference.weights, reference.history
     model = compiled(conv_net(), **options)
     own_logs = fit(model, images, method()).history
     for name in ("sparsity", "train_flops_ratio"):
@@ -156,10 +183,10 @@ def check_in_graph(method, images, reference, options, tolerance):
 
 @pytest.mark.jax
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's own steps_per_execution")
-def test_2_in_graph_on_jax(method, images, reference):
+def test_2_in_graph_on_jax(regime, images, reference):
     model = compiled(conv_net(), steps_per_execution=3)
-    fit(model, images, method())
-    assert_same(model, reference[0], 1e-4)
+    fit(model, images, regime())
+    assert_same(model, reference.weights, 1e-4)
 
 
 @tensorflow_only
@@ -180,18 +207,16 @@ def test_2_no_retracing(regime, images):
 
 
 @pytest.mark.jax
-def test_3_neutral(method, images):
-    plain = compiled(conv_net())
-    fit(plain, images)
+def test_3_neutral(method_or_regime, images, plain):
     model = compiled(conv_net())
     with pytest.warns(ks.SparsityWarning, match="pruned nothing"):
-        fit(model, images, method(0.0))
+        fit(model, images, method_or_regime(0.0))
     assert_same(model, plain)
 
 
 @pytest.mark.jax
-def test_4_resumes_from_a_backup(method, images, reference, tmp_path):
-    weights, history = reference
+def test_4_resumes_from_a_backup(method_or_regime, images, reference, tmp_path):
+    method, history = method_or_regime, reference.history
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
         fit(compiled(conv_net()), images, method(), backup, Interrupt(4, 3))
@@ -199,7 +224,7 @@ def test_4_resumes_from_a_backup(method, images, reference, tmp_path):
     model = compiled(conv_net(seed=7))
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     resumed = fit(model, images, backup, method()).history
-    assert_same(model, weights)
+    assert_same(model, reference.weights)
     for name in ("sparsity", "mask_change", "train_flops_ratio", "inference_flops_ratio"):
         np.testing.assert_allclose(resumed[name], history[name][4:], rtol=1e-6)
 
@@ -218,7 +243,7 @@ def test_4_resumes_from_a_saved_model(regime, images, reference, tmp_path):
     model = keras.saving.load_model(path)
     assert isinstance(model.optimizer, SparseOptimizer)
     fit(model, images, regime(), initial_epoch=4)
-    assert_same(model, reference[0])
+    assert_same(model, reference.weights)
     assert not isinstance(model.optimizer, SparseOptimizer)
 
 
@@ -228,7 +253,7 @@ def test_4_resumes_in_the_same_process(regime, images, reference):
     with pytest.raises(KeyboardInterrupt):
         fit(model, images, callback, Interrupt(4))
     fit(model, images, callback, initial_epoch=4)
-    assert_same(model, reference[0])
+    assert_same(model, reference.weights)
 
 
 @tensorflow_only
