@@ -79,7 +79,7 @@ def connection_sensitivity(
         ValueError: For arguments out of range, unsuitable data, or scores that are all zero or
             not finite.
 
-    Source: Lee (2020), Eqs. 3.5-3.7 and Section 3.4.2; GraSP: Wang et al. (2020).
+    Source: Lee (2020), Eqs. 3.5-3.7 and Section 3.4.2; GraSP: Wang, Zhang and Grosse (2020).
     """
     check_sensitivity(criterion, accumulate, decay)
     gradients = LossGradients(model, variables, loss)
