@@ -43,6 +43,7 @@ class SparseCallback(keras.callbacks.Callback):
         exclude: Layers, names, globs or a predicate of what stays dense.
         include: The same of what is pruned though it would not be by default.
         keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
+        strict: Whether a layer of which nothing is left is an error rather than a warning.
         seed: Seed of whatever is random in the method.
 
     Attributes:
@@ -60,6 +61,7 @@ class SparseCallback(keras.callbacks.Callback):
         exclude: Which = (),
         include: Which = (),
         keep_dense: Any = (),
+        strict: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -70,6 +72,7 @@ class SparseCallback(keras.callbacks.Callback):
             exclude=exclude,
             include=include,
             keep_dense=keep_dense,
+            strict=strict,
             open_sparsity=self._mask_is_given(),
         )
         self.seed = seed
@@ -131,16 +134,18 @@ class SparseCallback(keras.callbacks.Callback):
         if not resumed:
             self._set_first_masks(optimizer, selection)
         self.run, self.selection, self.final, self.optimizer = run, selection, final, optimizer
-        self.meter = Meter(model, selection, optimizer, run)
+        self.meter = Meter(model, selection, optimizer, run, self.recipe)
 
     def _set_first_masks(self, optimizer: SparseOptimizer, selection: Selection) -> None:
         try:
             masks = self.first_masks(selection, selection.variables(self.model))
+            if masks is not None:
+                kept = [int(ops.count_nonzero(mask)) for mask in masks]
+                self.recipe.check_filled(selection, kept)
+                optimizer.set_masks(masks)
         except Exception:
             training.remove(self.model)
             raise
-        if masks is not None:
-            optimizer.set_masks(masks)
 
     def _run(self) -> Run:
         epochs, steps = self.params.get("epochs"), self.params.get("steps")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import NM, Granularity
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection, Target
-from keras_sparse.sparsity.warning import SparsityWarning
 
 
 class InitialMasks(SparseCallback):
@@ -60,8 +58,7 @@ class InitialMasks(SparseCallback):
         return Rule()
 
     def _chosen(self, selection: Selection, weights: list[Any], masks: list[Any]) -> list[Any]:
-        """The masks, once they are checked and the weights are drawn anew."""
-        warn_of_empty(type(self).__name__, selection.targets, masks)
+        """The masks, once the weights are drawn anew."""
         if self.reinitialize is not None:
             draw(self.model, weights, self.reinitialize, self.seed)
         return masks
@@ -78,19 +75,6 @@ def masks_by_path(targets: Sequence[Target], masks: Sequence[Any]) -> dict[str, 
         target.path: np.array(ops.convert_to_numpy(mask), bool)
         for target, mask in zip(targets, masks, strict=True)
     }
-
-
-def warn_of_empty(name: str, targets: Sequence[Target], masks: Sequence[Any]) -> None:
-    """Warns of layers of which nothing is left: signals end there."""
-    empty = [path for path, mask in masks_by_path(targets, masks).items() if not mask.any()]
-    if empty:
-        warnings.warn(
-            f"{name} leaves nothing of {', '.join(empty)}: no signal passes there. Ask for a "
-            "lower sparsity, or for weights that each layer keeps (min_per_layer=1, or "
-            "allocation='erk').",
-            SparsityWarning,
-            stacklevel=2,
-        )
 
 
 def checked_initializer(argument: str, initializer: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import keras
 import numpy as np
 from keras import ops
@@ -11,8 +9,8 @@ from keras import ops
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.flops import inference_flops, training_flops, weight_uses
+from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection
-from keras_sparse.sparsity.warning import SparsityWarning
 
 
 class Meter:
@@ -24,15 +22,22 @@ class Meter:
         optimizer: Its sparse optimizer, whose `training_cost` goes on counting when a run is
             resumed.
         run: The length of the run.
+        recipe: The method's common arguments.
     """
 
     def __init__(
-        self, model: keras.Model, selection: Selection, optimizer: SparseOptimizer, run: Run
+        self,
+        model: keras.Model,
+        selection: Selection,
+        optimizer: SparseOptimizer,
+        run: Run,
+        recipe: Recipe,
     ) -> None:
         self.model, self.selection, self.optimizer, self.run = model, selection, optimizer, run
+        self.recipe = recipe
         self.sizes = np.array([target.layout.size for target in selection.targets])
         self._full = np.array([np.prod(v.shape) for v in model.trainable_variables], float)
-        self._warned: set[str] = set()
+        self._empty = np.array([not mask.any() for mask in self.masks()])
         self.sparsity = float("nan")
         self.inference_ratio = float("nan")
         self._mask_change = float("nan")
@@ -64,7 +69,7 @@ class Meter:
         """Measures an epoch at its end and adds its cost."""
         nonzeros = self.nonzeros()
         self.sparsity = 1 - float(nonzeros.sum() / self.sizes.sum())
-        self._warn_of_empty_layers(nonzeros)
+        self._check_filled(nonzeros)
         masks = self.masks()
         self._compare(masks)
         if self._uses is None:
@@ -103,13 +108,8 @@ class Meter:
             "train_flops_ratio": float("nan") if self._uses is None else spent / dense,
         }
 
-    def _warn_of_empty_layers(self, nonzeros: np.ndarray) -> None:
-        for target, count in zip(self.selection.targets, nonzeros, strict=True):
-            if count == 0 and target.path not in self._warned:
-                self._warned.add(target.path)
-                warnings.warn(
-                    f"{target.path} has no weight left: everything that passes through it is "
-                    "cut off. Leave it dense with exclude, or choose another allocation.",
-                    SparsityWarning,
-                    stacklevel=2,
-                )
+    def _check_filled(self, nonzeros: np.ndarray) -> None:
+        """Speaks of a layer once."""
+        kept = np.where(self._empty, self.sizes, nonzeros)
+        self._empty |= nonzeros == 0
+        self.recipe.check_filled(self.selection, kept)

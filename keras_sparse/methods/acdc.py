@@ -55,8 +55,8 @@ class ACDC(SparseCallback):
             adaptive optimizers.
         dense_checkpoint: Path ending in `.weights.h5` to which the dense model and its optimizer
             are saved at the end of the last decompressed phase. Defaults to no checkpoint.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`. The source's "global*" is `keep_dense=("first", "last")`, its
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`. The source's "global*" is `keep_dense=("first", "last")`, its
             "uniform*" the same with `allocation="uniform"`.
 
     Raises:

@@ -103,8 +103,8 @@ class ADMM(SparseCallback):
         rho: Strength of the pull, >= 0.
         every: Time between updates of target and multipliers. Defaults to an epoch.
         cut: When weights are cut. Defaults to 70 % of the run.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a cut

@@ -103,7 +103,8 @@ class DeepR(SparseCallback):
             `allocation`.
         l1: The pull towards zero, the source's alpha, >= 0.
         temperature: T of the noise `sqrt(2 eta T) nu`, >= 0.
-        **kwargs: `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see `SparseCallback`.
+        **kwargs: `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`: see
+            `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range or a granularity other than single

@@ -39,8 +39,8 @@ class DPF(SparseCallback):
         every: Time between mask updates. Defaults to 16 steps.
         begin: When the sparsity begins to rise.
         end: When it is reached. Defaults to half of the run.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for times

@@ -42,8 +42,8 @@ class DSD(_SparsePhases):
             0.25 to 0.5.
         prune: When the sparse phase begins. Defaults to a third of the run.
         restore: When it ends. Defaults to two thirds of the run.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for phases
@@ -88,8 +88,8 @@ class SkinnyIHT(_SparsePhases):
         period: Length of a sparse and a dense phase together. Defaults to two epochs.
         sparse_share: Part of each period that is sparse, in (0, 1).
         begin: When the first period begins. Defaults to a tenth of the run.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step if no whole

@@ -32,8 +32,8 @@ class GMP(SparseCallback):
             `granularity=NM(n, m)`, which fixes it, or with a mapping as `allocation`.
         schedule: A `Schedule`. Defaults to `Polynomial()`: cubic, from a fifth to four fifths of
             the run, every 100 steps.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Attributes:
         rule_class: The rule that scores weights; a method with another score replaces it.

@@ -69,7 +69,7 @@ def iterative_magnitude_pruning(
         rewind_to: `"init"` (the lottery ticket's start), an epoch `k` of the dense training,
             after which later trainings go on (weight rewinding), or `"lr"` (weights stay, the
             optimizer and with it the learning rate start again: learning-rate rewinding).
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`: see
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
     Returns:
@@ -144,8 +144,8 @@ def _sparsities(final: np.ndarray, rate: float) -> np.ndarray:
 
 
 def _which(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the common arguments those that say which weights are pruned."""
-    return {k: v for k, v in kwargs.items() if k in ("exclude", "include", "keep_dense")}
+    """Of the common arguments those that training with given masks takes."""
+    return {k: v for k, v in kwargs.items() if k in ("exclude", "include", "keep_dense", "strict")}
 
 
 def _check(

@@ -126,8 +126,8 @@ class MovementPruning(SparseCallback):
         soft: Whether to keep what is above `threshold`.
         threshold: tau, for the soft variant; scores start at 0. Defaults to -0.01.
         penalty: lambda of `lambda sum sigmoid(S)`, >= 0, for the soft variant.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range or of the other variant; before

@@ -48,7 +48,7 @@ class RigL(Exploration):
             the run where that is less.
         end: When updates end, the source's T_end. Defaults to three quarters of the run.
         **kwargs: `granularity`, `allocation` (here `"erk"` by default), `exclude`, `include`,
-            `keep_dense`, `seed`: see `SparseCallback`.
+            `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step if no update

@@ -33,7 +33,7 @@ class SET(Exploration):
         end: When the last update may be. Defaults to the end, so that the last epoch keeps its
             masks.
         **kwargs: `granularity`, `allocation` (here `"er"` by default), `exclude`, `include`,
-            `keep_dense`, `seed`: see `SparseCallback`.
+            `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step if no update

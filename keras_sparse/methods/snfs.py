@@ -76,7 +76,7 @@ class SNFS(Exploration):
         every: Time between updates. Defaults to an epoch.
         end: When updates end. Defaults to the end of the run.
         **kwargs: `granularity`, `allocation` (of the first masks, here `"uniform"` by default),
-            `exclude`, `include`, `keep_dense`, `seed`: see `SparseCallback`.
+            `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step if no update

@@ -14,7 +14,6 @@ from keras_sparse.engine.initial_masks import (
     draw,
     masks_by_path,
     masks_from_scores,
-    warn_of_empty,
 )
 from keras_sparse.engine.sensitivity import check_sensitivity, connection_sensitivity
 from keras_sparse.engine.snapshot import borrowed
@@ -48,8 +47,8 @@ class SNIP(InitialMasks):
             masks are chosen. Defaults to keeping the weights.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
         criterion: `"snip"`, or `"gradient"` for `|g|`.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Attributes:
         masks: Boolean arrays by the paths of the weights, once training has begun.
@@ -126,7 +125,7 @@ def connection_sensitivity_masks(
         batch_size: Samples in a batch, for arrays.
         accumulate: `"gradient"`, `"saliency"` or `"ema"`: see `SNIP`.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`: see
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
     Returns:
@@ -151,8 +150,9 @@ def connection_sensitivity_masks(
         accumulate=accumulate,
     )
     masks = masks_from_scores(recipe, selection, scores, min_per_layer)
-    warn_of_empty("connection_sensitivity_masks", selection.targets, masks)
-    return masks_by_path(selection.targets, masks)
+    chosen = masks_by_path(selection.targets, masks)
+    recipe.check_filled(selection, [int(mask.sum()) for mask in chosen.values()])
+    return chosen
 
 
 def check_arguments(

@@ -31,8 +31,8 @@ class StaticMask(SparseCallback):
         mask: `"random"`, `"magnitude"` (of the weights at the start), `"current"` (the zeros
             that the model has), or masks: boolean arrays, either a mapping from layer names or
             variable paths, or a list in the order of the weights to prune.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Raises:
         ValueError: For a sparsity together with given masks, unknown names, masks of the wrong

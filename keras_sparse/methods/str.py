@@ -120,7 +120,7 @@ class STR(SparseCallback):
         weight_decay: lambda of `s`, >= 0. The weights have the optimizer's own.
         momentum: Momentum of `s`, in [0, 1); its learning rate is the optimizer's.
         initial: `s` at the beginning, in place of `threshold`.
-        **kwargs: `exclude`, `include`, `keep_dense`: see `SparseCallback`.
+        **kwargs: `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model

@@ -28,8 +28,8 @@ class SynFlow(InitialMasks):
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
         input_shape: Shape of one sample without the batch axis, where the model's is open; a
             list of them for a model of several inputs.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
 
     Attributes:
         masks: Boolean arrays by the paths of the weights, once training has begun.

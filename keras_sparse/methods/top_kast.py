@@ -110,8 +110,8 @@ class TopKAST(TopKCallback):
             twice the forward density.
         penalty: Strength of the exploration penalty, >= 0. It takes the place of weight decay.
         every: Time between mask updates. Defaults to every step.
-        **kwargs: `granularity` (not n:m), `allocation`, `exclude`, `include`, `keep_dense`, `seed`:
-            see `SparseCallback`. The source keeps the first and last layer dense.
+        **kwargs: `granularity` (not n:m), `allocation`, `exclude`, `include`, `keep_dense`,
+            `strict`, `seed`: see `SparseCallback`. The source keeps the first and last layer dense.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model

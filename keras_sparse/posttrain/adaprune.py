@@ -53,7 +53,7 @@ def adaprune(
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
         allocation: See `SparseCallback`.
-        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`: see `SparseCallback`.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.
@@ -111,7 +111,7 @@ def global_adaprune(
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
         allocation: See `SparseCallback`.
-        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`: see `SparseCallback`.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.

@@ -46,8 +46,8 @@ def obc(
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
         allocation: See `SparseCallback`.
-        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`: see
-            `SparseCallback`.
+        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
+            `strict`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.

@@ -41,7 +41,7 @@ def obd(
         sparsity: Fraction of weights to remove. See `prune`.
         samples_per_gradient: Samples that one gradient is the mean of.
         loss: A loss, if not the one that the model is compiled with.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`: see
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
     Returns:

@@ -37,7 +37,7 @@ def prune(
             `granularity=NM(n, m)`, which fixes it, or with a mapping as `allocation`.
         saliency: `"magnitude"` or `"random"`.
         seed: Seed of random saliency.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`: see
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
     Returns:
@@ -53,6 +53,7 @@ def prune(
     variables = selection.variables(model)
     weights = [ops.convert_to_tensor(variable) for variable in variables]
     masks = recipe.masks(selection, scores(saliency, weights, seed))
+    recipe.check_filled(selection, [int(ops.count_nonzero(mask)) for mask in masks])
     for variable, weight, mask in zip(variables, weights, masks, strict=True):
         variable.assign(apply_mask(weight, mask))
     return report(

@@ -86,7 +86,12 @@ class PrunedWeights:
         return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
 
     def write(self, values: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
-        """Gives the model new weights, with exact zeros where the masks are False."""
+        """Gives the model new weights, with exact zeros where the masks are False.
+
+        Raises:
+            ValueError: If nothing is left of a layer and the recipe is strict.
+        """
+        self.recipe.check_filled(self.selection, [int(mask.sum()) for mask in masks])
         for variable, value, mask in zip(self.variables, values, masks, strict=True):
             variable.assign(np.where(mask, value, 0).astype("float32"))
 

@@ -49,8 +49,8 @@ def sparsegpt(
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
         allocation: See `SparseCallback`; not `"global"`, as each layer is pruned by itself.
-        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`: see
-            `SparseCallback`.
+        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
+            `strict`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.

@@ -58,7 +58,7 @@ def woodfisher(
         samples_per_gradient: Samples that one gradient is the mean of.
         steps: Prunings in a row, each of the same fraction of what is left.
         loss: A loss, if not the one that the model is compiled with.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`: see
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
     Returns:

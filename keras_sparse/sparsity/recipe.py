@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from keras_sparse.sparsity.allocation import (
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
 from keras_sparse.sparsity.masks import choose_masks, mask_budgets
 from keras_sparse.sparsity.selection import Selection, Which, check_keep_dense, select
+from keras_sparse.sparsity.warning import SparsityWarning
 
 
 class Recipe:
@@ -31,6 +33,7 @@ class Recipe:
         exclude: Layers, names, globs or a predicate of what stays dense.
         include: The same of what is pruned though it would not be by default.
         keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
+        strict: Whether a layer of which nothing is left is an error rather than a warning.
         open_sparsity: Whether the sparsity may be left open altogether.
 
     Raises:
@@ -46,11 +49,12 @@ class Recipe:
         exclude: Which = (),
         include: Which = (),
         keep_dense: Any = (),
+        strict: bool = False,
         open_sparsity: bool = False,
     ) -> None:
         self.granularity = get_granularity(granularity)
         self.allocation = check_allocation(allocation)
-        self.exclude, self.include = exclude, include
+        self.exclude, self.include, self.strict = exclude, include, strict
         self.keep_dense = check_keep_dense(keep_dense)
         self.sparsity = self._check_sparsity(sparsity, open_sparsity)
 
@@ -109,3 +113,26 @@ class Recipe:
         layouts = [target.layout for target in selection.targets]
         budget = self.budgets(selection, self.final(selection)[None])[0]
         return choose_masks(scores, layouts, budget, self.granularity, self.joint)
+
+    def check_filled(self, selection: Selection, kept: Iterable[int]) -> None:
+        """Warns of layers of which nothing is left: no signal passes there.
+
+        Args:
+            selection: What is pruned.
+            kept: How many weights each of its targets keeps.
+
+        Raises:
+            ValueError: If there are such layers and the recipe is strict.
+        """
+        pairs = zip(selection.targets, kept, strict=True)
+        empty = [target.path for target, count in pairs if count == 0]
+        if not empty:
+            return
+        message = (
+            f"Nothing is left of {', '.join(empty)}: no signal passes there. Ask for a lower "
+            "sparsity, leave the layer dense (exclude=...), or choose an allocation that gives "
+            "each layer its share (allocation='uniform' or 'erk')."
+        )
+        if self.strict:
+            raise ValueError(message)
+        warnings.warn(message, SparsityWarning, stacklevel=3)

@@ -227,5 +227,26 @@ def test_gradient_accumulation_and_clipping(images):
 def test_an_emptied_layer_is_named(images):
     model = conv_net()
     model.get_layer("conv").kernel.assign(model.get_layer("conv").kernel * 1e-6)
-    with pytest.warns(ks.SparsityWarning, match="conv/kernel has no weight left"):
+    with pytest.warns(ks.SparsityWarning, match="Nothing is left of conv/kernel"):
         fit(compiled(model), images, ks.StaticMask(0.9, mask="magnitude"), epochs=1)
+
+
+def test_an_emptied_layer_is_an_error_under_strict(images):
+    model = conv_net()
+    model.get_layer("conv").kernel.assign(model.get_layer("conv").kernel * 1e-6)
+    before = values(model)
+    own = compiled(model).optimizer
+    with pytest.raises(ValueError, match="Nothing is left of conv/kernel"):
+        fit(model, images, ks.StaticMask(0.9, mask="magnitude", strict=True), epochs=1)
+    assert model.optimizer is own
+    with pytest.raises(ValueError, match="Nothing is left of conv/kernel"):
+        ks.prune(model, 0.9, strict=True)
+    assert_same(model, before)
+
+
+def test_a_layer_that_empties_in_training_stops_it_under_strict(images):
+    model = conv_net()
+    model.get_layer("conv").kernel.assign(model.get_layer("conv").kernel * 1e-6)
+    frozen = compiled(model, keras.optimizers.SGD(1e-6))
+    with pytest.raises(ValueError, match="Nothing is left of conv/kernel"):
+        fit(frozen, images, ks.GMP(0.9, ks.OneShot("50%"), strict=True))

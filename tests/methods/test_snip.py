@@ -62,7 +62,7 @@ def test_min_per_layer():
     model, data = lenet()
     last = model.layers[-1]
     last.kernel.assign(last.kernel * 1e6)  # all gradients before it are huge
-    with pytest.warns(SparsityWarning, match=r"leaves nothing of .*/kernel"):
+    with pytest.warns(SparsityWarning, match=r"Nothing is left of .*/kernel"):
         without = ks.connection_sensitivity_masks(model, data, 0.9999)
     masks = ks.connection_sensitivity_masks(model, data, 0.9999, min_per_layer=1)
     assert min(mask.sum() for mask in without.values()) == 0

@@ -33,7 +33,7 @@ def test_rounds_do_not_empty_a_layer():
     assert all(mask.any() for mask in masks.values())
     with pytest.warns(ks.SparsityWarning) as seen:
         masks_of(deep(), 0.985, rounds=1)
-    assert any("leaves nothing of d1/kernel" in str(warning.message) for warning in seen)
+    assert any("Nothing is left of d1/kernel" in str(warning.message) for warning in seen)
 
 
 def test_one_round_keeps_the_largest_products():
