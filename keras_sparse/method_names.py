@@ -13,10 +13,12 @@ from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.iht import IHT
+from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
+from keras_sparse.methods.sparse_variational_dropout import SparseVariationalDropout
 from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
@@ -83,6 +85,18 @@ METHODS: Mapping[str, Method] = {
         STR,
         "learned thresholds; the sparsity follows from weight decay",
         "Kusupati et al. 2020",
+        takes_sparsity=False,
+    ),
+    "l0": Method(
+        L0,
+        "gates at random, a penalty closes them; the sparsity follows",
+        "Louizos et al. 2018",
+        takes_sparsity=False,
+    ),
+    "sparse_vd": Method(
+        SparseVariationalDropout,
+        "noise on each weight, as much as it bears; the sparsity follows",
+        "Molchanov et al. 2017",
         takes_sparsity=False,
     ),
     "movement": Method(

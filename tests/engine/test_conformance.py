@@ -56,6 +56,16 @@ METHODS = {
     "GraSP": lambda s=0.8, **kw: ks.GraSP(s, scored_on(), **kw),
     "SynFlow": lambda s=0.8, **kw: ks.SynFlow(s, **kw),
 }
+# Methods whose sparsity follows from other things.
+FOLLOWS = {
+    "STR": lambda **kw: ks.STR(0.05, weight_decay=0.02, **kw),
+    "SoftMovement": lambda **kw: ks.MovementPruning(soft=True, threshold=0.0, penalty=1e-3, **kw),
+    "L0": lambda **kw: ks.L0(1e-3, gate_learning_rate=0.3, seed=1, **kw),
+    "SparseVD": lambda **kw: ks.SparseVariationalDropout(
+        0.01, noise_learning_rate=0.05, initial_log_variance=-4.0, seed=1, **kw
+    ),
+}
+EVERY = METHODS | FOLLOWS
 # One method for each way in which the engine works; what the engine alone does is tested on these.
 REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning")
 tensorflow_only = pytest.mark.skipif(
@@ -66,6 +76,16 @@ tensorflow_only = pytest.mark.skipif(
 @pytest.fixture(params=METHODS)
 def method(request):
     return METHODS[request.param]
+
+
+@pytest.fixture(params=FOLLOWS)
+def follows(request):
+    return FOLLOWS[request.param]
+
+
+@pytest.fixture(params=EVERY)
+def every(request):
+    return EVERY[request.param]
 
 
 @pytest.fixture(params=REGIMES)
@@ -83,10 +103,10 @@ def trained():
 def reference(request, images, trained):
     """The weights and the history of a training of the test's method."""
     parameters = request.node.callspec.params
-    name = parameters.get("method") or parameters["regime"]
+    name = next(parameters[key] for key in ("every", "regime", "follows") if key in parameters)
     if name not in trained:
         model = compiled(conv_net())
-        history = fit(model, images, METHODS[name]()).history
+        history = fit(model, images, EVERY[name]()).history
         trained[name] = values(model), history
     return trained[name]
 
@@ -112,6 +132,37 @@ def test_1_exact(method, images, optimizer):
     assert all(np.any(value) for value in values(model))
 
 
+class EpochEnds(keras.callbacks.Callback):
+    """Records the model's zeros, and those that the masks ask for, at the end of each epoch."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.method, self.seen = method, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        weights = self.method.selection.variables(self.model)
+        pairs = zip(weights, self.method.optimizer.masks, strict=True)
+        arrays = [[keras.ops.convert_to_numpy(v) for v in pair] for pair in pairs]
+        self.seen.append([(weight == 0, ~mask) for weight, mask in arrays])
+
+
+@pytest.mark.jax
+def test_1_exact_where_the_sparsity_follows(follows, images):
+    callback = follows()
+    probe = EpochEnds(callback)
+    model = compiled(conv_net())
+    logs = fit(model, images, callback, probe).history
+    assert len(probe.seen) == EPOCHS
+    for zeros, asked in (pair for epoch in probe.seen for pair in epoch):
+        np.testing.assert_array_equal(zeros, asked)
+    final = [kernel == 0 for kernel in kernels(model)]
+    for zeros, (asked, _) in zip(final, probe.seen[-1], strict=True):
+        np.testing.assert_array_equal(zeros, asked)
+    share = 1 - nonzeros(model) / sum(zeros.size for zeros in final)
+    assert 0.05 < share < 0.99
+    assert share == pytest.approx(logs["sparsity"][-1])
+
+
 @tensorflow_only
 def test_1_exact_per_layer(regime, images):
     callback = regime(0.7, allocation="uniform", exclude="conv")
@@ -132,8 +183,8 @@ def test_1_exact_per_layer(regime, images):
     ],
     ids=str,
 )
-def test_2_in_graph(method, images, reference, options, tolerance):
-    check_in_graph(method, images, reference, options, tolerance)
+def test_2_in_graph(every, images, reference, options, tolerance):
+    check_in_graph(every, images, reference, options, tolerance)
 
 
 @tensorflow_only
@@ -156,9 +207,9 @@ def check_in_graph(method, images, reference, options, tolerance):
 
 @pytest.mark.jax
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's own steps_per_execution")
-def test_2_in_graph_on_jax(method, images, reference):
+def test_2_in_graph_on_jax(every, images, reference):
     model = compiled(conv_net(), steps_per_execution=3)
-    fit(model, images, method())
+    fit(model, images, every())
     assert_same(model, reference[0], 1e-4)
 
 
@@ -190,15 +241,15 @@ def test_3_neutral(method, images):
 
 
 @pytest.mark.jax
-def test_4_resumes_from_a_backup(method, images, reference, tmp_path):
+def test_4_resumes_from_a_backup(every, images, reference, tmp_path):
     weights, history = reference
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
-        fit(compiled(conv_net()), images, method(), backup, Interrupt(4, 3))
+        fit(compiled(conv_net()), images, every(), backup, Interrupt(4, 3))
     # The second run lists the two callbacks in the other order: it must not matter.
     model = compiled(conv_net(seed=7))
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    resumed = fit(model, images, backup, method()).history
+    resumed = fit(model, images, backup, every()).history
     assert_same(model, weights)
     for name in ("sparsity", "mask_change", "train_flops_ratio", "inference_flops_ratio"):
         np.testing.assert_allclose(resumed[name], history[name][4:], rtol=1e-6)
@@ -224,7 +275,16 @@ def test_4_resumes_from_a_saved_model(regime, images, reference, tmp_path):
 
 @tensorflow_only
 def test_4_resumes_in_the_same_process(regime, images, reference):
-    model, callback = compiled(conv_net()), regime()
+    check_resumes_in_the_same_process(regime, images, reference)
+
+
+@pytest.mark.jax
+def test_4_resumes_in_the_same_process_where_the_sparsity_follows(follows, images, reference):
+    check_resumes_in_the_same_process(follows, images, reference)
+
+
+def check_resumes_in_the_same_process(method, images, reference):
+    model, callback = compiled(conv_net()), method()
     with pytest.raises(KeyboardInterrupt):
         fit(model, images, callback, Interrupt(4))
     fit(model, images, callback, initial_epoch=4)
@@ -233,7 +293,7 @@ def test_4_resumes_in_the_same_process(regime, images, reference):
 
 @tensorflow_only
 @pytest.mark.distributed
-def test_5_distributed(method, images, mirrored):
+def test_5_distributed(every, images, mirrored):
     def without_norm():
         keras.utils.set_random_seed(0)
         layers = keras.layers
@@ -248,10 +308,10 @@ def test_5_distributed(method, images, mirrored):
         )
 
     single = compiled(without_norm())
-    fit(single, images, method())
+    fit(single, images, every())
     with mirrored.scope():
         model = compiled(without_norm())
-    callback = method()
+    callback = every()
     seen = []
 
     class Replicas(keras.callbacks.Callback):
@@ -290,10 +350,34 @@ def test_6_mixed_precision(regime, images):
 
 
 @pytest.mark.jax
+def test_6_mixed_precision_where_the_sparsity_follows(follows, images):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(conv_net())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    callback = follows()
+    probe = EpochEnds(callback)
+    logs = fit(model, images, callback, probe).history
+    for zeros, asked in (pair for epoch in probe.seen for pair in epoch):
+        np.testing.assert_array_equal(zeros, asked)
+    assert 0.05 < logs["sparsity"][-1] < 0.99
+
+
+@pytest.mark.jax
 def test_9_plain(regime, images, tmp_path):
+    check_plain(regime, images, tmp_path)
+
+
+@tensorflow_only
+def test_9_plain_where_the_sparsity_follows(follows, images, tmp_path):
+    check_plain(follows, images, tmp_path)
+
+
+def check_plain(method, images, tmp_path):
     model = compiled(conv_net())
     own = model.optimizer
-    fit(model, images, regime())
+    fit(model, images, method())
     assert model.optimizer is own
     path = str(tmp_path / "model.keras")
     model.save(path)
