@@ -13,6 +13,7 @@ from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
 from keras_sparse.methods.dsr import DSR
+from keras_sparse.methods.edge_popup import EdgePopup
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
@@ -67,6 +68,7 @@ __all__ = [
     "Constant",
     "DeepR",
     "Duration",
+    "EdgePopup",
     "GraSP",
     "LotteryTicket",
     "Moment",

@@ -11,6 +11,7 @@ from keras_sparse.methods.admm import ADMM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
+from keras_sparse.methods.edge_popup import EdgePopup
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.iht import IHT
 from keras_sparse.methods.l0 import L0
@@ -101,6 +102,9 @@ METHODS: Mapping[str, Method] = {
     ),
     "movement": Method(
         MovementPruning, "keeps weights that move away from zero", "Sanh et al. 2020"
+    ),
+    "edge_popup": Method(
+        EdgePopup, "weights stay, which of them count is learned", "Ramanujan et al. 2020"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
 }
