@@ -13,15 +13,18 @@ from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
 from keras_sparse.methods.dsr import DSR
+from keras_sparse.methods.edge_popup import EdgePopup
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
+from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
 from keras_sparse.methods.snip import SNIP, connection_sensitivity_masks
+from keras_sparse.methods.sparse_variational_dropout import SparseVariationalDropout
 from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
@@ -52,6 +55,7 @@ __all__ = [
     "DSR",
     "GMP",
     "IHT",
+    "L0",
     "NM",
     "SET",
     "SNFS",
@@ -64,6 +68,7 @@ __all__ = [
     "Constant",
     "DeepR",
     "Duration",
+    "EdgePopup",
     "GraSP",
     "LotteryTicket",
     "Moment",
@@ -76,6 +81,7 @@ __all__ = [
     "SkinnyIHT",
     "SparseCallback",
     "SparseOptimizer",
+    "SparseVariationalDropout",
     "SparsityReport",
     "SparsityWarning",
     "StaticMask",

@@ -11,14 +11,17 @@ from keras_sparse.methods.admm import ADMM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
+from keras_sparse.methods.edge_popup import EdgePopup
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
+from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
 from keras_sparse.methods.snip import SNIP
+from keras_sparse.methods.sparse_variational_dropout import SparseVariationalDropout
 from keras_sparse.methods.sr_ste import SRSTE
 from keras_sparse.methods.static_mask import StaticMask
 from keras_sparse.methods.ste import STE
@@ -125,8 +128,23 @@ METHODS: Mapping[str, Method] = {
         "Kusupati et al. 2020",
         takes_sparsity=False,
     ),
+    "l0": Method(
+        L0,
+        "gates at random, a penalty closes them; the sparsity follows",
+        "Louizos et al. 2018",
+        takes_sparsity=False,
+    ),
+    "sparse_vd": Method(
+        SparseVariationalDropout,
+        "noise on each weight, as much as it bears; the sparsity follows",
+        "Molchanov et al. 2017",
+        takes_sparsity=False,
+    ),
     "movement": Method(
         MovementPruning, "keeps weights that move away from zero", "Sanh et al. 2020"
+    ),
+    "edge_popup": Method(
+        EdgePopup, "weights stay, which of them count is learned", "Ramanujan et al. 2020"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
     "magnitude": _after_training(_magnitude, "the smallest weights are cut"),

@@ -167,6 +167,8 @@ class SparseCallback(keras.callbacks.Callback):
         """Leaves a model that is only evaluated as it was."""
         if not self._training:
             self._leave()
+        else:
+            self.optimizer.show_evaluated()
 
     def on_predict_begin(self, logs: Any = None) -> None:
         """Leaves a model that only predicts as it was."""
@@ -178,6 +180,7 @@ class SparseCallback(keras.callbacks.Callback):
         step = epoch * self.run.steps_per_epoch
         if int(ops.convert_to_numpy(self.optimizer.step)) != step:
             self.optimizer.step.assign(step)
+        self.optimizer.show_sampled()
         self.meter.begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -189,6 +192,7 @@ class SparseCallback(keras.callbacks.Callback):
         if not np.isfinite(loss):
             self._check_diverged(batch, loss)
         if last:
+            self.optimizer.show_evaluated()
             self.meter.measure()
 
     def _check_diverged(self, batch: int, loss: float) -> None:
@@ -209,6 +213,7 @@ class SparseCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Gives the model its own optimizer back, and says so if less was pruned than asked."""
+        self.optimizer.show_evaluated()
         sizes, nonzeros = self.meter.sizes, self.meter.nonzeros()
         asked = float(np.nansum(self.final * sizes) / sizes.sum())
         achieved = 1 - float(nonzeros.sum() / sizes.sum())

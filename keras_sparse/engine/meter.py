@@ -77,9 +77,11 @@ class Meter:
         index = [target.index for target in self.selection.targets]
         left, trained = self._full.copy(), self._full.copy()
         left[index] = nonzeros
-        trained[index] = self.optimizer.rule.trained_weights(masks, self._state())
+        rule, state = self.optimizer.rule, self._state()
+        trained[index] = rule.trained_weights(masks, state)
         dense = inference_flops(self._uses, self._full)
         self.inference_ratio = inference_flops(self._uses, left) / dense
+        left[index] = rule.computed_weights(nonzeros.tolist(), masks, state)
         cost = training_flops(self._uses, left, trained) / (3 * dense)
         total = ops.convert_to_numpy(self.optimizer.training_cost)
         self.optimizer.training_cost.assign(total + np.float32(cost * self.run.steps_per_epoch))

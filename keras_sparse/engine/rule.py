@@ -81,6 +81,8 @@ class Rule:
         reset_grown: Whether the optimizer's moments of a weight that is pruned no longer start
             from zero.
         changes_with_masks: Names of the rule's own tensors that `update_masks` gives anew.
+        sampled: Whether `effective` draws weights at random for each batch. The model then has
+            the `evaluated` ones from the end of an epoch to the beginning of the next.
     """
 
     uses_gradients: ClassVar[bool] = False
@@ -89,6 +91,7 @@ class Rule:
     after_step: ClassVar[bool] = False
     reset_grown: ClassVar[bool] = False
     changes_with_masks: ClassVar[tuple[str, ...]] = ()
+    sampled: ClassVar[bool] = False
     reset_buffers: str = "none"
 
     def build(self, targets: Sequence[Target]) -> None:
@@ -136,8 +139,32 @@ class Rule:
         return stepped
 
     def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
-        """The weights that the model computes with. By default the kept ones."""
+        """The weights that the model computes with. By default the kept ones.
+
+        Args:
+            moment: The step that has just been taken; the weights are those of the next one.
+            tensors: The pruned tensors.
+        """
         return [apply_mask(w, m) for w, m in zip(tensors.weights, tensors.masks, strict=True)]
+
+    def evaluated(self, tensors: Tensors) -> Sequence[Any]:
+        """The weights of a model that is not training, where `effective` ones are `sampled`."""
+        raise NotImplementedError(f"{type(self).__name__} is sampled but has no evaluated weights")
+
+    def computed_weights(
+        self,
+        nonzeros: Sequence[float],
+        masks: Sequence[np.ndarray],
+        state: Mapping[str, Sequence[np.ndarray]],
+    ) -> Sequence[float]:
+        """With how many weights of each tensor a step computes, on average.
+
+        Args:
+            nonzeros: How many are not zero at the end of an epoch; the default.
+            masks: The masks in force.
+            state: The rule's own tensors by name.
+        """
+        return nonzeros
 
     def trained_weights(
         self, masks: Sequence[np.ndarray], state: Mapping[str, Sequence[np.ndarray]]

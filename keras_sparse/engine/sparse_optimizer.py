@@ -185,6 +185,19 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         effective = self.rule.effective(moment, self._step_variables.tensors())
         assign(self.weights_to_prune, effective)
 
+    def show_evaluated(self) -> None:
+        """Gives a model whose weights are drawn for each batch those to be evaluated with."""
+        if self.rule.sampled:
+            assign(self.weights_to_prune, self.rule.evaluated(self._step_variables.tensors()))
+
+    def show_sampled(self) -> None:
+        """Gives a model whose weights are drawn for each batch those of the next batch."""
+        if self.rule.sampled:
+            before = ops.convert_to_tensor(self.step) - 1
+            moment = Moment(before, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
+            sampled = self.rule.effective(moment, self._step_variables.tensors())
+            assign(self.weights_to_prune, sampled)
+
     def finalize_variable_values(self, var_list: Any) -> None:
         """Lets the inner optimizer write averaged weights, and masks those."""
         if self.inner_optimizer.use_ema:

@@ -52,11 +52,22 @@ METHODS = {
     "IHT": lambda s=0.8, **kw: ks.IHT(s, every="2st", **kw),
     "DPF": lambda s=0.8, **kw: ks.DPF(s, every="2st", **kw),
     "MovementPruning": lambda s=0.8, **kw: ks.MovementPruning(s, **kw),
+    "EdgePopup": lambda s=0.8, **kw: ks.EdgePopup(s, seed=1, **{"allocation": "global", **kw}),
     "ADMM": lambda s=0.8, **kw: ks.ADMM(s, **kw),
     "SNIP": lambda s=0.8, **kw: ks.SNIP(s, scored_on(), **kw),
     "GraSP": lambda s=0.8, **kw: ks.GraSP(s, scored_on(), **kw),
     "SynFlow": lambda s=0.8, **kw: ks.SynFlow(s, **kw),
 }
+# Methods whose sparsity follows from other things.
+FOLLOWS = {
+    "STR": lambda **kw: ks.STR(0.05, weight_decay=0.02, **kw),
+    "SoftMovement": lambda **kw: ks.MovementPruning(soft=True, threshold=0.0, penalty=1e-3, **kw),
+    "L0": lambda **kw: ks.L0(1e-3, gate_learning_rate=0.3, seed=1, **kw),
+    "SparseVD": lambda **kw: ks.SparseVariationalDropout(
+        0.01, noise_learning_rate=0.05, initial_log_variance=-4.0, seed=1, **kw
+    ),
+}
+EVERY = METHODS | FOLLOWS
 # One method for each way in which the engine works; what the engine alone does is tested on these.
 REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning")
 tensorflow_only = pytest.mark.skipif(
@@ -79,10 +90,15 @@ def regime(request):
     return METHODS[request.param]
 
 
+@pytest.fixture(params=grouped(FOLLOWS))
+def follows(request):
+    return FOLLOWS[request.param]
+
+
 # On JAX what is the same on both backends is tested on one method of each kind.
-@pytest.fixture(params=grouped(METHODS if keras.backend.backend() == "tensorflow" else REGIMES))
-def method_or_regime(request):
-    return METHODS[request.param]
+@pytest.fixture(params=grouped(EVERY if keras.backend.backend() == "tensorflow" else REGIMES))
+def every(request):
+    return EVERY[request.param]
 
 
 class Trained(NamedTuple):
@@ -103,7 +119,7 @@ def reference(request, images, trained):
     """The uninterrupted training of the test's method."""
     (name,) = request.node.callspec.params.values()
     if name not in trained:
-        model, callback = compiled(conv_net()), METHODS[name]()
+        model, callback = compiled(conv_net()), EVERY[name]()
         probe = Probe(callback)
         history = fit(model, images, callback, probe).history
         trained[name] = Trained(values(model), history, probe, model)
@@ -143,6 +159,37 @@ def test_1_exact_with_adamw(regime, images):
     check_exact(model, probe)
 
 
+class EpochEnds(keras.callbacks.Callback):
+    """Records the model's zeros, and those that the masks ask for, at the end of each epoch."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.method, self.seen = method, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        weights = self.method.selection.variables(self.model)
+        pairs = zip(weights, self.method.optimizer.masks, strict=True)
+        arrays = [[keras.ops.convert_to_numpy(v) for v in pair] for pair in pairs]
+        self.seen.append([(weight == 0, ~mask) for weight, mask in arrays])
+
+
+@pytest.mark.jax
+def test_1_exact_where_the_sparsity_follows(follows, images):
+    callback = follows()
+    probe = EpochEnds(callback)
+    model = compiled(conv_net())
+    logs = fit(model, images, callback, probe).history
+    assert len(probe.seen) == EPOCHS
+    for zeros, asked in (pair for epoch in probe.seen for pair in epoch):
+        np.testing.assert_array_equal(zeros, asked)
+    final = [kernel == 0 for kernel in kernels(model)]
+    for zeros, (asked, _) in zip(final, probe.seen[-1], strict=True):
+        np.testing.assert_array_equal(zeros, asked)
+    share = 1 - nonzeros(model) / sum(zeros.size for zeros in final)
+    assert 0.05 < share < 0.99
+    assert share == pytest.approx(logs["sparsity"][-1])
+
+
 @tensorflow_only
 def test_1_exact_per_layer(regime, images):
     callback = regime(0.7, allocation="uniform", exclude="conv")
@@ -155,8 +202,8 @@ def test_1_exact_per_layer(regime, images):
 
 
 @tensorflow_only
-def test_2_in_graph(method, images, reference):
-    check_in_graph(method, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
+def test_2_in_graph(every, images, reference):
+    check_in_graph(every, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
 
 
 @tensorflow_only
@@ -207,23 +254,25 @@ def test_2_no_retracing(regime, images):
 
 
 @pytest.mark.jax
-def test_3_neutral(method_or_regime, images, plain):
+def test_3_neutral(method, images, plain, request):
+    if request.node.callspec.params["method"] == "EdgePopup":
+        pytest.skip("its weights never learn")
     model = compiled(conv_net())
     with pytest.warns(ks.SparsityWarning, match="pruned nothing"):
-        fit(model, images, method_or_regime(0.0))
+        fit(model, images, method(0.0))
     assert_same(model, plain)
 
 
 @pytest.mark.jax
-def test_4_resumes_from_a_backup(method_or_regime, images, reference, tmp_path):
-    method, history = method_or_regime, reference.history
+def test_4_resumes_from_a_backup(every, images, reference, tmp_path):
+    history = reference.history
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
-        fit(compiled(conv_net()), images, method(), backup, Interrupt(4, 3))
+        fit(compiled(conv_net()), images, every(), backup, Interrupt(4, 3))
     # The second run lists the two callbacks in the other order: it must not matter.
     model = compiled(conv_net(seed=7))
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    resumed = fit(model, images, backup, method()).history
+    resumed = fit(model, images, backup, every()).history
     assert_same(model, reference.weights)
     for name in ("sparsity", "mask_change", "train_flops_ratio", "inference_flops_ratio"):
         np.testing.assert_allclose(resumed[name], history[name][4:], rtol=1e-6)
@@ -249,7 +298,16 @@ def test_4_resumes_from_a_saved_model(regime, images, reference, tmp_path):
 
 @tensorflow_only
 def test_4_resumes_in_the_same_process(regime, images, reference):
-    model, callback = compiled(conv_net()), regime()
+    check_resumes_in_the_same_process(regime, images, reference)
+
+
+@pytest.mark.jax
+def test_4_resumes_in_the_same_process_where_the_sparsity_follows(follows, images, reference):
+    check_resumes_in_the_same_process(follows, images, reference)
+
+
+def check_resumes_in_the_same_process(method, images, reference):
+    model, callback = compiled(conv_net()), method()
     with pytest.raises(KeyboardInterrupt):
         fit(model, images, callback, Interrupt(4))
     fit(model, images, callback, initial_epoch=4)
@@ -258,7 +316,7 @@ def test_4_resumes_in_the_same_process(regime, images, reference):
 
 @tensorflow_only
 @pytest.mark.distributed
-def test_5_distributed(method, images, mirrored):
+def test_5_distributed(every, images, mirrored):
     def without_norm():
         keras.utils.set_random_seed(0)
         layers = keras.layers
@@ -273,10 +331,10 @@ def test_5_distributed(method, images, mirrored):
         )
 
     single = compiled(without_norm())
-    fit(single, images, method())
+    fit(single, images, every())
     with mirrored.scope():
         model = compiled(without_norm())
-    callback = method()
+    callback = every()
     seen = []
 
     class Replicas(keras.callbacks.Callback):
@@ -315,10 +373,34 @@ def test_6_mixed_precision(regime, images):
 
 
 @pytest.mark.jax
+def test_6_mixed_precision_where_the_sparsity_follows(follows, images):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(conv_net())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    callback = follows()
+    probe = EpochEnds(callback)
+    logs = fit(model, images, callback, probe).history
+    for zeros, asked in (pair for epoch in probe.seen for pair in epoch):
+        np.testing.assert_array_equal(zeros, asked)
+    assert 0.05 < logs["sparsity"][-1] < 0.99
+
+
+@pytest.mark.jax
 def test_9_plain(regime, images, tmp_path):
+    check_plain(regime, images, tmp_path)
+
+
+@tensorflow_only
+def test_9_plain_where_the_sparsity_follows(follows, images, tmp_path):
+    check_plain(follows, images, tmp_path)
+
+
+def check_plain(method, images, tmp_path):
     model = compiled(conv_net())
     own = model.optimizer
-    fit(model, images, regime())
+    fit(model, images, method())
     assert model.optimizer is own
     path = str(tmp_path / "model.keras")
     model.save(path)

@@ -1,0 +1,122 @@
+"""Weights that are drawn at random at each step, from distributions that are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.sparsity.granularity import Unstructured
+
+PARAMETER, _FIRST, _SECOND = "parameter", "first_moment", "second_moment"
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class SampledWeights(Rule):
+    """Learns, beside each weight, a parameter of the distribution that the weight is drawn from.
+
+    The optimizer learns the weights; the parameters have an Adam of their own, since their
+    gradients are as small as the penalty on them, whatever the weights' are. Weights are drawn
+    for the step after the one that `effective` is told of, so that `slopes` finds the same
+    numbers again when that step's gradients arrive.
+
+    Args:
+        rate: The parameters' learning rate, greater than 0.
+        seed: Seed of what is drawn.
+    """
+
+    uses_gradients: ClassVar[bool] = True
+    shadow: ClassVar[bool] = True
+    after_step: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
+    changes_with_masks: ClassVar[tuple[str, ...]] = (PARAMETER,)
+
+    def __init__(self, rate: float, seed: int = 0) -> None:
+        self.rate, self.seed = rate, seed
+
+    def first_parameters(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The parameters at the beginning, float32 arrays of the weights' shapes."""
+        raise NotImplementedError(f"{type(self).__name__} must implement first_parameters")
+
+    def slopes(
+        self, moment: Moment, tensors: Tensors
+    ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
+        """The gradients by the parameters, and new values of the rule's further state."""
+        raise NotImplementedError(f"{type(self).__name__} must implement slopes")
+
+    def kept(self, weights: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
+        """Boolean tensors, True where the distribution says that a weight is needed."""
+        raise NotImplementedError(f"{type(self).__name__} must implement kept")
+
+    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+        """The parameters and their moments."""
+        zeros = [np.zeros(weight.shape, "float32") for weight in weights]
+        first = self.first_parameters(weights)
+        return {PARAMETER: first, _FIRST: zeros, _SECOND: [zero.copy() for zero in zeros]}
+
+    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+        """Adam's moments of the parameters; `update_masks` takes the step."""
+        slopes, further = self.slopes(moment, tensors)
+        first, second = tensors.state[_FIRST], tensors.state[_SECOND]
+        pairs = list(zip(first, second, slopes, strict=True))
+        return {
+            **further,
+            _FIRST: [_BETA_1 * m + (1 - _BETA_1) * g for m, _, g in pairs],
+            _SECOND: [_BETA_2 * v + (1 - _BETA_2) * ops.square(g) for _, v, g in pairs],
+        }
+
+    def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
+        """At every step."""
+        return ops.ones((), "bool")
+
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+        """Adam's step on the parameters, and the weights that are still needed."""
+        count = ops.cast(moment.step, "float32") + 1
+        # With the moments' bias corrected, as in Kingma and Ba (2015).
+        first_scale = self.rate / (1 - ops.power(_BETA_1, count))
+        second_scale = 1 / (1 - ops.power(_BETA_2, count))
+        parameters = [
+            p - first_scale * m / (ops.sqrt(second_scale * v) + _EPSILON)
+            for p, m, v in zip(
+                tensors.state[PARAMETER], tensors.state[_FIRST], tensors.state[_SECOND], strict=True
+            )
+        ]
+        masks = self.kept(tensors.weights, parameters)
+        return Update(masks, {}, state={PARAMETER: parameters})
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"rate": self.rate, "seed": self.seed}
+
+
+class SparsityFollows(SparseCallback):
+    """Base class of methods that keep single weights, as many as they turn out to need."""
+
+    knobs: ClassVar[str]
+
+    def __init__(self, **kwargs: Any) -> None:
+        name = type(self).__name__
+        for fixed in ("sparsity", "allocation"):
+            if fixed in kwargs:
+                raise ValueError(
+                    f"{name} has no {fixed} to set: it follows from {self.knobs}. For a given "
+                    "sparsity use AC/DC, GMP or DPF."
+                )
+        super().__init__(**kwargs)
+        if self.recipe.granularity != Unstructured():
+            raise ValueError(
+                f"{name} prunes single weights. Received: granularity={self.recipe.granularity}. "
+                "Leave granularity out, or use AC/DC, GMP or DPF."
+            )
+
+    def _mask_is_given(self) -> bool:
+        return True
+
+
+def default_rate(steps: int) -> float:
+    """A rate at which Adam can move a parameter by 20 in a run of so many steps."""
+    return 20.0 / steps
