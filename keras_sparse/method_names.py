@@ -11,6 +11,7 @@ from keras_sparse.methods.admm import ADMM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
+from keras_sparse.methods.gap import CyclicGaP
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.iht import IHT
 from keras_sparse.methods.movement import MovementPruning
@@ -45,6 +46,11 @@ class Method(NamedTuple):
 
 def _one_shot(**common: Any) -> GMP:
     return GMP(schedule=OneShot("50%"), **common)
+
+
+def _one_schedule(**common: Any) -> CyclicGaP:
+    # A run has one learning-rate schedule, which would not come to its end if it began anew.
+    return CyclicGaP(restart=False, **common)
 
 
 def _uniform(method: Callable[..., SparseCallback]) -> Callable[..., SparseCallback]:
@@ -87,6 +93,9 @@ METHODS: Mapping[str, Method] = {
     ),
     "movement": Method(
         MovementPruning, "keeps weights that move away from zero", "Sanh et al. 2020"
+    ),
+    "cyclic_gap": Method(
+        _one_schedule, "quarters of the model grow dense in turn, and are cut", "Ma et al. 2022"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
 }
