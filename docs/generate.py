@@ -19,6 +19,7 @@ REFERENCE = {
         "sparsity/duration",
         "sparsity/report",
         "sparsity/masks",
+        "sparsity/partition",
     ),
     "Engine": (
         "engine/callback",
@@ -26,11 +27,12 @@ REFERENCE = {
         "engine/planned",
         "engine/scheduled_masks",
         "engine/drop_and_grow",
+        "engine/grow_and_prune",
         "engine/dense_learning",
         "engine/sparse_optimizer",
     ),
     "Deployment": ("deploy/litert", "deploy/report"),
-    "Analysis": ("analysis/agreement", "analysis/convergence"),
+    "Analysis": ("analysis/agreement", "analysis/convergence", "analysis/grow_and_prune"),
     "Data, models and pictures": ("data", "models", "plots"),
     "Runs and comparisons": ("run_config", "runs", "compare", "comparison_report"),
 }

@@ -14,6 +14,8 @@ from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
 from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.edge_popup import EdgePopup
+from keras_sparse.methods.gap import CyclicGaP
+from keras_sparse.methods.gap_schedule import gap_density, gap_schedule
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
@@ -43,6 +45,7 @@ from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
+from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
 from keras_sparse.sparsity.warning import SparsityWarning
@@ -66,10 +69,12 @@ __all__ = [
     "Block",
     "Channel",
     "Constant",
+    "CyclicGaP",
     "DeepR",
     "Duration",
     "EdgePopup",
     "GraSP",
+    "GrowPrunePartition",
     "LotteryTicket",
     "Moment",
     "MovementPruning",
@@ -97,6 +102,8 @@ __all__ = [
     "data",
     "deploy",
     "finetune_dense",
+    "gap_density",
+    "gap_schedule",
     "global_adaprune",
     "iterative_magnitude_pruning",
     "mask_change",

@@ -12,6 +12,7 @@ from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
 from keras_sparse.methods.edge_popup import EdgePopup
+from keras_sparse.methods.gap import CyclicGaP
 from keras_sparse.methods.gmp import GMP
 from keras_sparse.methods.grasp import GraSP
 from keras_sparse.methods.iht import IHT
@@ -67,6 +68,11 @@ def _one_shot(**common: Any) -> GMP:
 
 def _static_magnitude(**common: Any) -> StaticMask:
     return StaticMask(mask="magnitude", **common)
+
+
+def _one_schedule(**common: Any) -> CyclicGaP:
+    # A run has one learning-rate schedule, which would not come to its end if it began anew.
+    return CyclicGaP(restart=False, **common)
 
 
 def _uniform(method: Callable[..., SparseCallback]) -> Callable[..., SparseCallback]:
@@ -145,6 +151,9 @@ METHODS: Mapping[str, Method] = {
     ),
     "edge_popup": Method(
         EdgePopup, "weights stay, which of them count is learned", "Ramanujan et al. 2020"
+    ),
+    "cyclic_gap": Method(
+        _one_schedule, "quarters of the model grow dense in turn, and are cut", "Ma et al. 2022"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
     "magnitude": _after_training(_magnitude, "the smallest weights are cut"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,11 @@ from keras_sparse.sparsity.names import unknown_name
 RESETS = ("auto", "momentum", "all", "none")
 _FIRST_MOMENTS = ("momentums", "_momentums")
 _NOT_MOMENTS = ("_model_variables_moving_average", "_accumulated_gradients")
+# Buffers that an optimizer does not start at zero, and what it starts them at.
+_STARTS: Mapping[str, Callable[[Any], float]] = {
+    "_accumulators": lambda optimizer: optimizer.initial_accumulator_value,
+    "_u_product": lambda optimizer: 1.0,
+}
 
 
 def resolve_reset(reset: str, optimizer: keras.optimizers.Optimizer) -> str:
@@ -33,15 +39,33 @@ def resettable_buffers(optimizer: keras.optimizers.Optimizer, which: str) -> lis
 
     Args:
         optimizer: A built optimizer.
-        which: `"momentum"` for first moments, `"all"` for every moment, `"none"` for nothing.
+        which: `"momentum"` for first moments, `"all"` for every moment, `"none"` for nothing,
+            `"restart"` for everything but the learning rate: the iterations too, and with them a
+            learning-rate schedule and Adam's bias correction, begin anew.
     """
     if which == "none":
         return []
+    if which == "restart":
+        rate = optimizer._learning_rate
+        extra = [v for v in (getattr(optimizer, "_u_product", None),) if v is not None]
+        own = [v for v in optimizer.variables if v is not rate]
+        return list({id(v): v for v in own + extra}.values())
     if which == "momentum":
         names = [name for name in _FIRST_MOMENTS if hasattr(optimizer, name)]
         return [v for name in names for v in getattr(optimizer, name) if v is not None]
     kept = {id(v) for name in _NOT_MOMENTS for v in getattr(optimizer, name, ()) if v is not None}
     return [v for v in optimizer.variables if len(v.shape) and id(v) not in kept]
+
+
+def start_values(optimizer: keras.optimizers.Optimizer, buffers: Sequence[Any]) -> list[float]:
+    """The number that each of some buffers of a built optimizer starts at."""
+    starts: dict[int, float] = {}
+    for name, start in _STARTS.items():
+        held = getattr(optimizer, name, None)
+        if held is not None:
+            each = held if isinstance(held, (list, tuple)) else [held]
+            starts.update({id(v): float(start(optimizer)) for v in each})
+    return [starts.get(id(buffer), 0.0) for buffer in buffers]
 
 
 def slots_of(optimizer: keras.optimizers.Optimizer, index: int) -> list[Any]:

@@ -47,7 +47,7 @@ class Update(NamedTuple):
     Args:
         masks: New boolean masks.
         counters: New values of the rule's counters.
-        reset: Boolean scalar: whether to set the optimizer's buffers to zero.
+        reset: Boolean scalar: whether to set the optimizer's buffers to what they start at.
         state: New values of the rule's own tensors in `changes_with_masks`.
         weights: New learned weights, where the update changes them otherwise than by the masks.
     """
@@ -77,7 +77,8 @@ class Rule:
         after_step: Whether masks are updated after the optimizer's step rather than before, so
             that the next forward pass sees masks of the weights that it computes with.
         reset_buffers: Which buffers an update's `reset` clears: `"momentum"` (the first
-            moment), `"all"` (every moment) or `"none"`.
+            moment), `"all"` (every moment), `"restart"` (every moment and the iterations, by
+            which a learning-rate schedule counts) or `"none"`.
         reset_grown: Whether the optimizer's moments of a weight that is pruned no longer start
             from zero.
         changes_with_masks: Names of the rule's own tensors that `update_masks` gives anew.

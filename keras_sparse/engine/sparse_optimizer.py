@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.engine.buffers import resettable_buffers, slots_of
+from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
 from keras_sparse.engine.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.rule import Moment, Rule
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
@@ -98,6 +98,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def _find_buffers(self) -> None:
         inner = self.inner_optimizer
         self.buffers = resettable_buffers(inner, self.rule.reset_buffers)
+        self._starts = start_values(inner, self.buffers)
         self.slots = (
             [slots_of(inner, target.index) for target in self.targets]
             if self.rule.reset_grown
@@ -165,7 +166,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def _on_replicas(self, update: Any, *arguments: Any) -> None:
         strategy = getattr(self, "_distribution_strategy", None)
-        update = functools.partial(update, self.rule)
+        update = functools.partial(update, self.rule, self._starts)
         assign_on_replicas(strategy, update, self.step, *arguments, self._step_variables)
 
     def replace_rule(self, rule: Rule) -> None:

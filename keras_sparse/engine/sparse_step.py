@@ -53,12 +53,18 @@ def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
 
 
 def before_step(
-    rule: Rule, due: Any, learning_rate: Any, gradients: Sequence[Any], variables: Variables
+    rule: Rule,
+    starts: Sequence[float],
+    due: Any,
+    learning_rate: Any,
+    gradients: Sequence[Any],
+    variables: Variables,
 ) -> None:
     """Lets the rule learn, updates the masks and shows the inner optimizer the learned weights.
 
     Args:
         rule: The method.
+        starts: What a reset sets each of the buffers to.
         due: Whether masks are updated in this step: a boolean scalar, or `None` for never.
         learning_rate: The inner optimizer's.
         gradients: Gradients of the pruned tensors, where the rule uses them.
@@ -70,13 +76,18 @@ def before_step(
         for key, values in new.items():
             assign(variables.state[key], values)
     if due is not None and not rule.after_step:
-        _update_masks(rule, due, moment, gradients, variables)
+        _update_masks(rule, starts, due, moment, gradients, variables)
     if rule.shadow:
         assign(variables.weights, variables.learned)
 
 
 def after_step(
-    rule: Rule, due: Any, learning_rate: Any, gradients: Sequence[Any], variables: Variables
+    rule: Rule,
+    starts: Sequence[float],
+    due: Any,
+    learning_rate: Any,
+    gradients: Sequence[Any],
+    variables: Variables,
 ) -> None:
     """Takes the learned weights over and gives the model the effective ones.
 
@@ -87,13 +98,18 @@ def after_step(
         before = variables.tensors(gradients)
         assign(variables.learned, rule.learned(before, read(variables.weights)))
     if due is not None and rule.after_step:
-        _update_masks(rule, due, moment, gradients, variables)
+        _update_masks(rule, starts, due, moment, gradients, variables)
     assign(variables.weights, rule.effective(moment, variables.tensors()))
     variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
 
 
 def _update_masks(
-    rule: Rule, due: Any, moment: Moment, gradients: Sequence[Any], variables: Variables
+    rule: Rule,
+    starts: Sequence[float],
+    due: Any,
+    moment: Moment,
+    gradients: Sequence[Any],
+    variables: Variables,
 ) -> None:
     changing = [v for key in rule.changes_with_masks for v in variables.state[key]]
     slots = [slot for group in variables.slots for slot in group]
@@ -105,7 +121,6 @@ def _update_masks(
         if not rule.shadow:
             after = Tensors(learned, new.masks, (), {**before.state, **new.state})
             learned = rule.effective(moment, after)
-        not_reset = ops.logical_not(new.reset)
         not_grown = [
             ops.logical_or(old, ops.logical_not(mask))
             for old, mask in zip(before.masks, new.masks, strict=True)
@@ -115,7 +130,10 @@ def _update_masks(
             *new.masks,
             *(value for key in rule.changes_with_masks for value in new.state[key]),
             *learned,
-            *(apply_mask(buffer, not_reset) for buffer in read(variables.buffers)),
+            *(
+                ops.where(new.reset, ops.cast(start, buffer.dtype), buffer)
+                for start, buffer in zip(starts, read(variables.buffers), strict=True)
+            ),
             *(
                 apply_mask(slot, keep)
                 for group, keep in zip(variables.slots, not_grown, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,31 @@ def without(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         _put(model, installed)
+
+
+def check_weights_path(argument: str, path: str | os.PathLike[str] | None) -> str | None:
+    """A path that weights can be written to; `None` stays.
+
+    Raises:
+        ValueError: If it ends otherwise than in `.weights.h5`, or its folder is not writable.
+    """
+    if path is None:
+        return None
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or "."
+    if not path.endswith(".weights.h5"):
+        raise ValueError(f"{argument} must end in '.weights.h5'. Received: {path!r}")
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise ValueError(f"{argument} cannot be written: no writable folder {folder!r}.")
+    return path
+
+
+def save_plain_weights(model: keras.Model, path: str) -> None:
+    """Saves a model in training and its own optimizer as if it were not sparse, or not at all."""
+    with without(model):
+        partial = path.removesuffix(".weights.h5") + ".partial.weights.h5"
+        model.save_weights(partial, overwrite=True)
+        os.replace(partial, path)
 
 
 def _put(model: keras.Model, optimizer: Any) -> None:

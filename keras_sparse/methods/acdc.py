@@ -79,7 +79,7 @@ class ACDC(SparseCallback):
             raise unknown_name("reset_optimizer_state", reset_optimizer_state, RESETS)
         self.schedule = None if schedule is None else read_schedule(schedule)
         self.reset_optimizer_state = reset_optimizer_state
-        self.dense_checkpoint = _check_weights_path(dense_checkpoint)
+        self.dense_checkpoint = training.check_weights_path("dense_checkpoint", dense_checkpoint)
         self._last_mask: tuple[int, list[np.ndarray]] | None = None
         self._mask_change = self._dense_zeros = float("nan")
 
@@ -125,7 +125,7 @@ class ACDC(SparseCallback):
         for name in [name for name in logs if name.startswith("val_")]:
             own[f"acdc_sparse_{name}"] = logs[name] if compressed else _worst(name)
         if epoch + 1 == self.dense_epochs and self.dense_checkpoint is not None:
-            self._save_dense(self.dense_checkpoint)
+            training.save_plain_weights(self.model, self.dense_checkpoint)
         return own
 
     def _compare_masks(self, epoch: int) -> None:
@@ -139,12 +139,6 @@ class ACDC(SparseCallback):
                 )
                 self._mask_change = mask_change(before, after)["swapped"]
             self._last_mask = (begin, packed)
-
-    def _save_dense(self, path: str) -> None:
-        with training.without(self.model):
-            partial = path.removesuffix(".weights.h5") + ".partial.weights.h5"
-            self.model.save_weights(partial, overwrite=True)
-            os.replace(partial, path)
 
 
 def finetune_dense(
@@ -195,15 +189,3 @@ def finetune_dense(
 
 def _worst(metric: str) -> float:
     return math.inf if "loss" in metric or "error" in metric else -math.inf
-
-
-def _check_weights_path(path: str | os.PathLike[str] | None) -> str | None:
-    if path is None:
-        return None
-    path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    if not path.endswith(".weights.h5"):
-        raise ValueError(f"dense_checkpoint must end in '.weights.h5'. Received: {path!r}")
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise ValueError(f"dense_checkpoint cannot be written: no writable folder {folder!r}.")
-    return path

@@ -179,7 +179,7 @@ class EdgePopup(SparseCallback):
         signed_constant: Whether weights count as `+- sqrt(2 / (fan_in k))` with their own sign,
             where k is the fraction to keep, in place of their own values.
         allocation: As in `SparseCallback`; by default each layer keeps the same fraction.
-        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `seed`: see
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`, `seed`: see
             `SparseCallback`. The seed is that of the first scores.
 
     Raises:

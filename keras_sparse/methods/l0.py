@@ -171,7 +171,7 @@ class L0(SparsityFollows):
             the steps of the run: Adam can then open or close any gate in a part of the run.
         initial_dropout: p in (0, 1), from which gates start at `log_alpha = ln((1 - p) / p)`.
             Small for a trained model; the source has 0.2 to 0.5 from scratch.
-        **kwargs: `exclude`, `include`, `keep_dense`, `seed`: see `SparseCallback`.
+        **kwargs: `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range, or if a sparsity is asked for;

@@ -14,9 +14,8 @@ from keras import ops
 from keras_sparse.engine.initial_masks import masks_by_path
 from keras_sparse.engine.snapshot import Snapshot
 from keras_sparse.methods.static_mask import StaticMask
-from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.masks import prune_further
 from keras_sparse.sparsity.recipe import Recipe
-from keras_sparse.sparsity.saliency import magnitude
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +99,9 @@ def iterative_magnitude_pruning(
         extra: list[Any] = [rewinding]
         if i:
             tensors = [ops.convert_to_tensor(w) for w in selection.variables(model)]
-            # Weights that are gone rank below survivors that happen to be zero.
-            scores = [
-                ops.where(mask, score, -ops.ones_like(score))
-                for mask, score in zip(masks, magnitude(tensors), strict=True)
-            ]
-            masks = choose_masks(scores, layouts, budgets[i - 1], recipe.granularity, recipe.joint)
+            masks = prune_further(
+                tensors, masks, layouts, budgets[i - 1], recipe.granularity, recipe.joint
+            )
             rewinding.snapshot.restore()
             extra = [StaticMask(mask=[ops.convert_to_numpy(m) for m in masks], **_which(kwargs))]
         rounds.append(masks_by_path(selection.targets, masks))

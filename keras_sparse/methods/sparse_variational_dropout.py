@@ -182,7 +182,7 @@ class SparseVariationalDropout(SparsityFollows):
             of the run: Adam can then drown any weight in a part of the run.
         initial_log_variance: `ln sigma^2` at the beginning.
         threshold: `ln alpha` above which a weight is pruned.
-        **kwargs: `exclude`, `include`, `keep_dense`, `seed`: see `SparseCallback`.
+        **kwargs: `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range, or if a sparsity is asked for;

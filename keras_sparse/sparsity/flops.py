@@ -43,9 +43,8 @@ def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
     Raises:
         ValueError: If the input shape is not known.
     """
-    check_built(model)
     owner = owners(model)
-    seen = _record_shapes(model, _sample(model, input_shape))
+    seen = layer_shapes(model, input_shape)
     cells = {id(rnn.cell): rnn for rnn in _recurrent(model)}
     uses = np.zeros(len(model.trainable_variables))
     for i, variable in enumerate(model.trainable_variables):
@@ -122,7 +121,18 @@ def _shapes_at_build(model: keras.Model) -> tuple[list[tuple[int | None, ...]], 
     return [tuple(shape)[1:] for shape in shapes], ["float32"] * len(shapes)
 
 
-def _record_shapes(model: keras.Model, sample: Any) -> dict[int, list[tuple[tuple, tuple]]]:
+def layer_shapes(
+    model: keras.Model, input_shape: Any = None
+) -> dict[int, list[tuple[tuple, tuple]]]:
+    """The shapes of input and output at each call of each layer that has weights.
+
+    The arguments and errors are those of `weight_uses`.
+
+    Returns:
+        Pairs of shapes, batch axis included, by the `id` of the layer, in the order of the calls.
+    """
+    check_built(model)
+    sample = _sample(model, input_shape)
     seen: dict[int, list[tuple[tuple, tuple]]] = {}
 
     def recorded(layer: keras.layers.Layer) -> Any:

@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse.sparsity.allocation import Allocation, keep_counts
 from keras_sparse.sparsity.granularity import NM, Granularity
 from keras_sparse.sparsity.layout import Layout
+from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.top_k import top_k_masks
 
 
@@ -68,6 +69,27 @@ def choose_masks(
     costs = [granularity.costs(layout) for layout in layouts]
     chosen = top_k_masks(units, budget, costs, joint)
     return [granularity.expand(u, layout) for u, layout in zip(chosen, layouts, strict=True)]
+
+
+def prune_further(
+    weights: Sequence[Any],
+    masks: Sequence[Any],
+    layouts: Sequence[Layout],
+    budget: Any,
+    granularity: Granularity,
+    joint: bool,
+) -> list[Any]:
+    """Masks of the largest of the weights that are not pruned yet.
+
+    A weight that is pruned ranks below every one that is not, whatever its value. Of masks that
+    keep what the budget allows, all is kept. The arguments are those of `choose_masks`, and
+    `masks`, those in force.
+    """
+    scores = [
+        ops.where(mask, score, -ops.ones_like(score))
+        for mask, score in zip(masks, magnitude(weights), strict=True)
+    ]
+    return choose_masks(scores, layouts, budget, granularity, joint)
 
 
 def apply_mask(tensor: Any, mask: Any) -> Any:

@@ -11,7 +11,7 @@ import keras
 from keras_sparse.sparsity.allocation import matches
 from keras_sparse.sparsity.granularity import Granularity, Unstructured
 from keras_sparse.sparsity.layout import Layout, is_depthwise, kernel_layout
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.sparsity.names import names_of, unknown_name
 
 Predicate: TypeAlias = Callable[[keras.layers.Layer, Any], bool]
 Which: TypeAlias = str | keras.layers.Layer | Predicate | Iterable[str | keras.layers.Layer]
@@ -102,18 +102,6 @@ class Selection:
         return Selection(kept, self.skipped + left_out)
 
 
-def names_of(layer: str, path: str) -> tuple[str, ...]:
-    """The names of a variable: its layer, every layer around that, and paths to it.
-
-    ```python
-    names_of("lstm_cell", "model/lstm/lstm_cell/kernel")
-    # ("lstm_cell", "model/lstm/lstm_cell/kernel", "lstm_cell/kernel", "model", "lstm")
-    ```
-    """
-    parts = path.split("/")
-    return tuple(dict.fromkeys((layer, path, "/".join(parts[-2:]), *parts[:-1])))
-
-
 def path_in(model: keras.Model, variable: Any) -> str:
     """A variable's path within a model, the same before and after saving."""
     return variable.path.removeprefix(f"{model.name}/")
@@ -164,8 +152,8 @@ def select(
     check_built(model)
     keep_dense = check_keep_dense(keep_dense)
     owner = owners(model)
-    excluded = _chosen(exclude, "exclude", owner, model)
-    included = _chosen(include, "include", owner, model)
+    excluded = variables_meant(exclude, "exclude", owner, model)
+    included = variables_meant(include, "include", owner, model)
     trainable = model.trainable_variables
     index = {id(variable): i for i, variable in enumerate(trainable)}
     targets: list[Target] = []
@@ -249,10 +237,20 @@ def _default_reason(
     return f"not known to be a kernel: {name!r} (prune it with include=...)"
 
 
-def _chosen(
+def variables_meant(
     which: Which, argument: str, owner: dict[int, keras.layers.Layer], model: keras.Model
 ) -> set[int]:
-    """Ids of the variables that `exclude` or `include` means."""
+    """Ids of the variables that layers, names, globs or a predicate mean.
+
+    Args:
+        which: As `exclude` and `include` of `select`.
+        argument: The name of the argument, for errors.
+        owner: What `owners(model)` gives.
+        model: The model.
+
+    Raises:
+        ValueError: If an item means nothing, or is none of these.
+    """
     if isinstance(which, (str, keras.layers.Layer)):
         which = (which,)
     variables = model.variables

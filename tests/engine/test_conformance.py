@@ -57,6 +57,7 @@ METHODS = {
     "SNIP": lambda s=0.8, **kw: ks.SNIP(s, scored_on(), **kw),
     "GraSP": lambda s=0.8, **kw: ks.GraSP(s, scored_on(), **kw),
     "SynFlow": lambda s=0.8, **kw: ks.SynFlow(s, **kw),
+    "CyclicGaP": lambda s=0.8, **kw: ks.CyclicGaP(s, 2, 4, 1, 2, seed=1, **kw),
 }
 # Methods whose sparsity follows from other things.
 FOLLOWS = {
@@ -69,7 +70,7 @@ FOLLOWS = {
 }
 EVERY = METHODS | FOLLOWS
 # One method for each way in which the engine works; what the engine alone does is tested on these.
-REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning")
+REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning", "CyclicGaP")
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a feature of the TensorFlow backend"
 )
