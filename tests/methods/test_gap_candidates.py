@@ -98,3 +98,16 @@ class TestCandidates:
         assert (loss < resumed["gap_candidate_loss"][0]) == better
         with open(path, "rb") as file:
             assert (file.read() == before) == better
+
+    @pytest.mark.distributed
+    def test_on_replicas(self, images, mirrored):
+        def trained():
+            model = compiled(conv_net())
+            gap = ks.CyclicGaP(0.8, 1, 1, 1, 1, seed=0, validation_data=images)
+            return model, fit(model, images, gap, epochs=2).history["gap_candidate_loss"]
+
+        with mirrored.scope():
+            model, losses = trained()
+        assert np.isfinite(losses).all()
+        size = sum(kernel.size for kernel in kernels(model))
+        assert nonzeros(model) <= size - round(0.8 * size)
