@@ -69,8 +69,8 @@ def batch_norm_tuning(
     try:
         for layer in layers:
             layer.momentum, layer.trainable = momentum, True
-            layer.moving_mean.assign(ops.zeros_like(layer.moving_mean))
-            layer.moving_variance.assign(ops.ones_like(layer.moving_variance))
+            layer.moving_mean.assign(ops.zeros(layer.moving_mean.shape))
+            layer.moving_variance.assign(ops.ones(layer.moving_variance.shape))
         for batch in batches:
             model(batch, training=True)
     finally:

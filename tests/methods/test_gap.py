@@ -276,6 +276,18 @@ def test_patterns_hold_in_sparse_partitions(granularity, allocation):
         assert not kernel[~mask].any()
 
 
+@pytest.mark.parametrize("allocation", ["erk", {"d*": 0.8, "d0": 0.5}])
+def test_layers_may_have_sparsities_of_their_own(allocation):
+    callback = ks.CyclicGaP(0.8, 2, 2, 1, 1, allocation=allocation, seed=0)
+    trace = Trace(callback)
+    model = compiled(mlp())
+    fit(model, vectors(), callback, trace, epochs=3)
+    kept = np.array([[mask.sum() for mask in masks] for masks in trace.masks])
+    wanted = [80] * 4 if allocation == "erk" else [200, 80, 80, 80]
+    assert kept[-1].tolist() == wanted
+    assert (np.where(trace.dense, wanted, kept) == wanted).all()
+
+
 def test_random_order_grows_random_layers():
     callback = ks.CyclicGaP(0.8, 2, 6, 1, 1, allocation="uniform", order="random", seed=1)
     trace = Trace(callback)
