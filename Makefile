@@ -11,7 +11,7 @@ export MALLOC_ARENA_MAX ?= 1
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: env demo test lint docs clean
+.PHONY: env demo test test-all lint docs clean
 
 env: $(VENV)/.installed
 
@@ -36,6 +36,11 @@ docs: env
 	@echo "The documentation is in build/docs: open build/docs/index.html"
 
 test: lint
+	$(PYTEST) -m "not thorough"
+	KERAS_BACKEND=jax $(PYTEST) -m "jax and not thorough"
+
+# With every method under XLA and on replicas as well.
+test-all: lint
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) -m jax
 

@@ -76,9 +76,18 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-def grouped(names):
+def grouped(names, always=None):
     """Tests of one method run in one process, which trains what they share once."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xdist_group(name),
+                *([] if always is None or name in always else [pytest.mark.thorough]),
+            ],
+        )
+        for name in names
+    ]
 
 
 @pytest.fixture(params=grouped(METHODS))
@@ -99,6 +108,12 @@ def follows(request):
 # On JAX what is the same on both backends is tested on one method of each kind.
 @pytest.fixture(params=grouped(EVERY if keras.backend.backend() == "tensorflow" else REGIMES))
 def every(request):
+    return EVERY[request.param]
+
+
+@pytest.fixture(params=grouped(EVERY, always=(*REGIMES, "L0")))
+def each(request):
+    """As `every`, most of them only in the thorough suite: XLA and replicas take long."""
     return EVERY[request.param]
 
 
@@ -203,8 +218,8 @@ def test_1_exact_per_layer(regime, images):
 
 
 @tensorflow_only
-def test_2_in_graph(every, images, reference):
-    check_in_graph(every, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
+def test_2_in_graph(each, images, reference):
+    check_in_graph(each, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
 
 
 @tensorflow_only
@@ -317,7 +332,7 @@ def check_resumes_in_the_same_process(method, images, reference):
 
 @tensorflow_only
 @pytest.mark.distributed
-def test_5_distributed(every, images, mirrored):
+def test_5_distributed(each, images, mirrored):
     def without_norm():
         keras.utils.set_random_seed(0)
         layers = keras.layers
@@ -332,10 +347,10 @@ def test_5_distributed(every, images, mirrored):
         )
 
     single = compiled(without_norm())
-    fit(single, images, every())
+    fit(single, images, each())
     with mirrored.scope():
         model = compiled(without_norm())
-    callback = every()
+    callback = each()
     seen = []
 
     class Replicas(keras.callbacks.Callback):
