@@ -42,6 +42,8 @@ from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
 from keras_sparse.posttrain.woodfisher import woodfisher
+from keras_sparse.prune_wrapper import PruneWrapper
+from keras_sparse.prune_wrapping import prune_wrap, prune_wrappers, strip_pruning
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
@@ -80,6 +82,7 @@ __all__ = [
     "MovementPruning",
     "OneShot",
     "Polynomial",
+    "PruneWrapper",
     "RigL",
     "Rule",
     "ScheduledMasks",
@@ -114,9 +117,12 @@ __all__ = [
     "obs",
     "plots",
     "prune",
+    "prune_wrap",
+    "prune_wrappers",
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
     "sparsegpt",
+    "strip_pruning",
     "woodfisher",
 ]

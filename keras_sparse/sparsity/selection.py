@@ -107,7 +107,7 @@ def path_in(model: keras.Model, variable: Any) -> str:
     return variable.path.removeprefix(f"{model.name}/")
 
 
-def owners(model: keras.Model) -> dict[int, keras.layers.Layer]:
+def owners(model: keras.layers.Layer) -> dict[int, keras.layers.Layer]:
     """The innermost layer that owns each variable, by the variable's `id`."""
     found: dict[int, keras.layers.Layer] = {}
     pending: list[keras.layers.Layer] = [model]
@@ -120,6 +120,23 @@ def owners(model: keras.Model) -> dict[int, keras.layers.Layer]:
             if id(variable) not in inner:
                 found[id(variable)] = layer
     return found
+
+
+def kernels_of(layer: keras.layers.Layer) -> list[tuple[Any, Layout]]:
+    """The weights of a built layer that are pruned by default, those of its sublayers included.
+
+    Args:
+        layer: A built Keras layer.
+
+    Returns:
+        Each variable with its layout, in the order of `layer.variables`.
+    """
+    owner = owners(layer)
+    return [
+        (variable, kernel_layout(owner[id(variable)], variable.name, tuple(variable.shape)))
+        for variable in layer.variables
+        if _default_reason(owner[id(variable)], variable, ()) is None
+    ]
 
 
 def select(
