@@ -31,6 +31,7 @@ REFERENCE = {
         "engine/dense_learning",
         "engine/sparse_optimizer",
     ),
+    "Masks in layers": ("prune_wrapper", "prune_wrapping"),
     "Deployment": ("deploy/litert", "deploy/report"),
     "Analysis": ("analysis/agreement", "analysis/convergence", "analysis/grow_and_prune"),
     "Data, models and pictures": ("data", "models", "plots"),
