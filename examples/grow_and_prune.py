@@ -1,8 +1,8 @@
 """A network that is never dense as a whole: its quarters take turns.
 
-Trains a small convolutional network on scikit-learn's digits to 95 % zeros by cyclic
-grow-and-prune, and the same network with a random mask that never changes, and draws which part
-of it was how dense when.
+Trains a small convolutional network on scikit-learn's digits by cyclic grow-and-prune, to 95 %
+zeros between its first and last layer, and the same network with a random mask that never changes,
+and draws which part of it was how dense when.
 
     python examples/grow_and_prune.py
 """
