@@ -172,8 +172,7 @@ class CyclicGaP(SparseCallback):
 
     def _check_learning_rate(self) -> None:
         rate = training.own_optimizer(self.model)._learning_rate
-        fixed = not isinstance(rate, keras.Variable)
-        if self.learning_rate is not None and fixed:
+        if self.learning_rate is not None and not isinstance(rate, keras.Variable):
             raise ValueError(
                 "learning_rate=... sets the optimizer's learning rate, and the optimizer has a "
                 f"schedule of its own: {rate!r}. Compile it with a number, or leave "
