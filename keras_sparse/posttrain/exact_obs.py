@@ -8,6 +8,8 @@ import numpy as np
 
 # Entries of the inverses that are worked on together: 64 MiB with their update.
 _AT_ONCE = 1 << 22
+# Removals after which the inverses are brought up to date, by one matrix product.
+_BLOCK = 64
 
 
 def inverse_of(hessian: np.ndarray, name: str) -> np.ndarray:
@@ -62,24 +64,29 @@ def _trace_of_some(
     n, m = group or (0, size)
     weights = weights.copy()
     inverses = np.repeat(inverse[None], rows, axis=0)
-    update = np.empty_like(inverses)
-    diagonals = np.einsum("rii->ri", inverses)
+    diagonals = np.einsum("rii->ri", inverses).copy()
     open_ = np.ones((rows, size), bool)
     removed = np.zeros((rows, size // m), np.int64)
     removals = size // m * (m - n)
     order, cost = np.empty((rows, removals), np.int64), np.empty((rows, removals))
+    # Of the current block: H^-1 is `inverses - sum_k u_k u_k^T` with `u = H^-1_:,p / sqrt(pivot)`.
+    updates = np.empty((rows, min(_BLOCK, removals), size))
     row = np.arange(rows)
     for step in range(removals):
         pivots = np.maximum(diagonals, np.finfo(np.float64).tiny)
         scores = np.where(open_, weights**2 / pivots, np.inf)
         p = np.argmin(scores, axis=1)
         order[:, step], cost[:, step] = p, scores[row, p]
-        column = inverses[row, :, p]
-        scaled = column / pivots[row, p][:, None]
-        weights -= weights[row, p][:, None] * scaled
+        made = updates[:, : step % _BLOCK]
+        column = inverses[row, p] - (made[row, :, p][:, None] @ made)[:, 0]
+        pivot = pivots[row, p][:, None]
+        weights -= weights[row, p][:, None] / pivot * column
         weights[row, p] = 0
-        np.multiply(column[:, :, None], scaled[:, None, :], out=update)
-        inverses -= update
+        column /= np.sqrt(pivot)
+        updates[:, step % _BLOCK] = column
+        diagonals -= column**2
+        if (step + 1) % _BLOCK == 0:
+            inverses -= updates.transpose(0, 2, 1) @ updates
         open_[row, p] = False
         removed[row, p // m] += 1
         for r in np.flatnonzero(removed[row, p // m] == m - n):

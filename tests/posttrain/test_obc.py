@@ -89,3 +89,21 @@ def test_bad_input(images):
         ks.obc(model, (np.full_like(images[0], np.nan), images[1]), 0.5)
     with pytest.raises(ValueError, match="not built"):
         ks.obc(keras.Sequential([keras.layers.Dense(2)]), images, 0.5)
+
+
+def test_removals_are_those_of_the_updates_one_by_one():
+    """Longer than the block after which the inverses are brought up to date."""
+    generator = np.random.default_rng(0)
+    samples, weights = generator.normal(size=(300, 150)), generator.normal(size=(2, 150))
+    inverse = inverse_of(samples.T @ samples / 300, "w")
+    order, cost = removal_trace(weights, inverse)
+    for row, w in enumerate(weights):
+        left, own = inverse.copy(), w.copy()
+        for p, price in zip(order[row], cost[row], strict=True):
+            open_ = np.diag(left) > 1e-12
+            scores = np.where(open_, own**2 / np.where(open_, np.diag(left), 1), np.inf)
+            assert p == np.argmin(scores)
+            assert price == pytest.approx(scores[p])
+            own -= own[p] / left[p, p] * left[:, p]
+            left -= np.outer(left[:, p], left[p]) / left[p, p]
+            left[p], left[:, p] = 0, 0
