@@ -9,6 +9,8 @@ from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.methods.acdc import ACDC, finetune_dense
 from keras_sparse.methods.acdc_schedule import acdc_schedule
 from keras_sparse.methods.admm import ADMM
+from keras_sparse.methods.cram import CrAM
+from keras_sparse.methods.csam import CSAM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
@@ -23,6 +25,7 @@ from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
+from keras_sparse.methods.sam import SAM
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
 from keras_sparse.methods.snip import SNIP, connection_sensitivity_masks
@@ -33,6 +36,7 @@ from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
 from keras_sparse.methods.synflow import SynFlow
 from keras_sparse.methods.top_kast import TopKAST
+from keras_sparse.methods.topk_plus import TopKPlus
 from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
 from keras_sparse.posttrain.mfac import mfac
@@ -47,6 +51,7 @@ from keras_sparse.prune_wrapping import prune_wrap, prune_wrappers, strip_prunin
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
+from keras_sparse.sparsity.operators import Quantize, TopK
 from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
@@ -55,6 +60,7 @@ from keras_sparse.sparsity.warning import SparsityWarning
 __all__ = [
     "ACDC",
     "ADMM",
+    "CSAM",
     "DPF",
     "DSD",
     "DSR",
@@ -62,6 +68,7 @@ __all__ = [
     "IHT",
     "L0",
     "NM",
+    "SAM",
     "SET",
     "SNFS",
     "SNIP",
@@ -71,6 +78,7 @@ __all__ = [
     "Block",
     "Channel",
     "Constant",
+    "CrAM",
     "CyclicGaP",
     "DeepR",
     "Duration",
@@ -83,6 +91,7 @@ __all__ = [
     "OneShot",
     "Polynomial",
     "PruneWrapper",
+    "Quantize",
     "RigL",
     "Rule",
     "ScheduledMasks",
@@ -95,7 +104,9 @@ __all__ = [
     "StaticMask",
     "SynFlow",
     "Tensors",
+    "TopK",
     "TopKAST",
+    "TopKPlus",
     "Unstructured",
     "Update",
     "acdc_schedule",
