@@ -39,12 +39,14 @@ from keras_sparse.methods.top_kast import TopKAST
 from keras_sparse.methods.topk_plus import TopKPlus
 from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
+from keras_sparse.posttrain.compression import compress
 from keras_sparse.posttrain.mfac import mfac
 from keras_sparse.posttrain.obc import obc
 from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
+from keras_sparse.posttrain.sweep import OneShotSweep, one_shot_sweep
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.prune_wrapper import PruneWrapper
 from keras_sparse.prune_wrapping import prune_wrap, prune_wrappers, strip_pruning
@@ -89,6 +91,7 @@ __all__ = [
     "Moment",
     "MovementPruning",
     "OneShot",
+    "OneShotSweep",
     "Polynomial",
     "PruneWrapper",
     "Quantize",
@@ -112,6 +115,7 @@ __all__ = [
     "acdc_schedule",
     "adaprune",
     "batch_norm_tuning",
+    "compress",
     "connection_sensitivity_masks",
     "data",
     "deploy",
@@ -126,6 +130,7 @@ __all__ = [
     "obc",
     "obd",
     "obs",
+    "one_shot_sweep",
     "plots",
     "prune",
     "prune_wrap",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -35,7 +35,6 @@ class DrawnOperators:
         self._pattern_of: list[int] = []
         for operator in self.operators:
             self._pattern_of.append(self._place(operator))
-        self.has_quantizers = any(isinstance(o, Quantize) for o in self.operators)
 
     def _place(self, operator: Compression) -> int:
         own = operator if isinstance(operator, LargestKept) else None
@@ -62,28 +61,32 @@ class DrawnOperators:
             weights: Tensors of the layouts' shapes.
             layouts: Their layouts.
         """
-        branches = [self._branch(i, drawn, weights, layouts) for i in range(len(self._patterns))]
-        if len(branches) == 1:
-            return branches[0]()
-        which = ops.take(np.asarray(self._pattern_of, "int32"), drawn)
-        return list(ops.switch(which, branches))
+        # Each pattern's masks are made and one is chosen: XLA takes minutes to compile branches
+        # that hold the search for a threshold.
+        pattern = ops.take(np.asarray(self._pattern_of, "int32"), drawn)
+        chosen = self._pattern_masks(0, drawn, weights, layouts)
+        for i in range(1, len(self._patterns)):
+            own = self._pattern_masks(i, drawn, weights, layouts)
+            chosen = [
+                ops.where(ops.equal(pattern, i), mine, before)
+                for mine, before in zip(own, chosen, strict=True)
+            ]
+        return chosen
 
-    def _branch(
+    def _pattern_masks(
         self, pattern: int, drawn: Any, weights: Sequence[Any], layouts: Sequence[Layout]
-    ) -> Callable[[], list[Any]]:
+    ) -> list[Any]:
         own = self._patterns[pattern]
         if own is None:
-            return lambda: [ops.ones(layout.shape, "bool") for layout in layouts]
-        # Rows of operators of another pattern are never taken.
+            return [ops.ones(layout.shape, "bool") for layout in layouts]
+        # Rows of operators of another pattern are never used.
         budgets = np.stack(
             [
-                operator.budget
-                if isinstance(operator, LargestKept) and at == pattern
-                else own.budget
-                for operator, at in zip(self.operators, self._pattern_of, strict=True)
+                o.budget if isinstance(o, LargestKept) and at == pattern else own.budget
+                for o, at in zip(self.operators, self._pattern_of, strict=True)
             ]
         )
-        return lambda: own.masks(weights, layouts, ops.take(budgets, drawn, axis=0))
+        return own.masks(weights, layouts, ops.take(budgets, drawn, axis=0))
 
     def compress(
         self,
@@ -100,17 +103,15 @@ class DrawnOperators:
             masks: Its masks.
             layouts: The weights' layouts.
         """
-        kept = [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
-        if not self.has_quantizers:
-            return kept
-
-        def branch(operator: Compression) -> Callable[[], list[Any]]:
+        values = [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
+        for i, operator in enumerate(self.operators):
             if isinstance(operator, Quantize):
-                return lambda: operator.compress(weights, layouts)
-            return lambda: kept
-
-        branches = [branch(operator) for operator in self.operators]
-        return branches[0]() if len(branches) == 1 else list(ops.switch(drawn, branches))
+                rounded = operator.compress(weights, layouts)
+                values = [
+                    ops.where(ops.equal(drawn, i), mine, before)
+                    for mine, before in zip(rounded, values, strict=True)
+                ]
+        return values
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, serialised."""
