@@ -14,13 +14,17 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "taylor_pruning", "grow_and_prune"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "taylor_pruning", "grow_and_prune", "compression_aware"]
+)
 def test_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert "of the prunable weights are zero" in capsys.readouterr().out
     if name == "quickstart":
         assert (tmp_path / "digits.tflite").stat().st_size > 10_000
+    if name == "compression_aware":
+        assert (tmp_path / "cram.png").stat().st_size > 10_000
     if name == "grow_and_prune":
         assert (tmp_path / "grow_and_prune.png").stat().st_size > 10_000
 
