@@ -18,8 +18,15 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
-# The imported libraries stay; looking through them after each test would take a second.
-gc.freeze()
+def pytest_configure(config):
+    """On JAX most of a small training is its compilation: optimise little, compile once."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", True)
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +36,8 @@ def _clean_slate():
         warnings.filterwarnings("ignore", message="The structure of `inputs`")
         yield
     keras.utils.clear_session()
+    # What is left stays: looking through it again after each test would take seconds.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

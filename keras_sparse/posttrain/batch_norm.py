@@ -84,7 +84,7 @@ class StatisticsTuner:
                 f"Model {model.name!r} has no batch normalization: there is nothing to tune. "
                 "Evaluate it as it is, without batch_norm_tuning or calibration data."
             )
-        self._pass = compiled(self._forward)
+        self._pass = self._forward if model.run_eagerly else compiled(self._forward)
 
     def _forward(self, weights: Any, state: Any, batch: Any) -> Any:
         return self.model.stateless_call(weights, state, batch, training=True)[1]
