@@ -67,6 +67,10 @@ METHODS = {
         lambda: ks.MovementPruning(SPARSITY, schedule=_rising()),
     ),
     "admm": _every_so_often(ks.ADMM, cut="99%"),
+    "sam": Measured(lambda _: ks.SAM()),
+    "cram": Measured(
+        lambda far: ks.CrAM(mask_interval=int(far.removesuffix("st"))), lambda: ks.CrAM()
+    ),
     "str": Measured(lambda _: ks.STR()),
 }
 

@@ -19,6 +19,7 @@ REFERENCE = {
         "sparsity/duration",
         "sparsity/report",
         "sparsity/masks",
+        "sparsity/operators",
         "sparsity/partition",
     ),
     "Engine": (
@@ -29,11 +30,18 @@ REFERENCE = {
         "engine/drop_and_grow",
         "engine/grow_and_prune",
         "engine/dense_learning",
+        "engine/two_gradients",
+        "engine/two_gradient_step",
         "engine/sparse_optimizer",
     ),
     "Masks in layers": ("prune_wrapper", "prune_wrapping"),
     "Deployment": ("deploy/litert", "deploy/report"),
-    "Analysis": ("analysis/agreement", "analysis/convergence", "analysis/grow_and_prune"),
+    "Analysis": (
+        "analysis/agreement",
+        "analysis/convergence",
+        "analysis/grow_and_prune",
+        "analysis/robust_loss",
+    ),
     "Data, models and pictures": ("data", "models", "plots"),
     "Runs and comparisons": ("run_config", "runs", "compare", "comparison_report"),
 }

@@ -9,6 +9,8 @@ from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.methods.acdc import ACDC, finetune_dense
 from keras_sparse.methods.acdc_schedule import acdc_schedule
 from keras_sparse.methods.admm import ADMM
+from keras_sparse.methods.cram import CrAM
+from keras_sparse.methods.csam import CSAM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsd import DSD, SkinnyIHT
@@ -23,6 +25,7 @@ from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
+from keras_sparse.methods.sam import SAM
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
 from keras_sparse.methods.snip import SNIP, connection_sensitivity_masks
@@ -33,20 +36,24 @@ from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
 from keras_sparse.methods.synflow import SynFlow
 from keras_sparse.methods.top_kast import TopKAST
+from keras_sparse.methods.topk_plus import TopKPlus
 from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.batch_norm import batch_norm_tuning
+from keras_sparse.posttrain.compression import compress
 from keras_sparse.posttrain.mfac import mfac
 from keras_sparse.posttrain.obc import obc
 from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
+from keras_sparse.posttrain.sweep import OneShotSweep, one_shot_sweep
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.prune_wrapper import PruneWrapper
 from keras_sparse.prune_wrapping import prune_wrap, prune_wrappers, strip_pruning
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
+from keras_sparse.sparsity.operators import Quantize, TopK
 from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
@@ -55,6 +62,7 @@ from keras_sparse.sparsity.warning import SparsityWarning
 __all__ = [
     "ACDC",
     "ADMM",
+    "CSAM",
     "DPF",
     "DSD",
     "DSR",
@@ -62,6 +70,7 @@ __all__ = [
     "IHT",
     "L0",
     "NM",
+    "SAM",
     "SET",
     "SNFS",
     "SNIP",
@@ -71,6 +80,7 @@ __all__ = [
     "Block",
     "Channel",
     "Constant",
+    "CrAM",
     "CyclicGaP",
     "DeepR",
     "Duration",
@@ -81,8 +91,10 @@ __all__ = [
     "Moment",
     "MovementPruning",
     "OneShot",
+    "OneShotSweep",
     "Polynomial",
     "PruneWrapper",
+    "Quantize",
     "RigL",
     "Rule",
     "ScheduledMasks",
@@ -95,12 +107,15 @@ __all__ = [
     "StaticMask",
     "SynFlow",
     "Tensors",
+    "TopK",
     "TopKAST",
+    "TopKPlus",
     "Unstructured",
     "Update",
     "acdc_schedule",
     "adaprune",
     "batch_norm_tuning",
+    "compress",
     "connection_sensitivity_masks",
     "data",
     "deploy",
@@ -115,6 +130,7 @@ __all__ = [
     "obc",
     "obd",
     "obs",
+    "one_shot_sweep",
     "plots",
     "prune",
     "prune_wrap",

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.methods.acdc import ACDC
 from keras_sparse.methods.admm import ADMM
+from keras_sparse.methods.cram import CrAM
+from keras_sparse.methods.csam import CSAM
 from keras_sparse.methods.deep_r import DeepR
 from keras_sparse.methods.dpf import DPF
 from keras_sparse.methods.dsr import DSR
@@ -19,6 +21,7 @@ from keras_sparse.methods.iht import IHT
 from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.movement import MovementPruning
 from keras_sparse.methods.rigl import RigL
+from keras_sparse.methods.sam import SAM
 from keras_sparse.methods.set import SET
 from keras_sparse.methods.snfs import SNFS
 from keras_sparse.methods.snip import SNIP
@@ -29,6 +32,7 @@ from keras_sparse.methods.ste import STE
 from keras_sparse.methods.str import STR
 from keras_sparse.methods.synflow import SynFlow
 from keras_sparse.methods.top_kast import TopKAST
+from keras_sparse.methods.topk_plus import TopKPlus
 from keras_sparse.posttrain.adaprune import adaprune, global_adaprune
 from keras_sparse.posttrain.mfac import mfac
 from keras_sparse.posttrain.obc import obc
@@ -36,6 +40,7 @@ from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.one_shot import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
 from keras_sparse.posttrain.woodfisher import woodfisher
+from keras_sparse.sparsity.granularity import NM
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.schedules import OneShot
 
@@ -80,6 +85,25 @@ def _uniform(method: Callable[..., SparseCallback]) -> Callable[..., SparseCallb
         return method(**{"allocation": "uniform", **common})
 
     return make
+
+
+def _for_one_shot(method: Callable[..., SparseCallback], **more: Any) -> Callable[..., Any]:
+    """Trains for the sparsity or pattern that the dense model is pruned to afterwards."""
+
+    def make(
+        sparsity: float | None = None, granularity: Any = None, **common: Any
+    ) -> SparseCallback:
+        if isinstance(granularity, NM):
+            return method(operators=[granularity], **more, **common)
+        # Asked for nothing to be pruned, for which there is nothing to train, by its default.
+        return method(sparsity or None, granularity=granularity, **more, **common)
+
+    return make
+
+
+def _sam(sparsity: float | None = None, granularity: Any = None, **common: Any) -> SAM:
+    Recipe(sparsity, granularity=granularity, **{k: v for k, v in common.items() if k != "seed"})
+    return SAM(**common)
 
 
 def _after_training(after: Callable[..., Any], line: str, source: str = "") -> Method:
@@ -156,6 +180,25 @@ METHODS: Mapping[str, Method] = {
         _one_schedule, "quarters of the model grow dense in turn, and are cut", "Ma et al. 2022"
     ),
     "admm": Method(ADMM, "pulled towards sparse weights, then cut", "Zhang et al. 2018"),
+    "cram": Method(
+        _for_one_shot(CrAM, sparse_gradients=True),
+        "learns to bear pruning, dense, and is cut after training",
+        "Peste et al. 2023",
+        after=_magnitude,
+    ),
+    "csam": Method(
+        _for_one_shot(CSAM),
+        "as cram, by sharpness of the cut model",
+        "Peste et al. 2023",
+        after=_magnitude,
+    ),
+    "topk_plus": Method(
+        _for_one_shot(TopKPlus),
+        "as cram, without a perturbation",
+        "Peste et al. 2023",
+        after=_magnitude,
+    ),
+    "sam": Method(_sam, "flat minima, cut after training", "Foret et al. 2021", after=_magnitude),
     "magnitude": _after_training(_magnitude, "the smallest weights are cut"),
     "obd": _after_training(obd, "cut by the Fisher diagonal", "LeCun et al. 1990"),
     "woodfisher": _after_training(

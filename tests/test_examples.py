@@ -24,6 +24,19 @@ def test_runs(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_compression_aware_runs(tmp_path, monkeypatch, capsys):
+    """With fewer epochs than it has."""
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(EXAMPLES / "compression_aware.py"))["main"]
+    main.__globals__.update(EPOCHS=2, OPERATORS={"sparsities": [0.9], "operators": ["3bit"]})
+    main()
+    output = capsys.readouterr().out
+    assert "after batch-norm tuning" in output
+    assert "90.00% of the prunable weights are zero" in output
+    assert (tmp_path / "cram.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
     """With fewer epochs than it has."""
     monkeypatch.chdir(tmp_path)

@@ -333,6 +333,17 @@ def test_methods(tmp_path, method):
         assert result["training_flops"] == result["dense_training_flops"]
 
 
+def test_a_method_that_trains_for_one_shot_pruning(tmp_path):
+    out = tmp_path / "run"
+    config = dataclasses.replace(SMALL, method="cram", epochs=2, sparsity=0.6)
+    result = train(dataclasses.replace(config, granularity="unstructured"), out)
+    assert 0.5999 <= result["sparsity"] < 0.62
+    assert max(read_history(out / "history.csv")["sparsity"]) < 0.02  # dense while it trains
+    assert result["training_flops"] == pytest.approx(2 * result["dense_training_flops"])
+    pattern = dataclasses.replace(config, sparsity=None, granularity="2:4")
+    assert [operator.label for operator in pattern.callback().operators] == ["2:4"]
+
+
 @pytest.mark.filterwarnings("ignore:.*is a dense file")
 def test_a_method_without_a_sparsity(tmp_path):
     result = train(dataclasses.replace(SMALL, method="str", sparsity=None), tmp_path / "run")
@@ -351,7 +362,9 @@ def test_every_method_can_be_made(name):
     generator = np.random.default_rng(0)
     data = generator.normal(size=(64, 6)), generator.normal(size=(64, 40))
     callback = config.callback(data)
-    assert (callback is None) == (name == "dense" or method.after is not None)
+    for_one_shot = name in ("cram", "csam", "topk_plus", "sam")
+    after_only = method.after is not None and not for_one_shot
+    assert (callback is None) == (name == "dense" or after_only)
     config.prune_trained(model, data)
     pruned = np.mean(np.array(model.layers[0].kernel) == 0)
     assert pruned == pytest.approx(0.95 if method.after else 0)

@@ -1,4 +1,4 @@
-"""Gradients and curvature of a model's loss, outside of training."""
+"""Gradients of functions of tensors; gradients and curvature of a loss outside of training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,29 @@ from keras import ops
 
 # Gradients of a float16 model underflow without it; a power of two is undone exactly.
 _FLOAT16_SCALE = 2.0**10
+
+
+def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> list[Any]:
+    """The gradient of a function of tensors, inside the compiled graph.
+
+    Args:
+        function: Takes tensors and returns a scalar.
+        values: The tensors.
+
+    Returns:
+        Tensors of the shapes of `values`, zeros where the function does not depend on one.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function)(list(values))
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        result = function(values)
+    found = tape.gradient(result, values, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(slope) for slope in found]
 
 
 class LossGradients:

@@ -82,7 +82,7 @@ class Meter:
         dense = inference_flops(self._uses, self._full)
         self.inference_ratio = inference_flops(self._uses, left) / dense
         left[index] = rule.computed_weights(nonzeros.tolist(), masks, state)
-        cost = training_flops(self._uses, left, trained) / (3 * dense)
+        cost = rule.passes * training_flops(self._uses, left, trained) / (3 * dense)
         total = ops.convert_to_numpy(self.optimizer.training_cost)
         self.optimizer.training_cost.assign(total + np.float32(cost * self.run.steps_per_epoch))
 

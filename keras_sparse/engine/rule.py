@@ -95,6 +95,11 @@ class Rule:
     sampled: ClassVar[bool] = False
     reset_buffers: str = "none"
 
+    @property
+    def passes(self) -> float:
+        """Forward and backward passes that a step takes, on average."""
+        return 1.0
+
     def build(self, targets: Sequence[Target]) -> None:
         """Learns which tensors are pruned, once, before training."""
         self.layouts = [target.layout for target in targets]

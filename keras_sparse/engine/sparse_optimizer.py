@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
 from keras_sparse.engine.replicas import assign_on_replicas, replica_count, sum_over_replicas
-from keras_sparse.engine.rule import Moment, Rule
+from keras_sparse.engine.rule import Moment, Rule, Tensors
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
 from keras_sparse.sparsity.selection import Target
 
@@ -164,6 +164,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             slots=self.slots,
         )
 
+    @property
+    def tensors(self) -> Tensors:
+        """What the rule sees of the pruned tensors."""
+        return self._step_variables.tensors()
+
     def _on_replicas(self, update: Any, *arguments: Any) -> None:
         strategy = getattr(self, "_distribution_strategy", None)
         update = functools.partial(update, self.rule, self._starts)
@@ -183,20 +188,20 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """
         assign(self.masks, [ops.convert_to_tensor(mask, "bool") for mask in masks])
         moment = Moment(self.step, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-        effective = self.rule.effective(moment, self._step_variables.tensors())
+        effective = self.rule.effective(moment, self.tensors)
         assign(self.weights_to_prune, effective)
 
     def show_evaluated(self) -> None:
         """Gives a model whose weights are drawn for each batch those to be evaluated with."""
         if self.rule.sampled:
-            assign(self.weights_to_prune, self.rule.evaluated(self._step_variables.tensors()))
+            assign(self.weights_to_prune, self.rule.evaluated(self.tensors))
 
     def show_sampled(self) -> None:
         """Gives a model whose weights are drawn for each batch those of the next batch."""
         if self.rule.sampled:
             before = ops.convert_to_tensor(self.step) - 1
             moment = Moment(before, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-            sampled = self.rule.effective(moment, self._step_variables.tensors())
+            sampled = self.rule.effective(moment, self.tensors)
             assign(self.weights_to_prune, sampled)
 
     def finalize_variable_values(self, var_list: Any) -> None:

@@ -14,6 +14,8 @@ from keras import ops
 from keras_sparse.engine.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.engine.two_gradient_step import TwoGradientStep
+from keras_sparse.engine.two_gradients import TwoGradientRule
 from keras_sparse.sparsity.selection import Selection
 
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
@@ -66,6 +68,7 @@ def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[Spars
     if previous is not None:
         _check_same(previous, rule, selection, model)
         previous.replace_rule(rule)
+        _set_train_step(model, previous)
         _retrace(model)
         return previous, True
     inner = innermost(model.optimizer)
@@ -75,6 +78,11 @@ def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[Spars
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         _put(model, sparse)
+    try:
+        _set_train_step(model, sparse)
+    except ValueError:
+        remove(model)
+        raise
     _retrace(model)
     return sparse, False
 
@@ -85,6 +93,8 @@ def remove(model: keras.Model) -> None:
     if sparse is None:
         return
     _put(model, sparse.inner_optimizer)
+    if isinstance(sparse.rule, TwoGradientRule):
+        vars(model).pop("train_step", None)
     _retrace(model)
 
 
@@ -122,6 +132,11 @@ def save_plain_weights(model: keras.Model, path: str) -> None:
         partial = path.removesuffix(".weights.h5") + ".partial.weights.h5"
         model.save_weights(partial, overwrite=True)
         os.replace(partial, path)
+
+
+def _set_train_step(model: keras.Model, sparse: SparseOptimizer) -> None:
+    if isinstance(sparse.rule, TwoGradientRule):
+        model.train_step = TwoGradientStep(model, sparse).step
 
 
 def _put(model: keras.Model, optimizer: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.engine.compiled import compiled
+from keras_sparse.engine.replicas import strategy_scope
 from keras_sparse.sparsity.selection import check_built
 
 
@@ -53,56 +55,76 @@ def batch_norm_tuning(
     Source: Peste (2023), 5.3.3, 5.4 and C.2 (100 steps of 128, momentum 0.1
     in the convention that weighs the new value).
     """
-    check_built(model)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1). Received: momentum={momentum}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1. Received: steps={steps}")
-    layers = batch_normalizations(model)
-    if not layers:
-        raise ValueError(
-            f"Model {model.name!r} has no batch normalization: there is nothing to tune."
-        )
-    state = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
-    others = [v for v in model.non_trainable_variables if not any(v is s for s in state)]
-    before = [ops.convert_to_numpy(v) for v in others]
-    settings = [(layer.momentum, layer.trainable) for layer in layers]
-    batches = _batches(data, batch_size, steps, seed)
-    try:
-        for layer in layers:
-            layer.momentum, layer.trainable = momentum, True
-            layer.moving_mean.assign(ops.zeros(layer.moving_mean.shape))
-            layer.moving_variance.assign(ops.ones(layer.moving_variance.shape))
-        forward = _training_pass(model)
-        for batch in batches:
-            forward(batch)
-    finally:
-        for layer, (old, trainable) in zip(layers, settings, strict=True):
-            layer.momentum, layer.trainable = old, trainable
-        for variable, value in zip(others, before, strict=True):
-            variable.assign(value)
-    return len(layers)
+    tuner = StatisticsTuner(model, momentum)
+    tuner.tune(tuning_batches(data, batch_size, steps, seed))
+    return len(tuner.layers)
 
 
-def _training_pass(model: keras.Model) -> Callable[[Any], Any]:
-    """A forward pass in training mode that leaves its statistics in the model."""
-    if keras.backend.backend() == "jax":
-        stateless = compiled(
-            lambda trained, rest, batch: model.stateless_call(trained, rest, batch, training=True)
-        )
+class StatisticsTuner:
+    """Measures the moving statistics of batch normalization, by a pass that is compiled once.
 
-        def forward(batch: Any) -> None:
-            groups = model.trainable_variables, model.non_trainable_variables
-            _, rest = stateless(*([v.value for v in group] for group in groups), batch)
-            for variable, value in zip(model.non_trainable_variables, rest, strict=True):
-                variable.assign(value)
+    Args:
+        model: A built Keras model, whose weights may change between two tunings.
+        momentum: Share of the old value that each batch leaves in the moving statistics.
 
-        return forward
+    Raises:
+        ValueError: If the model has no batch normalization, or the momentum is out of range.
+    """
 
-    def call(batch: Any) -> Any:
-        return model(batch, training=True)
+    def __init__(self, model: keras.Model, momentum: float = 0.9) -> None:
+        check_built(model)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1). Received: momentum={momentum}")
+        self.model, self.momentum = model, momentum
+        self.layers = batch_normalizations(model)
+        if not self.layers:
+            raise ValueError(
+                f"Model {model.name!r} has no batch normalization: there is nothing to tune. "
+                "Evaluate it as it is, without batch_norm_tuning or calibration data."
+            )
+        self._pass = self._forward if model.run_eagerly else compiled(self._forward)
 
-    return call if model.run_eagerly else compiled(call)
+    def _forward(self, weights: Any, state: Any, batch: Any) -> Any:
+        return self.model.stateless_call(weights, state, batch, training=True)[1]
+
+    def tune(self, batches: Iterable[Any]) -> None:
+        """Resets the statistics and fills them anew; nothing else of the model changes.
+
+        Args:
+            batches: Inputs.
+        """
+        with self._settings(), strategy_scope(self.model):
+            reset = {id(layer.moving_mean): 0.0 for layer in self.layers}
+            reset |= {id(layer.moving_variance): 1.0 for layer in self.layers}
+            weights = _values(self.model.trainable_variables)
+            variables = self.model.non_trainable_variables
+            state = [
+                ops.full(v.shape, reset[id(v)], v.dtype) if id(v) in reset else value
+                for v, value in zip(variables, _values(variables), strict=True)
+            ]
+            for batch in batches:
+                inputs = keras.tree.map_structure(ops.convert_to_tensor, batch)
+                state = self._pass(weights, state, inputs)
+            for variable, value in zip(variables, state, strict=True):
+                if id(variable) in reset:
+                    variable.assign(value)
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        before = [(layer.momentum, layer.trainable) for layer in self.layers]
+        try:
+            for layer in self.layers:
+                layer.momentum, layer.trainable = self.momentum, True
+            yield
+        finally:
+            for layer, (momentum, trainable) in zip(self.layers, before, strict=True):
+                layer.momentum, layer.trainable = momentum, trainable
+
+
+def _values(variables: Sequence[Any]) -> list[Any]:
+    return [ops.convert_to_tensor(ops.convert_to_numpy(v), v.dtype) for v in variables]
 
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -114,18 +136,33 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
     ]
 
 
-def _batches(data: Any, batch_size: int, steps: int, seed: int) -> Any:
+def tuning_batches(data: Any, batch_size: int, steps: int, seed: int) -> Iterator[Any]:
+    """Batches of calibration inputs, passed over again until there are enough.
+
+    Args:
+        data: An array, or an iterable of batches: see `batch_norm_tuning`.
+        batch_size: Samples in a batch, for an array.
+        steps: How many batches.
+        seed: Seed of an array's order.
+
+    Yields:
+        The inputs of a batch.
+
+    Raises:
+        ValueError: If the data is empty or its batches hold one sample only.
+    """
     if hasattr(data, "shape"):
         return _array_batches(np.asarray(data), batch_size, steps, seed)
     return _given_batches(data, steps)
 
 
-def _array_batches(x: np.ndarray, batch_size: int, steps: int, seed: int) -> Any:
+def _array_batches(x: np.ndarray, batch_size: int, steps: int, seed: int) -> Iterator[Any]:
     size = min(batch_size, len(x))
     if size < 2:
         raise ValueError(
-            "Batch statistics need at least two samples a batch. Received: "
-            f"{len(x)} samples, batch_size={batch_size}"
+            "Batch statistics need at least two samples a batch, and better a hundred. Received: "
+            f"{len(x)} calibration samples, batch_size={batch_size}. Give about 1,000 samples of "
+            "the training data, and a batch_size of at least 2."
         )
     generator = np.random.default_rng(seed)
     per_pass = len(x) // size
@@ -139,7 +176,7 @@ def _array_batches(x: np.ndarray, batch_size: int, steps: int, seed: int) -> Any
             yield x[order[i * size : (i + 1) * size]]
 
 
-def _given_batches(data: Any, steps: int) -> Any:
+def _given_batches(data: Any, steps: int) -> Iterator[Any]:
     made = 0
     while made < steps:
         before = made

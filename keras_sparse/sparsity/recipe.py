@@ -72,6 +72,28 @@ class Recipe:
             )
         return float(sparsity)
 
+    def replaced(
+        self,
+        *,
+        sparsity: float | None,
+        granularity: Granularity | str | None,
+        allocation: Allocation | None = None,
+    ) -> Recipe:
+        """The same choice of layers with another sparsity, pattern and, if given, allocation.
+
+        Raises:
+            ValueError: If they contradict each other.
+        """
+        return Recipe(
+            sparsity,
+            granularity=granularity,
+            allocation=self.allocation if allocation is None else allocation,
+            exclude=self.exclude,
+            include=self.include,
+            keep_dense=self.keep_dense,
+            strict=self.strict,
+        )
+
     @property
     def joint(self) -> bool:
         """Whether all tensors share one ranking."""

@@ -199,7 +199,7 @@ def select(
         if end in keep_dense
     }
     selection = selection.restricted_to(lambda target: ends.get(target.layer))
-    _check_fit(selection, granularity or Unstructured())
+    check_fit(selection, granularity or Unstructured())
     if not selection.targets:
         raise ValueError(_nothing_to_prune(selection))
     return selection
@@ -296,7 +296,12 @@ def variables_meant(
     return chosen
 
 
-def _check_fit(selection: Selection, granularity: Granularity) -> None:
+def check_fit(selection: Selection, granularity: Granularity) -> None:
+    """Checks that weights can be pruned in a pattern.
+
+    Raises:
+        ValueError: If it does not fit, naming each of them.
+    """
     misfits = [(t, granularity.unfit(t.layout)) for t in selection.targets]
     lines = [f"  {t.path} {t.layout.shape}: {why}" for t, why in misfits if why]
     if lines:

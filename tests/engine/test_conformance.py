@@ -68,7 +68,16 @@ FOLLOWS = {
         0.01, noise_learning_rate=0.05, initial_log_variance=-4.0, seed=1, **kw
     ),
 }
-EVERY = METHODS | FOLLOWS
+# Methods that learn dense weights, to be compressed afterwards.
+DENSE = {
+    "CrAM": lambda **kw: ks.CrAM(
+        [0.5, 0.8], operators="4bit", mask_interval=2, base_probability=0.2, seed=1, **kw
+    ),
+    "SAM": lambda **kw: ks.SAM(**kw),
+    "CSAM": lambda **kw: ks.CSAM([0.5, 0.8], seed=1, **kw),
+    "TopKPlus": lambda **kw: ks.TopKPlus([0.5, 0.8], seed=1, **kw),
+}
+EVERY = METHODS | FOLLOWS | DENSE
 # One method for each way in which the engine works; what the engine alone does is tested on these.
 REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning", "CyclicGaP")
 tensorflow_only = pytest.mark.skipif(
@@ -106,18 +115,33 @@ def follows(request):
 
 
 # On JAX what is the same on both backends is tested on one method of each kind.
-@pytest.fixture(params=grouped(EVERY if keras.backend.backend() == "tensorflow" else REGIMES))
+@pytest.fixture(
+    params=grouped(
+        EVERY if keras.backend.backend() == "tensorflow" else (*REGIMES, "CrAM"),
+        always=METHODS | FOLLOWS | {"CrAM": DENSE["CrAM"]},
+    )
+)
 def every(request):
     return EVERY[request.param]
 
 
+@pytest.fixture(params=grouped(DENSE))
+def dense(request):
+    return DENSE[request.param]
+
+
+@pytest.fixture(params=grouped(["CrAM"]))
+def dense_regime(request):
+    return DENSE[request.param]
+
+
 # Under XLA and on replicas a training takes long: most methods only in the thorough suite.
-@pytest.fixture(params=grouped(EVERY, always=(*REGIMES, "L0")))
+@pytest.fixture(params=grouped(EVERY, always=(*REGIMES, "L0", "CrAM")))
 def in_xla(request):
     return EVERY[request.param]
 
 
-@pytest.fixture(params=grouped(EVERY, always=("ACDC", "RigL", "L0")))
+@pytest.fixture(params=grouped(EVERY, always=("ACDC", "RigL", "L0", "CrAM")))
 def on_replicas(request):
     return EVERY[request.param]
 
@@ -211,6 +235,17 @@ def test_1_exact_where_the_sparsity_follows(follows, images):
     assert share == pytest.approx(logs["sparsity"][-1])
 
 
+@pytest.mark.jax
+def test_1_dense(dense, images, request):
+    model = compiled(conv_net())
+    logs = fit(model, images, dense()).history
+    assert nonzeros(model) == sum(kernel.size for kernel in kernels(model))
+    assert logs["sparsity"] == [0.0] * EPOCHS
+    cost = {"CrAM": 2 - 0.2, "CSAM": 2 + 1 / 3}.get(request.node.callspec.params["dense"], 2)
+    np.testing.assert_allclose(logs["train_flops_ratio"], cost, rtol=1e-6)
+    assert logs["loss"][-1] < 0.5 * logs["loss"][0]
+
+
 @tensorflow_only
 def test_1_exact_per_layer(regime, images):
     callback = regime(0.7, allocation="uniform", exclude="conv")
@@ -230,6 +265,16 @@ def test_2_in_graph(in_xla, images, reference):
 @tensorflow_only
 def test_2_in_graph_without_xla(regime, images, reference):
     check_in_graph(regime, images, reference, 0.0, steps_per_execution=16)
+
+
+@tensorflow_only
+def test_2_dense_in_graph_without_xla(dense_regime, images, reference):
+    check_in_graph(dense_regime, images, reference, 0.0, steps_per_execution=16)
+
+
+@tensorflow_only
+def test_2_dense_eagerly(dense_regime, images, reference):
+    check_in_graph(dense_regime, images, reference, 1e-4, run_eagerly=True)
 
 
 @tensorflow_only
@@ -301,20 +346,36 @@ def test_4_resumes_from_a_backup(every, images, reference, tmp_path):
 
 @tensorflow_only
 def test_4_resumes_from_a_saved_model(regime, images, reference, tmp_path):
+    check_resumes_from_a_saved_model(regime, images, reference, tmp_path)
+
+
+@tensorflow_only
+def test_4_resumes_from_a_saved_model_where_weights_are_dense(
+    dense_regime, images, reference, tmp_path
+):
+    check_resumes_from_a_saved_model(dense_regime, images, reference, tmp_path)
+
+
+def check_resumes_from_a_saved_model(method, images, reference, tmp_path):
     path = str(tmp_path / "model.keras")
     with pytest.raises(KeyboardInterrupt):
         fit(
             compiled(conv_net()),
             images,
-            regime(),
+            method(),
             keras.callbacks.ModelCheckpoint(path),
             Interrupt(4),
         )
     model = keras.saving.load_model(path)
     assert isinstance(model.optimizer, SparseOptimizer)
-    fit(model, images, regime(), initial_epoch=4)
+    fit(model, images, method(), initial_epoch=4)
     assert_same(model, reference.weights)
     assert not isinstance(model.optimizer, SparseOptimizer)
+
+
+@tensorflow_only
+def test_4_resumes_in_the_same_process_where_weights_are_dense(dense_regime, images, reference):
+    check_resumes_in_the_same_process(dense_regime, images, reference)
 
 
 @tensorflow_only
@@ -416,6 +477,11 @@ def test_9_plain(regime, images, tmp_path):
 @tensorflow_only
 def test_9_plain_where_the_sparsity_follows(follows, images, tmp_path):
     check_plain(follows, images, tmp_path)
+
+
+@tensorflow_only
+def test_9_plain_where_weights_are_dense(dense_regime, images, tmp_path):
+    check_plain(dense_regime, images, tmp_path)
 
 
 def check_plain(method, images, tmp_path):

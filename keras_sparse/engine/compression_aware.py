@@ -1,0 +1,107 @@
+"""The base class of callbacks that train a dense model for compression in one shot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.sparsity.masks import mask_change
+from keras_sparse.sparsity.operators import LargestKept, TopK, get_operator
+from keras_sparse.sparsity.selection import Selection
+
+
+class CompressionAwareCallback(SparseCallback):
+    """Base class: learns dense weights that compression operators do little harm to.
+
+    Args:
+        sparsities: Fractions of weights to remove, each in [0, 1), of which every step draws one;
+            `None` for 0.5, 0.7 and 0.9, or for none if there are `operators`.
+        operators: Further operators to draw from: see `get_operator`.
+        **kwargs: `granularity` and `allocation` of the sparsities, `exclude`, `include`,
+            `keep_dense`, `strict`, `seed`: see `SparseCallback`.
+
+    Raises:
+        ValueError: If there is no operator, or one that cannot be read.
+    """
+
+    ends_sparse: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        sparsities: Sequence[float] | float | None,
+        operators: Sequence[Any] | Any = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        one = isinstance(operators, str) or not isinstance(operators, Sequence)
+        further = [operators] if one else list(operators)
+        if sparsities is None:
+            sparsities = () if further else (0.5, 0.7, 0.9)
+        levels = [sparsities] if isinstance(sparsities, (int, float)) else list(sparsities)
+        self.operators = [
+            *(TopK(level, self.recipe.granularity) for level in levels),
+            *(get_operator(operator) for operator in further),
+        ]
+        if not self.operators:
+            raise ValueError(
+                f"{type(self).__name__} needs something to compress by and received none. Give "
+                "sparsities=[0.5, 0.7, 0.9], operators=['2:4'] or operators=['4bit']."
+            )
+        self._before: list[list[np.ndarray]] | None = None
+
+    def _mask_is_given(self) -> bool:
+        return True
+
+    def bound(self, selection: Selection) -> list[Any]:
+        """The operators on the model's tensors."""
+        common = self.recipe
+        return [operator.bind(common, selection) for operator in self.operators]
+
+    def _masks(self) -> list[list[np.ndarray]]:
+        weights = [ops.convert_to_tensor(v) for v in self.selection.variables(self.model)]
+        layouts = [target.layout for target in self.selection.targets]
+        return [
+            [
+                np.asarray(ops.convert_to_numpy(mask), bool)
+                for mask in operator.masks(weights, layouts)
+            ]
+            for operator in self.bound(self.selection)
+            if isinstance(operator, LargestKept)
+        ]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remembers what the operators would keep."""
+        super().on_epoch_begin(epoch, logs)
+        if self._before is None:
+            self._before = self._masks()
+
+    def epoch_logs(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
+        """How far the operators' masks moved in the epoch, on average over the operators."""
+        if not self._before:
+            return {}
+        before, self._before = self._before, self._masks()
+        pairs = zip(before, self._before, strict=True)
+        return {"mask_change": float(np.mean([mask_change(b, a)["swapped"] for b, a in pairs]))}
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Gives the model its own optimizer back."""
+        super().on_train_end(logs)
+        self._before = None
+
+
+def check_rho(rho: float) -> float:
+    """Checks the step of a perturbation.
+
+    Raises:
+        ValueError: If it is not a number greater than 0.
+    """
+    if isinstance(rho, bool) or not isinstance(rho, (int, float)) or not 0 < rho < float("inf"):
+        raise ValueError(
+            "rho is how far weights are moved along the gradient, greater than 0, such as 0.05. "
+            f"Received: rho={rho!r}. For no perturbation use TopKPlus or STE."
+        )
+    return float(rho)

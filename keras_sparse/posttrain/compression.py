@@ -1,0 +1,56 @@
+"""One-shot compression of a model by an operator, outside of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse.sparsity.operators import get_operator
+from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.report import SparsityReport, report
+
+
+def compress(model: keras.Model, operator: Any, **kwargs: Any) -> SparsityReport:
+    """Prunes or rounds the weights of a model at once and in place.
+
+    By a sparsity or an n:m pattern it is `prune`; by a number of bits it rounds each kernel,
+    symmetrically and by output channel. Activations stay as they are, and so do biases and
+    normalization, so that the model remains a float model that computes with few levels.
+
+    ```python
+    ks.compress(model, "4bit")
+    ks.compress(model, ks.TopK(0.8, granularity="4x1"), allocation="uniform")
+    ks.batch_norm_tuning(model, x[:1000])
+    ```
+
+    Args:
+        model: A built Keras model of any kind.
+        operator: A sparsity such as 0.9, a pattern such as `"2:4"`, bits such as `"4bit"`,
+            `TopK(...)` or `Quantize(...)`.
+        **kwargs: `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
+            `SparseCallback`.
+
+    Returns:
+        A `SparsityReport` of the compressed model.
+
+    Raises:
+        ValueError: For arguments out of range, an operator that does not fit a layer, or a model
+            with nothing to compress.
+
+    Source: Peste et al. (2023), 5.4.1.
+    """
+    chosen = get_operator(operator)
+    recipe = Recipe(None, open_sparsity=True, **kwargs)
+    selection = recipe.select(model)
+    variables = selection.variables(model)
+    layouts = [target.layout for target in selection.targets]
+    weights = [ops.convert_to_tensor(variable) for variable in variables]
+    values = chosen.bind(recipe, selection).compress(weights, layouts)
+    recipe.check_filled(selection, [int(ops.count_nonzero(value)) for value in values])
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return report(
+        model, exclude=recipe.exclude, include=recipe.include, keep_dense=recipe.keep_dense
+    )

@@ -1,0 +1,207 @@
+"""What a trained model is worth after each of several one-shot compressions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from keras_sparse.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
+from keras_sparse.engine.snapshot import borrowed
+from keras_sparse.posttrain.batch_norm import StatisticsTuner, tuning_batches
+from keras_sparse.posttrain.compression import compress
+from keras_sparse.sparsity.operators import TopK, get_operator
+from keras_sparse.sparsity.report import report
+from keras_sparse.sparsity.selection import check_built
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRow:
+    """One compression of a model.
+
+    Args:
+        label: What was done, such as `"90%"`, `"2:4"` or `"4bit"`; `"dense"` for nothing.
+        sparsity: Fraction of zeros among the weights that can be pruned.
+        before: The metric right after the compression.
+        after: The metric after batch-norm tuning; `None` where there was none.
+    """
+
+    label: str
+    sparsity: float
+    before: float
+    after: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class OneShotSweep:
+    """A model's metric after each of several compressions. Made by `one_shot_sweep`.
+
+    Args:
+        model: The model's name.
+        metric: The metric's name.
+        rows: The dense model, then a row for each operator.
+    """
+
+    model: str
+    metric: str
+    rows: tuple[SweepRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sweep as JSON-able values."""
+        return dataclasses.asdict(self)
+
+    def print(self, console: Console | None = None) -> None:
+        """Draws the sweep as a table.
+
+        Args:
+            console: A `rich` console. Defaults to standard output.
+        """
+        tuned = any(row.after is not None for row in self.rows)
+        table = Table(title=f"{self.model}, compressed in one shot", title_justify="left")
+        table.add_column("compression")
+        for name in ("zeros", self.metric, *(["after batch-norm tuning"] if tuned else [])):
+            table.add_column(name, justify="right")
+        for row in self.rows:
+            after = "" if row.after is None else f"{row.after:.4f}"
+            table.add_row(
+                row.label, f"{row.sparsity:.2%}", f"{row.before:.4f}", *([after] if tuned else [])
+            )
+        (console or Console()).print(table)
+
+    def plot(self, path: PicturePath = None) -> Figure:
+        """Draws the metric after each compression.
+
+        Args:
+            path: The picture to write, ending in `.png`. Defaults to none.
+
+        Returns:
+            The matplotlib `Figure`.
+
+        Raises:
+            OSError: If `path` cannot be written.
+        """
+        dense, *rows = self.rows
+        figure, axes = new_figure(7.5, 4.2)
+        axes.axhline(dense.before, color=GREY, linestyle="--", label="dense")
+        axes.plot([row.before for row in rows], "o-", color=RED, label="right after compression")
+        tuned = [float("nan") if row.after is None else row.after for row in rows]
+        if any(row.after is not None for row in rows):
+            axes.plot(tuned, "s-", color=BLUE, label="after batch-norm tuning")
+        axes.set_xticks(range(len(rows)), [row.label for row in rows])
+        axes.set(xlabel="compression", ylabel=self.metric, title=self.model)
+        if all(0 <= row.before <= 1 for row in self.rows):
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(axis="y", alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return written(figure, path)
+
+
+def one_shot_sweep(
+    model: keras.Model,
+    data: Any,
+    *,
+    sparsities: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+    operators: Sequence[Any] = (),
+    calibration: Any = None,
+    metric: str | None = None,
+    batch_size: int = 500,
+    tuning_batch_size: int = 128,
+    tuning_steps: int = 100,
+    seed: int = 0,
+    path: PicturePath = None,
+    verbose: bool = True,
+    **kwargs: Any,
+) -> OneShotSweep:
+    """Compresses a model to several sparsities, patterns and bits, and evaluates each.
+
+    The model is left exactly as it was.
+
+    ```python
+    sweep = ks.one_shot_sweep(
+        model, test, sparsities=[0.5, 0.8, 0.9], operators=["2:4", "4bit"], calibration=x[:1000]
+    )
+    sweep.print()
+    sweep.plot("sweep.png")
+    ```
+
+    Args:
+        model: A built and compiled Keras model.
+        data: What it is evaluated on: `(x, y)`, or a `tf.data.Dataset` of batches.
+        sparsities: Fractions of weights to remove, each in [0, 1).
+        operators: Further compressions: n:m patterns (`"2:4"`), bits (`"4bit"`), `TopK(...)`.
+        calibration: About 1,000 training inputs, with which batch normalization is tuned after
+            each compression: see `batch_norm_tuning`. Defaults to none, and no tuning.
+        metric: A metric that the model is compiled with. Defaults to its first, or the loss.
+        batch_size: Samples in a batch, for arrays.
+        tuning_batch_size: Samples in a batch of the tuning, for an array.
+        tuning_steps: Forward passes of each tuning.
+        seed: Seed of the tuning's order.
+        path: A picture to write, ending in `.png`. Defaults to none.
+        verbose: Whether to show progress.
+        **kwargs: `granularity` and `allocation` of the sparsities, `exclude`, `include`,
+            `keep_dense`, `strict`: see `SparseCallback`.
+
+    Returns:
+        A `OneShotSweep`, a table and a picture.
+
+    Raises:
+        ValueError: For nothing to compress by, an operator that does not fit a layer, a model
+            that is not compiled, an unknown metric, or calibration data for a model without
+            batch normalization.
+
+    Source: Peste et al. (2023), 5.4 and Tables C.1 to C.3.
+    """
+    check_built(model)
+    if not model.compiled:
+        raise ValueError(
+            f"Model {model.name!r} is not compiled, so it cannot be evaluated. Compile it, with "
+            "metrics=['accuracy'] to see its accuracy."
+        )
+    granularity = kwargs.pop("granularity", None)
+    chosen = [TopK(s, granularity) for s in sparsities] + [get_operator(o) for o in operators]
+    if not chosen:
+        raise ValueError("There is nothing to compress by. Give sparsities or operators.")
+    tuner = None if calibration is None else StatisticsTuner(model)
+    layers = {key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs}
+    arrays = isinstance(data, (tuple, list))
+    given = tuple(data) if arrays else (data,)
+    options = {"batch_size": batch_size} if arrays else {}
+
+    def evaluated() -> tuple[str, float]:
+        logs = model.evaluate(*given, **options, verbose=0, return_dict=True)
+        name = _metric(metric, logs)
+        return name, float(logs[name])
+
+    def measured(operator: Any) -> SweepRow:
+        with borrowed(model, model.variables):
+            zeros = compress(model, operator, **kwargs).sparsity
+            before, after = evaluated()[1], None
+            if tuner is not None:
+                tuner.tune(tuning_batches(calibration, tuning_batch_size, tuning_steps, seed))
+                after = evaluated()[1]
+            return SweepRow(operator.label, zeros, before, after)
+
+    name, value = evaluated()
+    dense = SweepRow("dense", report(model, **layers).sparsity, value, None)
+    rows = [measured(o) for o in track(chosen, "one-shot sweep", disable=not verbose)]
+    sweep = OneShotSweep(model.name, name, (dense, *rows))
+    if path is not None:
+        sweep.plot(path)
+    return sweep
+
+
+def _metric(metric: str | None, logs: dict[str, float]) -> str:
+    if metric is None:
+        return next((name for name in logs if name != "loss"), "loss")
+    if metric not in logs:
+        raise ValueError(
+            f"The model is not compiled with a metric {metric!r}; it has {', '.join(logs)}."
+        )
+    return metric
