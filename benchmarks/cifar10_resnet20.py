@@ -1,8 +1,11 @@
-"""ResNet-20 on CIFAR-10 at 90 % sparsity: sparse training methods at equal epochs.
+r"""ResNet-20 on CIFAR-10: sparse training methods at equal epochs.
 
 The committed results are those of
 
     python benchmarks/cifar10_resnet20.py --width 8 --images 20000 --epochs 20
+    python benchmarks/cifar10_resnet20.py --width 8 --images 20000 --epochs 20 --sparsity 0.95 \
+        --name cifar10_resnet20_95 --methods dense acdc gmp rigl top_kast dpf str snip one_shot \
+        woodfisher tfmot
 
 Each run is a process of its own; two run side by side, one thread each. What is finished is not
 run again and what was interrupted goes on from its last epoch, so the command may be repeated.
@@ -15,6 +18,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +26,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cifar10_report
 import numpy as np
+from cifar10_run import AFTER_DENSE
 from processes import HERE, run_script, tfmot_versions
 from rich.console import Console
 
 from keras_sparse import batches, data, models
 
 METHODS = ("acdc", "dense", "gmp", "tfmot", "one_shot", "random", "gmp_uniform")
+OTHERS = ("rigl", "top_kast", "dpf", "str", "snip", *AFTER_DENSE)
 
 
 def arguments() -> argparse.Namespace:
@@ -39,10 +45,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--sparsity", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS + OTHERS, default=METHODS)
     parser.add_argument("--threads", type=int, default=1, help="of each run")
     parser.add_argument("--parallel", type=int, default=2, help="runs at a time")
     parser.add_argument("--monitored", type=int, default=1000, help="test images for the curves")
+    parser.add_argument("--name", default="cifar10_resnet20", help="of the files of results")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--tfmot-python", default=sys.executable, help="interpreter with tfmot")
     parser.add_argument("--report-only", action="store_true", help="report what is finished")
@@ -136,10 +143,19 @@ def run_all(args: argparse.Namespace, folder: Path) -> None:
     if "tfmot" in todo:
         tfmot_versions(args.tfmot_python)  # says now, not in an hour, if it is missing
     console.print(f"To run: {', '.join(todo) or 'nothing'}; logs are in {folder}")
+    trainings = [method for method in todo if method not in AFTER_DENSE]
     with ThreadPoolExecutor(args.parallel) as pool:
-        for method, status, seconds in pool.map(lambda m: run(m, folder, args.tfmot_python), todo):
-            state = "finished" if status == 0 else f"failed with status {status}, see {method}.log"
-            console.print(f"{method} {state} after {seconds / 60:.1f} minutes")
+        runs = pool.map(lambda m: run(m, folder, args.tfmot_python), trainings)
+        show(console, runs)
+    if finished("dense", folder):
+        show(console, (run(m, folder, args.tfmot_python) for m in todo if m in AFTER_DENSE))
+
+
+def show(console: Console, runs: Iterable[tuple[str, int, float]]) -> None:
+    """Says of each run how it ended, as it ends."""
+    for method, status, seconds in runs:
+        state = "finished" if status == 0 else f"failed with status {status}, see {method}.log"
+        console.print(f"{method} {state} after {seconds / 60:.1f} minutes")
 
 
 def main() -> None:
@@ -150,10 +166,13 @@ def main() -> None:
         run_all(args, folder)
     done = [method for method in args.methods if finished(method, folder)]
     args.out.mkdir(parents=True, exist_ok=True)
-    cifar10_report.write(done, plan, folder, args.out)
+    cifar10_report.write(done, plan, folder, args.out / args.name)
     missing = [method for method in args.methods if method not in done]
     if missing:
-        raise SystemExit(f"Not in the report, for they are not finished: {', '.join(missing)}")
+        raise SystemExit(
+            f"Not in the report, for they are not finished: {', '.join(missing)}. "
+            f"({', '.join(AFTER_DENSE)} prunes the model of the run `dense`.)"
+        )
 
 
 if __name__ == "__main__":

@@ -18,10 +18,6 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
-# The imported libraries stay; looking through them after each test would take a second.
-gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def _clean_slate():
     keras.utils.set_random_seed(0)
@@ -29,6 +25,8 @@ def _clean_slate():
         warnings.filterwarnings("ignore", message="The structure of `inputs`")
         yield
     keras.utils.clear_session()
+    # What is left stays: looking through it again after each test would take seconds.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

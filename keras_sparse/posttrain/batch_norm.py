@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.engine.compiled import compiled
 from keras_sparse.sparsity.selection import check_built
 
 
@@ -71,14 +73,36 @@ def batch_norm_tuning(
             layer.momentum, layer.trainable = momentum, True
             layer.moving_mean.assign(ops.zeros(layer.moving_mean.shape))
             layer.moving_variance.assign(ops.ones(layer.moving_variance.shape))
+        forward = _training_pass(model)
         for batch in batches:
-            model(batch, training=True)
+            forward(batch)
     finally:
         for layer, (old, trainable) in zip(layers, settings, strict=True):
             layer.momentum, layer.trainable = old, trainable
         for variable, value in zip(others, before, strict=True):
             variable.assign(value)
     return len(layers)
+
+
+def _training_pass(model: keras.Model) -> Callable[[Any], Any]:
+    """A forward pass in training mode that leaves its statistics in the model."""
+    if keras.backend.backend() == "jax":
+        stateless = compiled(
+            lambda trained, rest, batch: model.stateless_call(trained, rest, batch, training=True)
+        )
+
+        def forward(batch: Any) -> None:
+            groups = model.trainable_variables, model.non_trainable_variables
+            _, rest = stateless(*([v.value for v in group] for group in groups), batch)
+            for variable, value in zip(model.non_trainable_variables, rest, strict=True):
+                variable.assign(value)
+
+        return forward
+
+    def call(batch: Any) -> Any:
+        return model(batch, training=True)
+
+    return call if model.run_eagerly else compiled(call)
 
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:

@@ -111,9 +111,14 @@ def every(request):
     return EVERY[request.param]
 
 
+# Under XLA and on replicas a training takes long: most methods only in the thorough suite.
 @pytest.fixture(params=grouped(EVERY, always=(*REGIMES, "L0")))
-def each(request):
-    """As `every`, most of them only in the thorough suite: XLA and replicas take long."""
+def in_xla(request):
+    return EVERY[request.param]
+
+
+@pytest.fixture(params=grouped(EVERY, always=("ACDC", "RigL", "L0")))
+def on_replicas(request):
     return EVERY[request.param]
 
 
@@ -218,8 +223,8 @@ def test_1_exact_per_layer(regime, images):
 
 
 @tensorflow_only
-def test_2_in_graph(each, images, reference):
-    check_in_graph(each, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
+def test_2_in_graph(in_xla, images, reference):
+    check_in_graph(in_xla, images, reference, 1e-4, jit_compile=True, steps_per_execution=4)
 
 
 @tensorflow_only
@@ -266,7 +271,7 @@ def test_2_no_retracing(regime, images):
         fit(model, images, *callbacks)
         return count[0]
 
-    assert traces(regime()) == traces()
+    assert traces(regime()) <= traces()
 
 
 @pytest.mark.jax
@@ -332,7 +337,7 @@ def check_resumes_in_the_same_process(method, images, reference):
 
 @tensorflow_only
 @pytest.mark.distributed
-def test_5_distributed(each, images, mirrored):
+def test_5_distributed(on_replicas, images, mirrored):
     def without_norm():
         keras.utils.set_random_seed(0)
         layers = keras.layers
@@ -347,10 +352,10 @@ def test_5_distributed(each, images, mirrored):
         )
 
     single = compiled(without_norm())
-    fit(single, images, each())
+    fit(single, images, on_replicas())
     with mirrored.scope():
         model = compiled(without_norm())
-    callback = each()
+    callback = on_replicas()
     seen = []
 
     class Replicas(keras.callbacks.Callback):

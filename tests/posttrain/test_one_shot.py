@@ -51,6 +51,7 @@ def test_a_compiled_and_trained_model_goes_on(images):
         np.testing.assert_array_equal(kernel[zero], 0)
 
 
+@pytest.mark.jax
 def test_batch_norm_tuning_worked_example():
     """pruning_baselines 6.17: an average of 0.9 over batch means 1, 2, 4 from zero is 0.661."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(momentum=0.5)])
@@ -63,6 +64,7 @@ def test_batch_norm_tuning_worked_example():
     assert norm.momentum == 0.5
 
 
+@pytest.mark.jax
 def test_batch_norm_tuning_changes_statistics_only(images):
     model = compiled(conv_net())
     fit(model, images, epochs=3)
