@@ -14,7 +14,7 @@ _QUIET = {
 
 
 def environment(threads: int) -> dict[str, str]:
-    """This process's environment, with what is not set in it yet for a process of few threads.
+    """The variables of this process, and what is not set yet for one of few threads.
 
     Args:
         threads: Threads that the process computes with.

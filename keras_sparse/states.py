@@ -72,7 +72,7 @@ class StateFiles:
             description: Anything that JSON can hold.
             arrays: The arrays, of any shapes and types that NumPy knows by itself.
         """
-        named = {f"{i:05}": value for i, value in enumerate(arrays)}
+        named: dict[str, Any] = {f"{i:05}": value for i, value in enumerate(arrays)}
         file = io.BytesIO()
         np.savez(file, description=np.array(json.dumps(description)), **named)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -68,13 +68,13 @@ def read_cluster(environment: Mapping[str, str] | None = None) -> Cluster:
     jobs = [(kind, i) for kind in ("chief", "worker") for i in range(len(cluster.get(kind, ())))]
     addresses = [cluster[kind][i] for kind, i in jobs]
     _check_addresses(addresses, text)
-    kind, index = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
-    if (kind, index) not in jobs:
+    job = (task.get("type"), task.get("index")) if isinstance(task, dict) else ("", -1)
+    if job not in jobs:
         raise ValueError(
             f"TF_CONFIG's 'task' is none of its cluster's {len(jobs)} workers: {task!r}. The "
             f"index of a worker is from 0 to {len(cluster.get('worker', ())) - 1}. {_START}"
         )
-    return Cluster(tuple(addresses), jobs.index((kind, index)), tuple(jobs))
+    return Cluster(tuple(addresses), jobs.index(job), tuple(jobs))
 
 
 def _check_addresses(addresses: Sequence[Any], text: str) -> None:

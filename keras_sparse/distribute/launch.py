@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -109,7 +109,7 @@ def _run(
             )
             processes.append(process)
             prefix = Text(f"[worker {rank}] ", style=COLORS[rank % len(COLORS)])
-            readers.append(_reader(process.stdout, lambda line, p=prefix: console.print(p + line)))
+            readers.append(_reader(process.stdout, prefix, console))
         return _first_failure(processes)
     finally:
         _end(processes)
@@ -117,13 +117,13 @@ def _run(
             reader.join()
 
 
-def _reader(stream: IO[bytes] | None, show: Callable[[Text], None]) -> threading.Thread:
+def _reader(stream: IO[bytes] | None, prefix: Text, console: Console) -> threading.Thread:
     """Shows a worker's lines as they come; of a line that is written over, what it ends as."""
 
     def read() -> None:
         for line in stream or ():
             text = line.decode(errors="replace").rstrip("\r\n")
-            show(Text(text.rpartition("\r")[2]))
+            console.print(prefix + Text(text.rpartition("\r")[2]))
 
     thread = threading.Thread(target=read)
     thread.start()

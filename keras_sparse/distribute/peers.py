@@ -37,10 +37,7 @@ class Peers:
 
     def __init__(self, cluster: Cluster, facts: Mapping[str, Any], timeout: float) -> None:
         self.cluster = cluster
-        self._greeting = {
-            "keras_sparse": {"cluster": list(cluster.addresses), **facts},
-            "rank": cluster.rank,
-        }
+        self._facts = {"cluster": list(cluster.addresses), **facts}
         self._sockets: dict[int, socket.socket] = {}
         self._deadline = time.monotonic() + timeout
         self._timeout = timeout
@@ -90,17 +87,17 @@ class Peers:
         # A caller speaks at once; who is called may still be calling others.
         peer.settimeout(self._left() if expected is not None else min(5.0, self._left()))
         try:
-            peer.sendall(json.dumps(self._greeting).encode() + b"\n")
+            greeting = {"keras_sparse": self._facts, "rank": self.cluster.rank}
+            peer.sendall(json.dumps(greeting).encode() + b"\n")
             with peer.makefile("rb") as file:
                 theirs = json.loads(file.readline(_GREETING_BYTES))
-            own, other = self._greeting["keras_sparse"], theirs["keras_sparse"]
-            rank = int(theirs["rank"])
+            other, rank = dict(theirs["keras_sparse"]), int(theirs["rank"])
         except (OSError, ValueError, KeyError, TypeError):
             peer.close()
             return False
-        if own != other:
+        if self._facts != other:
             peer.close()
-            raise ConnectionError(_difference(self.cluster.rank, own, rank, other))
+            raise ConnectionError(_difference(self.cluster.rank, self._facts, rank, other))
         if rank in self._sockets or rank == self.cluster.rank or expected not in (None, rank):
             peer.close()
             raise ConnectionError(
