@@ -15,6 +15,10 @@ _START = (
 )
 
 
+class ClusterError(RuntimeError):
+    """The workers cannot be brought together."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """The addresses of all workers, and the number of this one.

@@ -32,8 +32,8 @@ def connect(timeout: float = 300.0) -> Communicator:
 
     `tf.distribute.MultiWorkerMirroredStrategy` makes the cluster and its collectives. Models are
     made outside of any strategy, and each worker's `fit` is its own. A worker whose process ends
-    is noticed at the next batch of the others, one that hangs or whose machine is gone within 30
-    seconds. A second call returns what the first did.
+    is noticed at the next batch of the others; where others wait for it, so is one that is
+    stopped or whose machine is gone, within 30 seconds. A second call returns what the first did.
 
     Args:
         timeout: Seconds in which all workers must have started.
@@ -43,7 +43,7 @@ def connect(timeout: float = 300.0) -> Communicator:
 
     Raises:
         ValueError: If `TF_CONFIG` is missing or wrong.
-        ConnectionError: If this worker's port is taken, others do not come in time, or one of
+        ClusterError: If this worker's port is taken, others do not come in time, or one of
             them has another version of keras_sparse or another cluster.
         RuntimeError: If tensors have been made before, or the backend is not TensorFlow.
     """
@@ -114,7 +114,8 @@ class _CollectiveCommunicator(Communicator):
                 self._broadcast(rank, payload, int(length)) for rank, length in enumerate(lengths)
             ]
         except self._tf.errors.OpError as error:
-            raise WorkerLostError(self._lost(error.message), self.names) from error
+            lost = self._peers.lost() or lost_by_message(error.message, self._cluster.jobs)
+            raise WorkerLostError(lost, self.names) from error
 
     def _broadcast(self, source: int, payload: bytes, length: int) -> bytes:
         if not length:
@@ -127,17 +128,23 @@ class _CollectiveCommunicator(Communicator):
         words = self._receive(-(-length // _WORD), self._instance)
         return words.numpy().tobytes()[:length]
 
-    def _lost(self, message: str) -> Sequence[int]:
-        """Who has ended by the open connections or, if it only hangs, by the message."""
-        lost = self._peers.lost()
-        if lost:
-            return lost
-        named = re.findall(r"unhealthy.*|Heartbeat.*|failed to connect.*", message)
-        tasks = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", " ".join(named))
-        found = {(job, int(index)) for job, index in tasks}
-        return [rank for rank, job in enumerate(self._cluster.jobs) if job in found]
-
     def check(self) -> None:
         lost = self._peers.lost()
         if lost:
             raise WorkerLostError(lost, self.names)
+
+
+def lost_by_message(message: str, jobs: Sequence[tuple[str, int]]) -> list[int]:
+    """The workers that an error of `tf.distribute` says are lost.
+
+    It comes from the service on worker 0 that all workers report to, or is about that one.
+
+    Args:
+        message: The error's message.
+        jobs: A cluster's `jobs`.
+    """
+    telling = re.findall(r"unhealthy.*?The tasks|remote target \S+", message, re.DOTALL)
+    named = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", " ".join(telling))
+    tasks = {(job, int(index)) for job, index in named}
+    found = [rank for rank, job in enumerate(jobs) if job in tasks]
+    return found or [0] * ("CoordinationService/Heartbeat" in message)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from keras_sparse.distribute.cluster import Cluster
+from keras_sparse.distribute.cluster import Cluster, ClusterError
 
 _RETRY_SECONDS = 0.1
 # A machine that vanishes without a word is noticed after idle + count * interval = 20 seconds.
@@ -31,7 +31,7 @@ class Peers:
         timeout: Seconds within which all workers must have come.
 
     Raises:
-        ConnectionError: If this worker's port is taken, workers do not come in time, or one of
+        ClusterError: If this worker's port is taken, workers do not come in time, or one of
             them has other facts or another cluster.
     """
 
@@ -58,7 +58,7 @@ class Peers:
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            raise ConnectionError(
+            raise ClusterError(
                 f"Worker {self.cluster.rank} cannot listen on port {port}: {error.strerror}. Is "
                 "an earlier run's worker still there, or another one with the same index in "
                 "TF_CONFIG? End it, or give another port to all workers."
@@ -97,10 +97,10 @@ class Peers:
             return False
         if self._facts != other:
             peer.close()
-            raise ConnectionError(_difference(self.cluster.rank, self._facts, rank, other))
+            raise ClusterError(_difference(self.cluster.rank, self._facts, rank, other))
         if rank in self._sockets or rank == self.cluster.rank or expected not in (None, rank):
             peer.close()
-            raise ConnectionError(
+            raise ClusterError(
                 f"Two processes are worker {rank} of this cluster. Give each its own index in "
                 "TF_CONFIG's task."
             )
@@ -123,7 +123,7 @@ class Peers:
             for i, address in enumerate(self.cluster.addresses)
             if i != self.cluster.rank and i not in self._sockets
         ]
-        raise ConnectionError(
+        raise ClusterError(
             f"{', '.join(missing)} did not come within {self._timeout:g} seconds. Start the same "
             "script there with its own TF_CONFIG, and see that the port can be reached; "
             "connect(timeout=...) waits longer."

@@ -201,7 +201,7 @@ class ParallelGaP(GaP):
             "keras_sparse": version("keras-sparse"),
             "method": type(self).__name__,
             "workers": self.workers.count,
-            "variable": [[path_in(self.model, v), list(v.shape), str(v.dtype)] for v in variables],
+            "variable": [f"{path_in(self.model, v)} {v.dtype} {v.shape}" for v in variables],
             "sparsity": self.final.tolist(),
             "granularity": str(self.recipe.granularity),
             "allocation": str(self.recipe.allocation),

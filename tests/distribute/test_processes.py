@@ -15,6 +15,7 @@ from rich.console import Console
 
 import keras_sparse as ks
 from keras_sparse.distribute.cluster import tf_config
+from keras_sparse.distribute.connection import lost_by_message
 from keras_sparse.distribute.launch import free_ports
 from keras_sparse.distribute.rounds import RECORD_BYTES
 from keras_sparse.processes import environment
@@ -145,3 +146,33 @@ def test_tensors_made_too_early_are_named(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config([f"127.0.0.1:{free_ports(1)[0]}"], 0))
     with pytest.raises(RuntimeError, match=r"Call connect\(\) first in the script"):
         ks.distribute.connect()
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        (
+            "Collective ops is aborted by: Error reported from /job:worker/task:1: The following "
+            "tasks are unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:1\n"
+            "/job:worker/replica:0/task:2\nThe tasks have crashed. Check the task logs",
+            [1, 2],
+        ),
+        (
+            "Collective ops is aborted by: Socket closed\nAdditional GRPC error information from "
+            "remote target /job:worker/replica:0/task:0 while calling /tensorflow.WorkerService",
+            [0],
+        ),
+        (
+            "Collective ops is aborted by: Deadline Exceeded\n"
+            "RPC: /tensorflow.CoordinationService/Heartbeat",
+            [0],
+        ),
+        ("something else about /job:worker/replica:0/task:1", []),
+    ],
+)
+def test_what_tensorflow_says_of_a_machine_that_is_gone(message, lost):
+    jobs = [("worker", i) for i in range(3)]
+    assert lost_by_message(message, jobs) == lost
+    error = ks.distribute.WorkerLostError(lost, ["h0:1", "h1:1", "h2:1"])
+    named = " and ".join(f"worker {i} (h{i}:1)" for i in lost) or "another worker"
+    assert str(error).startswith(f"Lost {named}: ")
