@@ -1,4 +1,4 @@
-"""The environment of processes that train side by side on one machine."""
+"""The environment of processes that train."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _QUIET = {
 }
 
 
-def environment(threads: int) -> dict[str, str]:
-    """The variables of this process, and what is not set yet for one of few threads.
+def environment(threads: int | None = None) -> dict[str, str]:
+    """The variables of this process, and what is not set yet for one that trains.
 
     Args:
-        threads: Threads that the process computes with.
+        threads: Threads that the process computes with. Defaults to its own choice.
     """
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    return {**dict.fromkeys(names, str(threads)), **_QUIET, **os.environ}
+    limits = {} if threads is None else dict.fromkeys(names, str(threads))
+    return {**limits, **_QUIET, **os.environ}
