@@ -31,6 +31,13 @@ REFERENCE = {
         "engine/dense_learning",
         "engine/sparse_optimizer",
     ),
+    "Workers": (
+        "distribute/connection",
+        "distribute/communicator",
+        "distribute/rounds",
+        "distribute/cluster",
+        "distribute/launch",
+    ),
     "Masks in layers": ("prune_wrapper", "prune_wrapping"),
     "Deployment": ("deploy/litert", "deploy/report"),
     "Analysis": ("analysis/agreement", "analysis/convergence", "analysis/grow_and_prune"),
