@@ -18,6 +18,17 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
+def pytest_configure(config):
+    """On JAX most of a small training is its compilation: optimise little, compile once."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", True)
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 @pytest.fixture(autouse=True)
 def _clean_slate():
     keras.utils.set_random_seed(0)

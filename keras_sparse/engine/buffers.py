@@ -12,6 +12,7 @@ from keras_sparse.sparsity.names import unknown_name
 RESETS = ("auto", "momentum", "all", "none")
 _FIRST_MOMENTS = ("momentums", "_momentums")
 _NOT_MOMENTS = ("_model_variables_moving_average", "_accumulated_gradients")
+_HOLDS_WEIGHTS = keras.optimizers.ScheduleFreeAdamW
 # Buffers that an optimizer does not start at zero, and what it starts them at.
 _STARTS: Mapping[str, Callable[[Any], float]] = {
     "_accumulators": lambda optimizer: optimizer.initial_accumulator_value,
@@ -42,9 +43,18 @@ def resettable_buffers(optimizer: keras.optimizers.Optimizer, which: str) -> lis
         which: `"momentum"` for first moments, `"all"` for every moment, `"none"` for nothing,
             `"restart"` for everything but the learning rate: the iterations too, and with them a
             learning-rate schedule and Adam's bias correction, begin anew.
+
+    Raises:
+        ValueError: If something is to be reset and the optimizer keeps weights among its moments.
     """
     if which == "none":
         return []
+    if isinstance(optimizer, _HOLDS_WEIGHTS):
+        raise ValueError(
+            f"Optimizer {optimizer.name!r} is a {type(optimizer).__name__}, which keeps weights "
+            "among its moments: a reset would lose them. Reset nothing "
+            "(reset_optimizer_state='none', restart=False) or train with another optimizer."
+        )
     if which == "restart":
         rate = optimizer._learning_rate
         extra = [v for v in (getattr(optimizer, "_u_product", None),) if v is not None]

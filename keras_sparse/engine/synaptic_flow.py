@@ -14,7 +14,7 @@ from keras_sparse.engine.gradients import LossGradients
 from keras_sparse.engine.initial_masks import masks_from_scores
 from keras_sparse.engine.sensitivity import check_scores
 from keras_sparse.engine.snapshot import borrowed
-from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.masks import apply_mask, choose_masks
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection
 
@@ -128,7 +128,7 @@ def synflow_masks(
             masks = choose(tensors, ops.convert_to_tensor(budget, "int32"))
             arrays = [ops.convert_to_numpy(mask) for mask in masks]
             for weight, mask in zip(weights, arrays, strict=True):
-                weight.assign(ops.where(mask, weight, ops.zeros((), weight.dtype)))
+                weight.assign(apply_mask(ops.convert_to_tensor(weight), mask))
             # What is gone stays behind what carries nothing.
             scores = [np.where(m, s, -1.0) for m, s in zip(arrays, flow(), strict=True)]
     return masks_from_scores(recipe, selection, scores, min_per_layer)

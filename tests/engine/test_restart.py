@@ -70,3 +70,12 @@ def test_a_reset_of_moments_leaves_the_schedule_alone():
     assert int(tensor.optimizer.iterations) == 3
     velocity = tensor.optimizer.inner_optimizer._velocities[0]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(velocity), 0.001, rtol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["momentum", "all", "restart"])
+def test_weights_among_moments_are_not_reset(what):
+    optimizer = keras.optimizers.ScheduleFreeAdamW(0.1)
+    optimizer.build([keras.Variable(np.ones(3, "float32"))])
+    assert resettable_buffers(optimizer, "none") == []
+    with pytest.raises(ValueError, match="ScheduleFreeAdamW, which keeps weights"):
+        resettable_buffers(optimizer, what)
