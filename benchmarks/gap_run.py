@@ -17,10 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 from keras import layers
-from progress import Clock, epochs_done, read_history, set_batch_norm_momentum
+from progress import set_batch_norm_momentum
 
 import keras_sparse as ks
 from keras_sparse import data, models
+from keras_sparse.backup import Backup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,16 +154,11 @@ def train(
     folder: Path,
 ) -> dict:
     """One run; what it came to is complete on worker 0."""
-    first = workers.rank == 0
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "history.csv"
     model = compiled_model(plan, seed)
     epochs, callbacks = method_callbacks(variant, plan, seed, workers, folder)
-    done = 0 if variant.kind == "parallel" else epochs_done(log)
-    if first:
-        callbacks += [Clock(keras.callbacks.Callback), keras.callbacks.CSVLogger(log, append=True)]
-    if variant.kind != "parallel":
-        callbacks.append(keras.callbacks.BackupAndRestore(folder / "backup"))
+    backup = None if variant.kind == "parallel" else Backup(folder / "backup")
+    done = backup.epoch if backup else 0
     batches = data.pipeline(
         *dataset.train,
         plan["batch"],
@@ -171,7 +167,14 @@ def train(
         initial_epoch=done,
     )
     began, cpu = time.perf_counter(), time.process_time()
-    history = model.fit(batches, epochs=epochs, verbose=0, callbacks=callbacks).history
+    history = model.fit(
+        batches,
+        shuffle=False,  # The batches are.
+        epochs=epochs,
+        initial_epoch=done,
+        verbose=0,
+        callbacks=[*callbacks, *([backup] if backup else [])],
+    ).history
     spent = {
         "fit_seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
@@ -192,7 +195,7 @@ def train(
         "peak_density": max(each["peak_density"] for each in everyone),
         "traffic": history.get("gap_traffic", [0.0])[-1],
         "resumed": done > 0,
-        "history": read_history(log),
+        "history": backup.rows if backup else history,
     }
 
 

@@ -118,9 +118,16 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _launch(args: argparse.Namespace) -> int:
+    import signal
+
     from keras_sparse.distribute.launch import launch
 
-    return launch(args.script, args.arguments, args.workers, args.restarts, args.threads)
+    # As Ctrl-C does: whoever ends the command means the workers too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return launch(args.script, args.arguments, args.workers, args.restarts, args.threads)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _list_methods(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import select
+import selectors
 import socket
 import time
 from collections.abc import Mapping
@@ -39,6 +39,7 @@ class Peers:
         self.cluster = cluster
         self._facts = {"cluster": list(cluster.addresses), **facts}
         self._sockets: dict[int, socket.socket] = {}
+        self._watched = selectors.DefaultSelector()
         self._deadline = time.monotonic() + timeout
         self._timeout = timeout
         try:
@@ -110,6 +111,7 @@ class Peers:
                 peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         peer.setblocking(False)
         self._sockets[rank] = peer
+        self._watched.register(peer, selectors.EVENT_READ, rank)
         return True
 
     def _left(self) -> float:
@@ -131,14 +133,15 @@ class Peers:
 
     def lost(self) -> list[int]:
         """The workers that have ended, as far as it is known now."""
-        ready = select.select(list(self._sockets.values()), [], [], 0)[0]
-        return sorted(rank for rank, peer in self._sockets.items() if peer in ready)
+        # After its greeting nobody says anything: what can be read is an end.
+        return sorted(key.data for key, _ in self._watched.select(0))
 
     def close(self) -> None:
         """Ends the connections."""
         for peer in self._sockets.values():
             peer.close()
         self._sockets = {}
+        self._watched.close()
 
 
 def _difference(
