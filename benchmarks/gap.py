@@ -47,7 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of each run; a multiple of 24")
     parser.add_argument("--seeds", type=int, help="runs of each variant")
     parser.add_argument("--sparsity", type=float, default=0.95)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--timing", action="store_true", help="also time two workers against one")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--report-only", action="store_true", help="report what is finished")
@@ -123,14 +123,15 @@ def unfinished(names: list[str], seeds: int, folder: Path) -> list[tuple[str, li
     return found
 
 
-def time_workers(plan: dict) -> tuple[dict, Path]:
+def time_workers(plan: dict, report_only: bool) -> dict | None:
     """Times two workers against one, in turn, each in processes of its own."""
     timed = {**plan, "epochs": TIMED_EPOCHS, "finetune_epochs": 1, "images": 4 * plan["images"]}
     folder = prepare(timed)
     pairs = unfinished(list(TIMED), TIMED_REPEATS, folder)
     turns = [(name, [seed]) for name, seeds in pairs for seed in seeds]
-    run_all(sorted(turns, key=lambda turn: turn[1]), folder)
-    return timed, folder
+    if not report_only:
+        run_all(sorted(turns, key=lambda turn: turn[1]), folder)
+    return gap_report.timing(timed, folder, TIMED_REPEATS)
 
 
 def main() -> None:
@@ -139,9 +140,9 @@ def main() -> None:
     folder = prepare(plan)
     if not args.report_only:
         run_all(unfinished(args.variants, args.seeds, folder), folder)
-    timing = None
-    if args.timing:
-        timing = gap_report.timing(*time_workers(plan), TIMED_REPEATS)
+    timing = time_workers(plan, args.report_only) if args.timing else None
+    if timing:
+        Console().print(gap_report.timing_note(timing))
     args.out.mkdir(parents=True, exist_ok=True)
     gap_report.write(args.variants, args.seeds, plan, folder, timing, args.out)
     missing = unfinished(args.variants, args.seeds, folder)

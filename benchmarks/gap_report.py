@@ -15,13 +15,13 @@ from keras_sparse.drawing import BLUE, GREY, RED, new_figure, written
 
 HEADER = (
     "method",
-    "test accuracy",
+    "accuracy",
     "spread",
     "sparsity",
-    "inference FLOPs",
+    "FLOPs",
     "peak density",
     "epochs",
-    "of all workers",
+    "node epochs",
     "traffic",
     "CPU s",
 )
@@ -123,24 +123,24 @@ def _notes(plan: dict, seeds: int, timed: dict | None) -> list[str]:
         f"{seeds} seed{'s' if seeds > 1 else ''}; accuracy of the last epoch on all test images, "
         "mean, and sample standard deviation in points. First and last layer stay dense.",
         "Each layer has the same sparsity, unless it is one ranking of all weights. All see as "
-        "many images; the epochs of P-GaP are those of a worker, and next to them those of all "
-        "workers together.",
-        "Peak density is the largest fraction of prunable weights that were not pruned at once, "
+        "many images; epochs are those of a worker, node epochs those of all workers together.",
+        "FLOPs are those of an inference, relative to the dense model. Peak density is the largest fraction of prunable weights that were not pruned at once, "
         "on one machine. Traffic are the bytes that all workers received in the rounds.",
         "CPU seconds are those of `fit` on all workers, compilation included, one thread each.",
     ]
-    if timed is not None:
-        seconds = " and ".join(
-            f"{statistics.median(timed[key]):.1f} s"
-            for key in ("parallel_seconds", "cyclic_seconds")
-        )
-        notes.append(
-            f"Two workers of one thread each against one, as many epochs for each partition "
-            f"({timed['images']:,} images, four rounds of two epochs and one of fine-tuning): "
-            f"{seconds}, {timed['median_ratio']:.2f} times as long (medians of "
-            f"{len(timed['ratios'])} pairs of runs, compilation included)."
-        )
-    return notes
+    return notes + ([timing_note(timed)] if timed else [])
+
+
+def timing_note(timed: dict) -> str:
+    """What `timing` found, in words."""
+    keys = ("parallel_seconds", "cyclic_seconds")
+    seconds = " and ".join(f"{statistics.median(timed[key]):.1f} s" for key in keys)
+    return (
+        "Two workers of one thread each against one, as many epochs for each partition "
+        f"({timed['images']:,} images, four rounds of two epochs and one of fine-tuning): "
+        f"{seconds}, {timed['median_ratio']:.2f} times as long (medians of "
+        f"{len(timed['ratios'])} pairs of runs, compilation included)."
+    )
 
 
 def _picture(results: dict[str, list[dict]], title: str, path: Path) -> None:

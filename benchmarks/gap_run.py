@@ -178,7 +178,7 @@ def train(
     spent = {
         "fit_seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
-        "node_epochs": len(history["loss"]),
+        "node_epochs": len(history.get("loss", ())),
         "peak_density": max(history.get("gap_peak_density", [math.nan])),
     }
     everyone = [json.loads(each) for each in workers.exchange(json.dumps(spent).encode())]
