@@ -124,8 +124,9 @@ def _notes(plan: dict, seeds: int, timed: dict | None) -> list[str]:
         "mean, and sample standard deviation in points. First and last layer stay dense.",
         "Each layer has the same sparsity, unless it is one ranking of all weights. All see as "
         "many images; epochs are those of a worker, node epochs those of all workers together.",
-        "FLOPs are those of an inference, relative to the dense model. Peak density is the largest fraction of prunable weights that were not pruned at once, "
-        "on one machine. Traffic are the bytes that all workers received in the rounds.",
+        "FLOPs are those of an inference, relative to the dense model. Peak density is the "
+        "largest fraction of prunable weights that were not pruned at once, on one machine. "
+        "Traffic are the bytes that all workers received in the rounds.",
         "CPU seconds are those of `fit` on all workers, compilation included, one thread each.",
     ]
     return notes + ([timing_note(timed)] if timed else [])

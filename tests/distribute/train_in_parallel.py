@@ -44,7 +44,7 @@ def train(workers, backup=None, *callbacks):
 
 def main():
     out, backup = map(Path, sys.argv[1:3])
-    workers = ks.distribute.connect(timeout=60)
+    workers = ks.distribute.connect()
     assert ks.distribute.connect() is workers
     rank, epoch = map(int, sys.argv[3:5] or (-1, -1))
     values, history = train(workers, backup, *([Killed(epoch)] if rank == workers.rank else []))
