@@ -49,16 +49,13 @@ def timing(plan: dict, folder: Path, repeats: int) -> dict | None:
     results = read(list(TIMED), repeats, folder)
     if len(results) < len(TIMED):
         return None
-    cyclic, parallel = ([run["fit_seconds"] for run in results[name]] for name in TIMED)
-    ratios = [p / c for p, c in zip(parallel, cyclic, strict=False)]
-    return {
-        "images": plan["images"],
-        "epochs_of_one": plan["epochs"],
-        "cyclic_seconds": cyclic,
-        "parallel_seconds": parallel,
-        "ratios": ratios,
-        "median_ratio": statistics.median(ratios),
-    }
+    timed: dict = {"images": plan["images"], "epochs_of_one": plan["epochs"]}
+    for kind, key in (("wall", "fit_seconds"), ("cpu", "longest_cpu_seconds")):
+        cyclic, parallel = ([run[key] for run in results[name]] for name in TIMED)
+        ratios = [p / c for p, c in zip(parallel, cyclic, strict=False)]
+        timed |= {f"cyclic_{kind}_seconds": cyclic, f"parallel_{kind}_seconds": parallel}
+        timed |= {f"{kind}_ratios": ratios, f"median_{kind}_ratio": statistics.median(ratios)}
+    return timed
 
 
 def write(
@@ -134,13 +131,14 @@ def _notes(plan: dict, seeds: int, timed: dict | None) -> list[str]:
 
 def timing_note(timed: dict) -> str:
     """What `timing` found, in words."""
-    keys = ("parallel_seconds", "cyclic_seconds")
+    keys = ("parallel_wall_seconds", "cyclic_wall_seconds")
     seconds = " and ".join(f"{statistics.median(timed[key]):.1f} s" for key in keys)
     return (
         "Two workers of one thread each against one, as many epochs for each partition "
         f"({timed['images']:,} images, four rounds of two epochs and one of fine-tuning): "
-        f"{seconds}, {timed['median_ratio']:.2f} times as long (medians of "
-        f"{len(timed['ratios'])} pairs of runs, compilation included)."
+        f"{seconds}, {timed['median_wall_ratio']:.2f} times as long, and "
+        f"{timed['median_cpu_ratio']:.2f} times the CPU seconds in the worker that has most "
+        f"(medians of {len(timed['wall_ratios'])} pairs of runs, compilation included)."
     )
 
 

@@ -192,6 +192,7 @@ def train(
         "node_epochs": done + sum(each["node_epochs"] for each in everyone),
         "fit_seconds": spent["fit_seconds"],
         "cpu_seconds": sum(each["cpu_seconds"] for each in everyone),
+        "longest_cpu_seconds": max(each["cpu_seconds"] for each in everyone),
         "peak_density": max(each["peak_density"] for each in everyone),
         "traffic": history.get("gap_traffic", [0.0])[-1],
         "resumed": done > 0,

@@ -91,11 +91,17 @@ def test_ctrl_c_ends_all(tmp_path, sent, status):
     script.write_text("import os, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(60)")
     words = [sys.executable, "-m", "keras_sparse.cli", "launch", "--workers", "2", str(script)]
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background of a shell has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     pids = [int(process.stdout.readline().split()[-1]) for _ in range(2)]
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=50)
     assert process.returncode == status
     assert ("Interrupted" in errors) == (sent == signal.SIGINT)
     for pid in pids:
