@@ -84,7 +84,11 @@ sys.exit(5) if rank == 1 else time.sleep(60)
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("sent", "status"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.thorough),
+    ],
 )
 def test_ctrl_c_ends_all(tmp_path, sent, status):
     script = tmp_path / "script.py"
