@@ -8,14 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from keras_sparse.processes import environment
+
 HERE = Path(__file__).parent
-# Without these glibc gives each step's memory back to the system and asks for it anew, which may
-# take as long as the step itself.
-_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-}
 _MISSING = (
     "tfmot's prune_low_magnitude needs TensorFlow's Model Optimization Toolkit. Either "
     "pip install keras-sparse[tfmot], or name an interpreter that has it with --tfmot-python, or "
@@ -24,7 +19,11 @@ _MISSING = (
 
 
 def run_script(
-    script: str, words: Sequence[str], log: IO[str], legacy_python: str | None = None
+    script: str,
+    words: Sequence[str],
+    log: IO[str],
+    legacy_python: str | None = None,
+    threads: int | None = None,
 ) -> int:
     """Runs a script of this folder and returns its exit status.
 
@@ -33,13 +32,14 @@ def run_script(
         words: its arguments.
         log: takes what it prints.
         legacy_python: an interpreter to run it on Keras's predecessor with.
+        threads: threads that it computes with; its own choice by default.
     """
-    environment = {**os.environ, **_MEMORY}
+    variables = environment(threads)
     if legacy_python is not None:
-        environment["TF_USE_LEGACY_KERAS"] = "1"
+        variables["TF_USE_LEGACY_KERAS"] = "1"
     done = subprocess.run(
         [legacy_python or sys.executable, str(HERE / script), *words],
-        env=environment,
+        env=variables,
         stdout=log,
         stderr=subprocess.STDOUT,
         check=False,
@@ -54,9 +54,9 @@ def tfmot_versions(python: str) -> dict[str, str]:
         "import json, importlib.metadata as m, tensorflow_model_optimization, tf_keras; "
         f"print(json.dumps({{name: m.version(name) for name in {packages}}}))"
     )
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
+    variables = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
     found = subprocess.run(
-        [python, "-c", check], env=environment, capture_output=True, text=True, check=False
+        [python, "-c", check], env=variables, capture_output=True, text=True, check=False
     )
     if found.returncode:
         raise SystemExit(_MISSING)

@@ -34,6 +34,13 @@ REFERENCE = {
         "engine/two_gradient_step",
         "engine/sparse_optimizer",
     ),
+    "Workers": (
+        "distribute/connection",
+        "distribute/communicator",
+        "distribute/rounds",
+        "distribute/cluster",
+        "distribute/launch",
+    ),
     "Masks in layers": ("prune_wrapper", "prune_wrapping"),
     "Deployment": ("deploy/litert", "deploy/report"),
     "Analysis": (

@@ -1,6 +1,6 @@
 """Sparse training, pruning and edge export for Keras 3."""
 
-from keras_sparse import data, deploy, models, plots
+from keras_sparse import data, deploy, distribute, models, plots
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
@@ -24,6 +24,7 @@ from keras_sparse.methods.iht import IHT
 from keras_sparse.methods.l0 import L0
 from keras_sparse.methods.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
 from keras_sparse.methods.movement import MovementPruning
+from keras_sparse.methods.parallel_gap import ParallelGaP
 from keras_sparse.methods.rigl import RigL
 from keras_sparse.methods.sam import SAM
 from keras_sparse.methods.set import SET
@@ -92,6 +93,7 @@ __all__ = [
     "MovementPruning",
     "OneShot",
     "OneShotSweep",
+    "ParallelGaP",
     "Polynomial",
     "PruneWrapper",
     "Quantize",
@@ -119,6 +121,7 @@ __all__ = [
     "connection_sensitivity_masks",
     "data",
     "deploy",
+    "distribute",
     "finetune_dense",
     "gap_density",
     "gap_schedule",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import time
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_sparse.files import replace_file
+from keras_sparse.states import StateFiles
 
 
 class Backup(keras.callbacks.Callback):
@@ -39,35 +35,17 @@ class Backup(keras.callbacks.Callback):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+        self._states = StateFiles(folder, "epoch")
         self.rows: list[dict[str, float]] = []
         self._values: list[np.ndarray] = []
-        damaged = []
-        for path in self._files():
-            try:
-                with np.load(path) as file:
-                    self.rows = json.loads(str(file["history"]))
-                    self._values = [file[f"{i:05}"] for i in range(len(file.files) - 1)]
-                break
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                damaged.append(f"{path.name} ({error or type(error).__name__})")
-        if damaged and not self.rows:
-            raise ValueError(
-                f"No backup in {os.fspath(folder)!r} can be read: {', '.join(damaged)}. Delete "
-                f"{os.fspath(folder)!r} to resume from the first epoch with the same settings."
-            )
-        if damaged:
-            warnings.warn(
-                f"Damaged, and the backup before it is used: {', '.join(damaged)}", stacklevel=2
-            )
+        found = self._states.newest()
+        if found is not None:
+            self.rows, self._values = found
 
     @property
     def epoch(self) -> int:
         """Finished epochs, which is the number of the next one."""
         return len(self.rows)
-
-    def _files(self) -> list[Path]:
-        """The backups, newest first."""
-        return sorted(self.folder.glob("epoch-*.npz"), reverse=True)
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
@@ -106,10 +84,4 @@ class Backup(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._began
         row = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **row, "seconds": seconds})
-        arrays = {f"{i:05}": value for i, value in enumerate(values)}
-        file = io.BytesIO()
-        np.savez(file, history=np.array(json.dumps(self.rows)), **arrays)
-        self.folder.mkdir(exist_ok=True)
-        replace_file(self.folder / f"epoch-{epoch + 1:05}.npz", file.getvalue())
-        for old in self._files()[2:]:
-            old.unlink()
+        self._states.write(epoch + 1, self.rows, values)

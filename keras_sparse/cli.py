@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Defaults to those of the process.
 
     Returns:
-        The exit status: 0, 2 for an error that was explained, 130 if interrupted.
+        The exit status: 0, 2 for an error that was explained, 130 if interrupted, or what a
+        launched script ended with.
     """
     args = make_parser().parse_args(argv)
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = show
         try:
-            COMMANDS[args.command](args)
+            return COMMANDS[args.command](args) or 0
         except KeyboardInterrupt:
             stderr.print(_after_interrupt(args))
             return 130
@@ -56,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             stderr.print(Text(f"error: {error}", style="bold red"))
             return 2
-    return 0
 
 
 def _given_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -115,6 +115,19 @@ def _compare(args: argparse.Namespace) -> None:
         equal=args.equal,
         processes=args.processes,
     )
+
+
+def _launch(args: argparse.Namespace) -> int:
+    import signal
+
+    from keras_sparse.distribute.launch import launch
+
+    # As Ctrl-C does: whoever ends the command means the workers too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return launch(args.script, args.arguments, args.workers, args.restarts, args.threads)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _list_methods(args: argparse.Namespace) -> None:
@@ -179,15 +192,18 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
     if args.command == "compare":
         return "Interrupted; finished runs are kept. To go on, give the same command again."
+    if args.command == "launch":
+        return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
     return "Interrupted; nothing was written."
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
     "train": _train,
     "compare": _compare,
+    "launch": _launch,
     "list-methods": _list_methods,
     "report": _report,
     "export": _export,

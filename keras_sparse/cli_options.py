@@ -122,6 +122,34 @@ def make_parser() -> argparse.ArgumentParser:
     _add_options(compare, without=("method", "sparsity", "seed"))
     compare.set_defaults(command="compare")
 
+    launch = commands.add_parser(
+        "launch",
+        parents=[common],
+        help="run a script as several workers of one training",
+        description="Starts a Python script several times on this machine, each with a TF_CONFIG "
+        "of its own, by which keras_sparse.distribute.connect() finds the others. What workers "
+        "print comes with their number before it. When one fails all are ended, and its exit "
+        "status is the command's; Ctrl-C ends all. On several machines start the script once on "
+        "each, with a TF_CONFIG that names all of them.",
+        epilog="keras-sparse launch --workers 4 --restarts 2 train.py --epochs 30",
+    )
+    launch.add_argument(
+        "--workers", type=int, default=2, help="how many processes (default: %(default)s)"
+    )
+    launch.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        help="how often all start again after one has failed; with a backup folder they go on "
+        "from the last combined round (default: %(default)s)",
+    )
+    launch.add_argument(
+        "--threads", type=int, help="threads of each worker (default: an equal share of the cores)"
+    )
+    launch.add_argument("script", metavar="SCRIPT.py")
+    launch.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own arguments")
+    launch.set_defaults(command="launch")
+
     methods = commands.add_parser(
         "list-methods",
         parents=[common],

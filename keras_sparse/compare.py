@@ -17,21 +17,11 @@ from typing import Any
 
 from keras_sparse.files import replace_file
 from keras_sparse.method_names import METHODS
+from keras_sparse.processes import environment
 from keras_sparse.run_config import CONFIG, RunConfig, read_result
 
 SETTINGS = "compare.json"
 EQUAL = ("epochs", "flops")
-# A run on one thread leaves the other cores to the others. glibc would give TensorFlow's
-# temporaries back to the system after each operation.
-_ENVIRONMENT = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-}
 
 
 class RunsFailedError(RuntimeError):
@@ -232,7 +222,8 @@ def _run(config: RunConfig, folder: Path, running: set[subprocess.Popen[bytes]])
             [*words, *(resume or _words(config))],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**_ENVIRONMENT, **os.environ},
+            # A run on one thread leaves the other cores to the others.
+            env=environment(threads=1),
         )
         running.add(process)
         process.wait()

@@ -49,6 +49,20 @@ def test_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "grow_and_prune.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_parallel_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
+    """As its only worker, with fewer rounds than it has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ks.distribute, "connect", ks.distribute.alone)
+    main = runpy.run_path(str(EXAMPLES / "parallel_grow_and_prune.py"))["main"]
+    main.__globals__.update(ROUNDS=2, EPOCHS_PER_ROUND=1, FINETUNE_EPOCHS=1)
+    main()
+    output = capsys.readouterr().out
+    assert "of the prunable weights are zero" in output
+    assert "the workers received 0 bytes" in output
+    assert not list(tmp_path.iterdir()), "no backup is left"
+
+
 @pytest.fixture(scope="module")
 def taylor():
     return runpy.run_path(str(EXAMPLES / "taylor_pruning.py"))["TaylorPruning"]

@@ -34,6 +34,8 @@ class GrowAndPrune(PlannedUpdates):
         granularity: The pruning pattern.
         joint: Whether all tensors share one ranking; pruning then ranks all of them anew.
         reset_buffers: What of the optimizer each update resets: see `Rule`.
+        closing: Which tensors each update prunes: booleans of shape `(updates, tensors)`. Defaults
+            to what was dense before it; more where other trainings have grown the rest.
     """
 
     counters: ClassVar[Mapping[str, int]] = {"updates": 0, "peak": 0}
@@ -46,9 +48,11 @@ class GrowAndPrune(PlannedUpdates):
         granularity: Granularity,
         joint: bool,
         reset_buffers: str = "none",
+        closing: ArrayLike | None = None,
     ) -> None:
         super().__init__(steps)
         self.dense = np.asarray(dense, bool)
+        self.closing = self.dense[:-1] if closing is None else np.asarray(closing, bool)
         self.budget = np.asarray(budget, "int32")
         self.granularity = granularity
         self.joint = joint
@@ -77,9 +81,9 @@ class GrowAndPrune(PlannedUpdates):
         ]
 
     def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
-        """Prunes what the latest update made dense, and grows what the plan says now."""
+        """Prunes what has been dense since the latest update, and grows what the plan says now."""
         planned = self.planned(moment.step)
-        before = ops.take(self.dense, ops.cast(counters["updates"], "int32"), axis=0)
+        before = ops.take(self.closing, ops.cast(counters["updates"], "int32"), axis=0)
         grown = ops.take(self.dense, planned, axis=0)
         kept = self.pruned(before, tensors)
         weights = [apply_mask(w, m) for w, m in zip(tensors.weights, kept, strict=True)]
@@ -97,6 +101,7 @@ class GrowAndPrune(PlannedUpdates):
             "granularity": keras.saving.serialize_keras_object(self.granularity),
             "joint": self.joint,
             "reset_buffers": self.reset_buffers,
+            "closing": self.closing.tolist(),
         }
 
     @classmethod

@@ -125,10 +125,11 @@ def fit_lengths(
     steps: int | None = None,
     epochs_per_step: int | None = None,
     finetune_epochs: int | None = None,
+    rounds: int = 2,
 ) -> Lengths:
     """Shares the epochs of a run out, as far as the user left it open.
 
-    By default two rounds take two thirds of the run, one round where two do not fit, and
+    By default two rounds take two thirds of the run, fewer where they do not fit, and
     fine-tuning takes what is left.
 
     ```python
@@ -141,6 +142,7 @@ def fit_lengths(
         steps: K, or `None`.
         epochs_per_step: T, or `None`.
         finetune_epochs: T', or `None`.
+        rounds: How many rounds there are at most if neither steps nor their length are given.
 
     Raises:
         ValueError: If the run is too short for a round, some partition would never grow, or the
@@ -162,8 +164,8 @@ def fit_lengths(
     room = 2 * epochs // 3 if finetune_epochs is None else epochs - finetune_epochs
     length = epochs_per_step or 1
     if steps is None:
-        rounds = room // (partitions * length)
-        steps = partitions * max(1, rounds if epochs_per_step else min(rounds, 2))
+        fitting = room // (partitions * length)
+        steps = partitions * max(1, fitting if epochs_per_step else min(fitting, rounds))
     if epochs_per_step is None:
         epochs_per_step = max(1, room // steps)
     lengths = Lengths(steps, epochs_per_step, finetune_epochs or epochs - steps * epochs_per_step)

@@ -1,0 +1,158 @@
+"""Table and picture of `gap.py`."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import writing
+from gap_run import TIMED, VARIANTS
+from matplotlib.ticker import PercentFormatter
+
+from keras_sparse.compare import mean_and_spread
+from keras_sparse.drawing import BLUE, GREY, RED, new_figure, written
+
+HEADER = (
+    "method",
+    "accuracy",
+    "spread",
+    "sparsity",
+    "FLOPs",
+    "peak density",
+    "epochs",
+    "node epochs",
+    "traffic",
+    "CPU s",
+)
+COLORS = {"cyclic": BLUE, "parallel": RED}
+
+
+def result_path(name: str, seed: int, folder: Path) -> Path:
+    """Where a finished run leaves its outcome."""
+    return folder / f"{name}-seed{seed}" / "result.json"
+
+
+def read(names: Sequence[str], seeds: int, folder: Path) -> dict[str, list[dict]]:
+    """The results of what is finished, by variant."""
+    found: dict[str, list[dict]] = {}
+    for name in names:
+        paths = [result_path(name, seed, folder) for seed in range(seeds)]
+        results = [json.loads(path.read_text()) for path in paths if path.exists()]
+        if results:
+            found[name] = results
+    return found
+
+
+def timing(plan: dict, folder: Path, repeats: int) -> dict | None:
+    """How long two workers took for what one does, in the median of several pairs."""
+    results = read(list(TIMED), repeats, folder)
+    if len(results) < len(TIMED):
+        return None
+    timed: dict = {"images": plan["images"], "epochs_of_one": plan["epochs"]}
+    for kind, key in (("wall", "fit_seconds"), ("cpu", "longest_cpu_seconds")):
+        cyclic, parallel = ([run[key] for run in results[name]] for name in TIMED)
+        ratios = [p / c for p, c in zip(parallel, cyclic, strict=False)]
+        timed |= {f"cyclic_{kind}_seconds": cyclic, f"parallel_{kind}_seconds": parallel}
+        timed |= {f"{kind}_ratios": ratios, f"median_{kind}_ratio": statistics.median(ratios)}
+    return timed
+
+
+def write(
+    names: Sequence[str], seeds: int, plan: dict, folder: Path, timed: dict | None, out: Path
+) -> None:
+    """Writes what is finished as JSON, Markdown and PNG, and prints the table."""
+    results = read(names, seeds, folder)
+    if not results:
+        return
+    title = _title(plan)
+    stem = f"gap_{plan['data']}"
+    rows = [_row(VARIANTS[name].label, runs) for name, runs in results.items()]
+    notes = _notes(plan, seeds, timed)
+    content = {
+        "command": writing.command(),
+        "machine": writing.machine(),
+        "versions": writing.versions(),
+        "config": plan,
+        "notes": notes,
+        "timing": timed,
+        "results": results,
+    }
+    writing.write_json(out / f"{stem}.json", content)
+    lines = [f"# {title}", "", f"`{writing.command()}` on {writing.machine()}.", ""]
+    lines += [writing.markdown_table(HEADER, rows), "", *(f"- {note}" for note in notes), ""]
+    lines += [f"![accuracy of each method]({stem}.png)", ""]
+    (out / f"{stem}.md").write_text("\n".join(lines))
+    _picture(results, title, out / f"{stem}.png")
+    writing.print_table(title, HEADER, rows)
+
+
+def _row(label: str, runs: list[dict]) -> tuple[str, ...]:
+    def mean(key: str) -> float:
+        return mean_and_spread([run[key] for run in runs])[0]
+
+    accuracy, spread = mean_and_spread([run["test_accuracy"] for run in runs])
+    peak, traffic = mean("peak_density"), mean("traffic")
+    return (
+        label,
+        f"{accuracy:.2%}",
+        "" if math.isnan(spread) else f"{100 * spread:.2f}",
+        f"{mean('sparsity'):.2%}",
+        f"{mean('inference_flops_ratio'):.1%}",
+        "" if math.isnan(peak) else f"{peak:.1%}",
+        f"{runs[0]['epochs']}",
+        f"{mean('node_epochs'):.0f}",
+        f"{traffic:,.0f}" if traffic else "",
+        f"{mean('cpu_seconds'):.0f}",
+    )
+
+
+def _title(plan: dict) -> str:
+    network = "ResNet-20" if plan["data"] == "cifar10" else "Five convolutions"
+    return (
+        f"{network} of width {plan['width']} on {plan['data']}, {plan['images']:,} training "
+        f"images, {plan['epochs']} epochs, {plan['sparsity']:.0%} sparsity"
+    )
+
+
+def _notes(plan: dict, seeds: int, timed: dict | None) -> list[str]:
+    notes = [
+        f"{seeds} seed{'s' if seeds > 1 else ''}; accuracy of the last epoch on all test images, "
+        "mean, and sample standard deviation in points. First and last layer stay dense.",
+        "Each layer has the same sparsity, unless it is one ranking of all weights. All see as "
+        "many images; epochs are those of a worker, node epochs those of all workers together.",
+        "FLOPs are those of an inference, relative to the dense model. Peak density is the "
+        "largest fraction of prunable weights that were not pruned at once, on one machine. "
+        "Traffic are the bytes that all workers received in the rounds.",
+        "CPU seconds are those of `fit` on all workers, compilation included, one thread each.",
+    ]
+    return notes + ([timing_note(timed)] if timed else [])
+
+
+def timing_note(timed: dict) -> str:
+    """What `timing` found, in words."""
+    keys = ("parallel_wall_seconds", "cyclic_wall_seconds")
+    seconds = " and ".join(f"{statistics.median(timed[key]):.1f} s" for key in keys)
+    return (
+        "Two workers of one thread each against one, as many epochs for each partition "
+        f"({timed['images']:,} images, four rounds of two epochs and one of fine-tuning): "
+        f"{seconds}, {timed['median_wall_ratio']:.2f} times as long, and "
+        f"{timed['median_cpu_ratio']:.2f} times the CPU seconds in the worker that has most "
+        f"(medians of {len(timed['wall_ratios'])} pairs of runs, compilation included)."
+    )
+
+
+def _picture(results: dict[str, list[dict]], title: str, path: Path) -> None:
+    names = list(results)[::-1]
+    figure, axes = new_figure(8, 1.2 + 0.34 * len(names))
+    for at, name in enumerate(names):
+        values = [run["test_accuracy"] for run in results[name]]
+        color = COLORS.get(VARIANTS[name].kind, GREY)
+        axes.plot(values, [at] * len(values), "o", color=color, alpha=0.5, markersize=5)
+        axes.plot([statistics.mean(values)], [at], "|", color=color, markersize=16, mew=2.5)
+    axes.set_yticks(range(len(names)), [VARIANTS[name].label for name in names])
+    axes.set(xlabel="test accuracy: each run, and the mean")
+    axes.set_title(title, fontsize="small")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", alpha=0.3)
+    written(figure, path)
