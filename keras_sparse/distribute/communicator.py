@@ -86,30 +86,42 @@ class _Meeting:
     """Where the threads of one process hand over what they have to say."""
 
     def __init__(self, count: int) -> None:
-        self.barrier = threading.Barrier(count)
-        self.payloads = [b""] * count
-        self.lost: list[int] = []
+        self.count = count
+        self.changed = threading.Condition()
+        self.said: dict[int, dict[int, bytes]] = {}
+        self.ended: set[int] = set()
+
+    def exchange(self, number: int, rank: int, payload: bytes) -> list[bytes] | None:
+        """What all say in the exchange of a number; `None` if one of them has ended before it."""
+        with self.changed:
+            said = self.said.setdefault(number, {})
+            said[rank] = payload
+            self.said.pop(number - 2, None)  # All have read it, or they would not be so far.
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: len(said) == self.count or self.ended - said.keys())
+            return [said[i] for i in range(self.count)] if len(said) == self.count else None
+
+    def end(self, rank: int) -> None:
+        with self.changed:
+            self.ended.add(rank)
+            self.changed.notify_all()
 
 
 class _ThreadCommunicator(Communicator):
     def __init__(self, rank: int, meeting: _Meeting) -> None:
-        super().__init__(rank, [f"thread {i}" for i in range(meeting.barrier.parties)])
-        self._meeting = meeting
+        super().__init__(rank, [f"thread {i}" for i in range(meeting.count)])
+        self._meeting, self._exchanges = meeting, 0
 
     def _exchange(self, payload: bytes) -> list[bytes]:
-        meeting = self._meeting
-        try:
-            meeting.payloads[self.rank] = payload
-            meeting.barrier.wait()
-            payloads = list(meeting.payloads)
-            meeting.barrier.wait()  # Nobody hands over anew before all have read.
-        except threading.BrokenBarrierError:
-            raise WorkerLostError(meeting.lost, self.names) from None
+        self._exchanges += 1
+        payloads = self._meeting.exchange(self._exchanges, self.rank, payload)
+        if payloads is None:
+            raise WorkerLostError(sorted(self._meeting.ended), self.names)
         return payloads
 
     def check(self) -> None:
-        if self._meeting.lost:
-            raise WorkerLostError(self._meeting.lost, self.names)
+        if self._meeting.ended:
+            raise WorkerLostError(sorted(self._meeting.ended), self.names)
 
 
 def in_threads(work: Callable[[Communicator], Result], count: int) -> list[Result]:
@@ -146,8 +158,8 @@ def in_threads(work: Callable[[Communicator], Result], count: int) -> list[Resul
             results[rank] = work(_ThreadCommunicator(rank, meeting))
         except BaseException as error:
             errors.append(error)
-            meeting.lost.append(rank)
-            meeting.barrier.abort()
+        finally:
+            meeting.end(rank)
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
     for thread in threads:

@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sparse.distribute import Rounds, WorkersDifferError, alone, in_threads
+from keras_sparse.distribute import (
+    Rounds,
+    WorkerLostError,
+    WorkersDifferError,
+    alone,
+    in_threads,
+)
 from keras_sparse.distribute.rounds import RECORD_BYTES, pack, unpack
 
 to_array = keras.ops.convert_to_numpy
@@ -135,3 +141,19 @@ def test_bytes_and_arrays():
         np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="39 bytes cannot hold exactly 4 arrays, of 35"):
         unpack(data, values[:4])
+
+
+def test_an_exchange_that_all_took_part_in_is_complete_whoever_ends_after_it():
+    for _ in range(200):
+        heard = in_threads(lambda workers: workers.exchange(bytes([workers.rank])), 3)
+        assert heard == [[b"\0", b"\1", b"\2"]] * 3
+
+
+def test_whoever_returns_too_early_is_lost():
+    def work(workers):
+        workers.exchange()
+        if workers.rank == 0:
+            workers.exchange()
+
+    with pytest.raises(WorkerLostError, match="Lost worker 1"):
+        in_threads(work, 2)
