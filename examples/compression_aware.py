@@ -51,7 +51,7 @@ def main() -> None:
         sweep.plot(f"{name}.png")
     ks.prune(model, 0.9, **FIRST)
     ks.batch_norm_tuning(model, x[:1000])
-    ks.report(model).print()
+    ks.report(model, **FIRST).print()
 
 
 if __name__ == "__main__":
