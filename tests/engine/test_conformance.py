@@ -78,8 +78,11 @@ DENSE = {
     "TopKPlus": lambda **kw: ks.TopKPlus([0.5, 0.8], seed=1, **kw),
 }
 EVERY = METHODS | FOLLOWS | DENSE
-# One method for each way in which the engine works; what the engine alone does is tested on these.
+# One method for each way in which the engine works; what the engine alone does is tested on these,
+# outside of the thorough suite on three of them.
 REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning", "CyclicGaP")
+KINDS = ("ACDC", "RigL", "DPF")
+ON_JAX = keras.backend.backend() == "jax"
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a feature of the TensorFlow backend"
 )
@@ -99,12 +102,13 @@ def grouped(names, always=None):
     ]
 
 
-@pytest.fixture(params=grouped(METHODS))
+# On JAX what is the same on both backends is tested on one method of each kind.
+@pytest.fixture(params=grouped(METHODS, always=REGIMES if ON_JAX else METHODS))
 def method(request):
     return METHODS[request.param]
 
 
-@pytest.fixture(params=grouped(REGIMES))
+@pytest.fixture(params=grouped(REGIMES, always=KINDS))
 def regime(request):
     return METHODS[request.param]
 
@@ -114,11 +118,9 @@ def follows(request):
     return FOLLOWS[request.param]
 
 
-# On JAX what is the same on both backends is tested on one method of each kind.
 @pytest.fixture(
     params=grouped(
-        EVERY if keras.backend.backend() == "tensorflow" else (*REGIMES, "CrAM"),
-        always=METHODS | FOLLOWS | {"CrAM": DENSE["CrAM"]},
+        EVERY, always=(*KINDS, "CrAM") if ON_JAX else METHODS | FOLLOWS | {"CrAM": DENSE["CrAM"]}
     )
 )
 def every(request):
@@ -136,7 +138,7 @@ def dense_regime(request):
 
 
 # Under XLA and on replicas a training takes long: most methods only in the thorough suite.
-@pytest.fixture(params=grouped(EVERY, always=(*REGIMES, "L0", "CrAM")))
+@pytest.fixture(params=grouped(EVERY, always=(*KINDS, "TopKAST", "L0", "CrAM")))
 def in_xla(request):
     return EVERY[request.param]
 
