@@ -41,7 +41,7 @@ def test_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
     """With fewer epochs than it has."""
     monkeypatch.chdir(tmp_path)
     main = runpy.run_path(str(EXAMPLES / "grow_and_prune.py"))["main"]
-    main.__globals__.update(EPOCHS_PER_STEP=1, FINETUNE_EPOCHS=2, EPOCHS=10)
+    main.__globals__.update(STEPS=4, EPOCHS_PER_STEP=1, FINETUNE_EPOCHS=1, EPOCHS=5)
     main()
     output = capsys.readouterr().out
     assert "of the prunable weights are zero" in output

@@ -119,9 +119,7 @@ def follows(request):
 
 
 @pytest.fixture(
-    params=grouped(
-        EVERY, always=(*KINDS, "CrAM") if ON_JAX else METHODS | FOLLOWS | {"CrAM": DENSE["CrAM"]}
-    )
+    params=grouped(EVERY, always=(*KINDS, "CrAM") if ON_JAX else (*REGIMES, *FOLLOWS, "CrAM"))
 )
 def every(request):
     return EVERY[request.param]
@@ -138,12 +136,12 @@ def dense_regime(request):
 
 
 # Under XLA and on replicas a training takes long: most methods only in the thorough suite.
-@pytest.fixture(params=grouped(EVERY, always=(*KINDS, "TopKAST", "L0", "CrAM")))
+@pytest.fixture(params=grouped(EVERY, always=(*KINDS, "L0", "CrAM")))
 def in_xla(request):
     return EVERY[request.param]
 
 
-@pytest.fixture(params=grouped(EVERY, always=("ACDC", "RigL", "L0", "CrAM")))
+@pytest.fixture(params=grouped(EVERY, always=("RigL", "L0", "CrAM")))
 def on_replicas(request):
     return EVERY[request.param]
 
