@@ -32,7 +32,7 @@ lint: env
 
 docs: env
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
-	@DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "The documentation is in build/docs: open build/docs/index.html"
 
 test: lint
