@@ -126,7 +126,8 @@ def write(results: dict[str, Any], dense: float, args: argparse.Namespace) -> No
 
 One seed, {args.images:,} training images, {args.epochs} epochs; test accuracy on all 10,000 test
 images right after pruning, by {CALIBRATION:,} training images, without any fine-tuning. Seconds are
-those of the pruning, memory is the peak of the whole process.
+those of the pruning, memory is the peak of the whole process. OBC, SparseGPT and AdaPrune give
+each layer the same sparsity, as is their default; the others rank all weights together.
 
 ![accuracy by sparsity]({NAME}.png)
 """
