@@ -1,7 +1,5 @@
 """One dense model for many compressions: SGD, SAM, CrAM, CrAM+-Multi, C-SAM and Top-K+.
 
-The committed results are those of
-
     python benchmarks/cram.py --data mnist
     python benchmarks/cram.py --data cifar10
 

@@ -13,6 +13,20 @@ from tests.training import Probe, assert_same, compiled, conv_net, fit, kernels
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+@pytest.fixture
+def shortened(tmp_path, monkeypatch, capsys):
+    """Runs an example with other settings than it has, and gives what it prints."""
+
+    def run(name, **settings):
+        monkeypatch.chdir(tmp_path)
+        main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+        main.__globals__.update(settings)
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["quickstart", "taylor_pruning"])
 def test_runs(name, tmp_path, monkeypatch, capsys):
@@ -24,40 +38,28 @@ def test_runs(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_compression_aware_runs(tmp_path, monkeypatch, capsys):
-    """With fewer epochs than it has."""
-    monkeypatch.chdir(tmp_path)
-    main = runpy.run_path(str(EXAMPLES / "compression_aware.py"))["main"]
-    main.__globals__.update(EPOCHS=2, OPERATORS={"sparsities": [0.9], "operators": ["3bit"]})
-    main()
-    output = capsys.readouterr().out
+def test_compression_aware_runs(shortened, tmp_path):
+    operators = {"sparsities": [0.9], "operators": ["3bit"]}
+    output = shortened("compression_aware", EPOCHS=2, OPERATORS=operators)
     assert "after batch-norm tuning" in output
     assert "90.00% of the prunable weights are zero" in output
     assert (tmp_path / "cram.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
-    """With fewer epochs than it has."""
-    monkeypatch.chdir(tmp_path)
-    main = runpy.run_path(str(EXAMPLES / "grow_and_prune.py"))["main"]
-    main.__globals__.update(STEPS=4, EPOCHS_PER_STEP=1, FINETUNE_EPOCHS=1, EPOCHS=5)
-    main()
-    output = capsys.readouterr().out
+def test_grow_and_prune_runs(shortened, tmp_path):
+    output = shortened("grow_and_prune", STEPS=4, EPOCHS_PER_STEP=1, FINETUNE_EPOCHS=1, EPOCHS=5)
     assert "of the prunable weights are zero" in output
     assert "of the weights were trained at once" in output
     assert (tmp_path / "grow_and_prune.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_parallel_grow_and_prune_runs(tmp_path, monkeypatch, capsys):
-    """As its only worker, with fewer rounds than it has."""
-    monkeypatch.chdir(tmp_path)
+def test_parallel_grow_and_prune_runs(shortened, tmp_path, monkeypatch):
+    """As its only worker."""
     monkeypatch.setattr(ks.distribute, "connect", ks.distribute.alone)
-    main = runpy.run_path(str(EXAMPLES / "parallel_grow_and_prune.py"))["main"]
-    main.__globals__.update(ROUNDS=2, EPOCHS_PER_ROUND=1, FINETUNE_EPOCHS=1)
-    main()
-    output = capsys.readouterr().out
+    rounds = {"ROUNDS": 2, "EPOCHS_PER_ROUND": 1, "FINETUNE_EPOCHS": 1}
+    output = shortened("parallel_grow_and_prune", **rounds)
     assert "of the prunable weights are zero" in output
     assert "the workers received 0 bytes" in output
     assert not list(tmp_path.iterdir()), "no backup is left"

@@ -12,7 +12,8 @@ from keras_sparse.sparsity.names import unknown_name
 RESETS = ("auto", "momentum", "all", "none")
 _FIRST_MOMENTS = ("momentums", "_momentums")
 _NOT_MOMENTS = ("_model_variables_moving_average", "_accumulated_gradients")
-_HOLDS_WEIGHTS = keras.optimizers.ScheduleFreeAdamW
+# `()`, which nothing is an instance of, in versions of Keras that do not have it.
+_HOLDS_WEIGHTS = getattr(keras.optimizers, "ScheduleFreeAdamW", ())
 # Buffers that an optimizer does not start at zero, and what it starts them at.
 _STARTS: Mapping[str, Callable[[Any], float]] = {
     "_accumulators": lambda optimizer: optimizer.initial_accumulator_value,

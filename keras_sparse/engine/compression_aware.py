@@ -32,7 +32,7 @@ class CompressionAwareCallback(SparseCallback):
 
     def __init__(
         self,
-        sparsities: Sequence[float] | float | None,
+        sparsities: Sequence[float] | float | None = None,
         operators: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,28 +86,11 @@ class CyclicGaP(GaP):
         epochs_per_step: int | None = None,
         finetune_epochs: int | None = None,
         *,
-        by: str = "params",
         order: str = "cyclic",
         restart: bool = True,
-        learning_rate: Callable[[int, int], float] | None = None,
-        validation_data: Any = None,
-        calibration: Any = None,
-        best_checkpoint: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            sparsity,
-            partitions,
-            steps,
-            epochs_per_step,
-            finetune_epochs,
-            by=by,
-            learning_rate=learning_rate,
-            validation_data=validation_data,
-            calibration=calibration,
-            best_checkpoint=best_checkpoint,
-            **kwargs,
-        )
+        super().__init__(sparsity, partitions, steps, epochs_per_step, finetune_epochs, **kwargs)
         if order not in ORDERS:
             raise unknown_name("order", order, ORDERS)
         self.order, self.restart = order, restart

@@ -49,17 +49,17 @@ class GaP(SparseCallback):
 
     def __init__(
         self,
-        sparsity: float | None,
-        partitions: Partitions | None,
-        steps: int | None,
-        epochs_per_step: int | None,
-        finetune_epochs: int | None,
+        sparsity: float | None = None,
+        partitions: Partitions | None = None,
+        steps: int | None = None,
+        epochs_per_step: int | None = None,
+        finetune_epochs: int | None = None,
         *,
-        by: str,
-        learning_rate: Callable[[int, int], float] | None,
-        validation_data: Any,
-        calibration: Any,
-        best_checkpoint: str | os.PathLike[str] | None,
+        by: str = "params",
+        learning_rate: Callable[[int, int], float] | None = None,
+        validation_data: Any = None,
+        calibration: Any = None,
+        best_checkpoint: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(sparsity, **kwargs)

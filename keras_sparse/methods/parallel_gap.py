@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +12,7 @@ from keras import ops
 
 from keras_sparse.distribute.communicator import Communicator
 from keras_sparse.distribute.rounds import Rounds
-from keras_sparse.methods.gap_base import GaP, Partitions
+from keras_sparse.methods.gap_base import GaP
 from keras_sparse.methods.gap_schedule import Lengths, fit_lengths
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.partition import Partitioning
@@ -86,31 +85,10 @@ class ParallelGaP(GaP):
         sparsity: float | None = None,
         workers: Communicator | None = None,
         *,
-        partitions: Partitions | None = None,
-        steps: int | None = None,
-        epochs_per_step: int | None = None,
-        finetune_epochs: int | None = None,
         backup: str | os.PathLike[str] | None = None,
-        by: str = "params",
-        learning_rate: Callable[[int, int], float] | None = None,
-        validation_data: Any = None,
-        calibration: Any = None,
-        best_checkpoint: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            sparsity,
-            partitions,
-            steps,
-            epochs_per_step,
-            finetune_epochs,
-            by=by,
-            learning_rate=learning_rate,
-            validation_data=validation_data,
-            calibration=calibration,
-            best_checkpoint=best_checkpoint,
-            **kwargs,
-        )
+        super().__init__(sparsity, **kwargs)
         if not isinstance(workers, Communicator):
             raise ValueError(
                 "workers is what keras_sparse.distribute.connect() returns, called at the top of "

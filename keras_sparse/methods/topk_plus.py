@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from keras_sparse.engine.compression_aware import CompressionAwareCallback
@@ -36,14 +33,6 @@ class TopKPlus(CompressionAwareCallback):
 
     Source: Peste et al. (2023), equation 5.9.
     """
-
-    def __init__(
-        self,
-        sparsities: Sequence[float] | float | None = None,
-        operators: Sequence[Any] | Any = (),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(sparsities, operators, **kwargs)
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Two gradients a step."""

@@ -306,6 +306,8 @@ def test_2_in_graph_on_jax(regime, images, reference):
 def test_2_no_retracing(regime, images):
     def traces(*callbacks):
         model = compiled(conv_net())
+        # As the callbacks do: Keras traces a step that makes variables once more.
+        model.optimizer.build(model.trainable_variables)
         step, count = model.train_step, [0]
 
         def counted(*args):
@@ -316,7 +318,7 @@ def test_2_no_retracing(regime, images):
         fit(model, images, *callbacks)
         return count[0]
 
-    assert traces(regime()) <= traces()
+    assert traces(regime()) == traces()
 
 
 @pytest.mark.jax
