@@ -223,8 +223,7 @@ class GaP(SparseCallback):
         for weight, tensor, mask in zip(weights, tensors, pruned, strict=True):
             weight.assign(apply_mask(tensor, mask))
         if batch_normalizations(self.model):
-            # Enough to leave half a percent of the values that tuning starts from.
-            batch_norm_tuning(self.model, self._calibration(), steps=50)
+            batch_norm_tuning(self.model, self._calibration(), steps=10, momentum=None)
 
     def _calibration(self) -> Any:
         if self.calibration is not None:

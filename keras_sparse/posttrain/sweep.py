@@ -113,7 +113,6 @@ def one_shot_sweep(
     metric: str | None = None,
     batch_size: int = 500,
     tuning_batch_size: int = 128,
-    tuning_steps: int = 100,
     seed: int = 0,
     path: PicturePath = None,
     verbose: bool = True,
@@ -137,11 +136,11 @@ def one_shot_sweep(
         sparsities: Fractions of weights to remove, each in [0, 1).
         operators: Further compressions: n:m patterns (`"2:4"`), bits (`"4bit"`), `TopK(...)`.
         calibration: About 1,000 training inputs, with which batch normalization is tuned after
-            each compression: see `batch_norm_tuning`. Defaults to none, and no tuning.
+            each compression: `batch_norm_tuning(..., steps=None, momentum=None)`. Defaults to none,
+            and no tuning.
         metric: A metric that the model is compiled with. Defaults to its first, or the loss.
         batch_size: Samples in a batch, for arrays.
         tuning_batch_size: Samples in a batch of the tuning, for an array.
-        tuning_steps: Forward passes of each tuning.
         seed: Seed of the tuning's order.
         path: A picture to write, ending in `.png`. Defaults to none.
         verbose: Whether to show progress.
@@ -168,7 +167,7 @@ def one_shot_sweep(
     chosen = [TopK(s, granularity) for s in sparsities] + [get_operator(o) for o in operators]
     if not chosen:
         raise ValueError("There is nothing to compress by. Give sparsities or operators.")
-    tuner = None if calibration is None else StatisticsTuner(model)
+    tuner = None if calibration is None else StatisticsTuner(model, momentum=None)
     layers = {key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs}
     arrays = isinstance(data, (tuple, list))
     given = tuple(data) if arrays else (data,)
@@ -184,7 +183,7 @@ def one_shot_sweep(
             zeros = compress(model, operator, **kwargs).sparsity
             before, after = evaluated()[1], None
             if tuner is not None:
-                tuner.tune(tuning_batches(calibration, tuning_batch_size, tuning_steps, seed))
+                tuner.tune(tuning_batches(calibration, tuning_batch_size, None, seed))
                 after = evaluated()[1]
             return SweepRow(operator.label, zeros, before, after)
 

@@ -73,7 +73,7 @@ class TestCandidates:
                     other.set_weights(self.model.get_weights())
                     ks.prune(other, 0.9)
                     losses.append(other.evaluate(*images, verbose=0, return_dict=True)["loss"])
-                    ks.batch_norm_tuning(other, images[0], steps=50)
+                    ks.batch_norm_tuning(other, images[0], steps=10, momentum=None)
                     losses.append(other.evaluate(*images, verbose=0, return_dict=True)["loss"])
 
         logs = fit(model, images, ByHand(), gap, epochs=3).history

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_sparse as ks
 from tests.training import compiled, conv_net, fit, kernels, values
@@ -62,6 +63,24 @@ def test_batch_norm_tuning_worked_example():
     np.testing.assert_allclose(norm.moving_mean.numpy(), [0.661], rtol=1e-6)
     np.testing.assert_allclose(norm.moving_variance.numpy(), [0.9**3], rtol=1e-6)
     assert norm.momentum == 0.5
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("whole", [True, False])
+def test_batch_norm_tuning_by_the_mean_of_one_pass(whole):
+    """Without a momentum nothing of the reset values is left."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+    norm = model.layers[0]
+    values = np.random.default_rng(0).normal(3, 2, (10, 1)).astype("float32")
+    batches = [values[:4], values[4:8]]
+    ks.batch_norm_tuning(
+        model, values if whole else batches, batch_size=10, steps=None, momentum=None
+    )
+    used = [values] if whole else batches
+    wanted = [np.mean([f(batch) for batch in used]) for f in (np.mean, np.var)]
+    moving = [ops.convert_to_numpy(v)[0] for v in (norm.moving_mean, norm.moving_variance)]
+    np.testing.assert_allclose(moving, wanted, rtol=1e-5)
+    assert norm.momentum == 0.99
 
 
 @pytest.mark.jax

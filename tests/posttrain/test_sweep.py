@@ -28,7 +28,7 @@ def by_hand(model, images, compress):
     copy.set_weights(model.get_weights())
     compress(copy)
     before = copy.evaluate(*images, verbose=0)[1]
-    ks.batch_norm_tuning(copy, images[0], batch_size=32, steps=20)
+    ks.batch_norm_tuning(copy, images[0], batch_size=32, steps=None, momentum=None)
     return before, copy.evaluate(*images, verbose=0)[1]
 
 
@@ -42,7 +42,6 @@ def test_one_shot_sweep_is_prune_and_tuning_on_copies(trained, images, tmp_path)
         operators=["3bit"],
         calibration=images[0],
         tuning_batch_size=32,
-        tuning_steps=20,
         path=tmp_path / "sweep.png",
         verbose=False,
     )
