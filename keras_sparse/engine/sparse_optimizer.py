@@ -229,7 +229,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             raise ValueError(
                 "This checkpoint was written by another sparse training: it holds "
                 f"{len(saved)} masks and counters, and {len(own)} of particular shapes are "
-                "needed. Use the model, method and exclusions that it was written with."
+                "needed. Use the model, method and arguments that it was written with."
             )
         for variable, value in zip(self._variables, saved, strict=True):
             variable.assign(value)

@@ -39,11 +39,16 @@ def encoder():
     return model
 
 
-@pytest.mark.jax
-def test_an_encoder_for_one_shot_pruning():
+def tokens_with_a_three():
+    """Sequences, and whether the token 3 is among them."""
     generator = np.random.default_rng(0)
     x = generator.integers(0, VOCABULARY, (256, LENGTH)).astype("int32")
-    y = (np.sum(x == 3, axis=1) > 0).astype("int32")
+    return x, (np.sum(x == 3, axis=1) > 0).astype("int32")
+
+
+@pytest.mark.jax
+def test_an_encoder_for_one_shot_pruning():
+    x, y = tokens_with_a_three()
     model = encoder()
     first = [np.array(v) for v in model.trainable_variables]
     common = {"allocation": "uniform", "exclude": "head"}
@@ -66,3 +71,31 @@ def test_an_encoder_for_one_shot_pruning():
             assert row.sparsity == 0.5
         elif "embedding" in row.path or row.path.startswith("head"):
             assert row.nonzeros == row.size
+
+
+def test_bert_for_one_shot_pruning():
+    """Where keras-hub is installed: its own classes, from random weights."""
+    hub = pytest.importorskip("keras_hub", exc_type=ImportError)
+    x, y = tokens_with_a_three()
+    keras.utils.set_random_seed(0)
+    backbone = hub.models.BertBackbone(VOCABULARY, 1, 2, WIDTH, 32, max_sequence_length=LENGTH)
+    model = hub.models.BertTextClassifier(backbone, num_classes=2, preprocessor=None)
+    model.compile(
+        keras.optimizers.AdamW(3e-3, weight_decay=1e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    inputs = {
+        "token_ids": x,
+        "segment_ids": np.zeros_like(x),
+        "padding_mask": np.ones_like(x),
+    }
+    common = {"allocation": "uniform", "exclude": ["pooled_dense", "logits"]}
+    cram = ks.CrAM([0.5, 0.8], rho=0.005, **common)
+    history = model.fit(inputs, y, batch_size=32, epochs=12, verbose=0, callbacks=[cram]).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    report = ks.prune(model, 0.5, **common)
+    pruned = {row.path for row in report.prunable}
+    kernels = {v.path for v in backbone.trainable_variables if v.path.endswith("kernel")}
+    assert pruned == {path for path in kernels if "pooled" not in path}
+    assert model.evaluate(inputs, y, verbose=0)[1] > 0.9 * history["accuracy"][-1]
