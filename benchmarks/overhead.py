@@ -10,9 +10,10 @@ that what else the machine does hits both. What a method adds to a step does not
 batch, so it is measured in milliseconds of CPU time at a small one, where it stands out from the
 noise: the table has the median over all turns, and the interval in which 95 % of the medians of
 resampled turns lie. Steps with a mask update and steps without are timed apart, and combined for
-updates at every 10th and 100th step. AC/DC, GMP and tfmot are also timed at the full batch. Time to
-the first step and peak memory are measured in a fresh process each. `tfmot` needs
-`pip install keras-sparse[tfmot]`, here or where `--tfmot-python` points.
+updates at every 10th and 100th step. AC/DC, GMP and tfmot are also timed at the full batch, and
+only there the methods that take two gradients a step. Time to the first step and peak memory are
+measured in a fresh process each. `tfmot` needs `pip install keras-sparse[tfmot]`, here or where
+`--tfmot-python` points.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from processes import HERE, run_script, tfmot_versions
 from rich.console import Console
 
 STARTS = {"keras_sparse": ("plain", "acdc", "gmp"), "tfmot": ("plain", "tfmot")}
+AT_FULL_BATCH = ("acdc", "gmp", "sam", "cram")
 SCRIPTS = {"keras_sparse": "overhead_run.py", "tfmot": "overhead_tfmot.py"}
 
 
@@ -76,7 +78,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     small = ("--batch", str(args.small_batch), "--blocks", str(args.small_blocks))
     for side in ("keras_sparse",) if args.without_tfmot else ("keras_sparse", "tfmot"):
         console.print(f"Steps of {side} and of plain training in turn ...")
-        few = ("--methods", "acdc", "gmp") if side == "keras_sparse" else ()
+        few = ("--methods", *AT_FULL_BATCH) if side == "keras_sparse" else ()
         raw["steps"][side] = measure(side, args, "--measure", "steps", *few)
         raw["small_steps"][side] = measure(side, args, "--measure", "steps", *small)
         raw["starts"][side] = {}

@@ -12,8 +12,8 @@ import writing
 
 NAME = "overhead"
 CLOCKS = ("wall", "cpu")
-LABELS = {"acdc": "AC/DC", "gmp": "GMP"}
-# Steps between mask updates. AC/DC's are dozens of epochs apart, DeepR's and STR's are one.
+LABELS = {"acdc": "AC/DC", "gmp": "GMP", "sam": "SAM", "cram": "CrAM+"}
+# Steps between mask updates.
 INTERVALS = (100, 10, 1)
 COLORS = {"tfmot": "C3"}
 KERAS = {"keras_sparse": "Keras", "tfmot": "tf_keras"}
@@ -206,7 +206,8 @@ def _markdown(tables: Any, summary: dict, config: dict) -> str:
         "Percents relate them to the plain step above, for masks that are never updated, and "
         "updated at every 100th, 10th and every step.",
         f"The second table has medians of ratios over {config['blocks']} turns at batch "
-        f"{config['batch']}; their noise is some percent.",
+        f"{config['batch']}; their noise is some percent. SAM and CrAM+ take two gradients a step, "
+        "and what they add depends on the batch.",
         "CPU time does not count what a step waits for others on a shared machine.",
     )
     return "\n".join((*lines, *(f"- {n}" for n in notes), "", f"![step time]({NAME}.png)", ""))

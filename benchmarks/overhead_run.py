@@ -67,11 +67,18 @@ METHODS = {
         lambda: ks.MovementPruning(SPARSITY, schedule=_rising()),
     ),
     "admm": _every_so_often(ks.ADMM, cut="99%"),
+    "str": Measured(lambda _: ks.STR()),
+    "l0": Measured(lambda _: ks.L0()),
+    "sparse_vd": Measured(lambda _: ks.SparseVariationalDropout()),
+    "edge_popup": Measured(lambda _: ks.EdgePopup(SPARSITY)),
+    "cyclic_gap": Measured(lambda _: ks.CyclicGaP(SPARSITY, 1, 1, 1, 1)),
+}
+# What these add to a step does depend on the batch.
+TWO_GRADIENTS = {
     "sam": Measured(lambda _: ks.SAM()),
     "cram": Measured(
         lambda far: ks.CrAM(mask_interval=int(far.removesuffix("st"))), lambda: ks.CrAM()
     ),
-    "str": Measured(lambda _: ks.STR()),
 }
 
 
@@ -80,7 +87,7 @@ def callback(name: str, steps: int) -> list[Any]:
     method, _, update = name.partition("+")
     if method == "plain":
         return []
-    measured = METHODS[method]
+    measured = (METHODS | TWO_GRADIENTS)[method]
     return [measured.busy() if update and measured.busy else measured.quiet(f"{steps}st")]
 
 
@@ -88,7 +95,8 @@ def names(methods: Sequence[str]) -> list[str]:
     """The trials of some methods, plain training first."""
     made = ["plain"]
     for method in methods:
-        made += [method, f"{method}+update"] if METHODS[method].busy else [method]
+        busy = (METHODS | TWO_GRADIENTS)[method].busy
+        made += [method, f"{method}+update"] if busy else [method]
     return made
 
 

@@ -27,6 +27,7 @@ NOTICED_SECONDS = 120
 
 pytestmark = [
     pytest.mark.distributed,
+    pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(
         keras.backend.backend() != "tensorflow", reason="workers are connected by tf.distribute"
     ),

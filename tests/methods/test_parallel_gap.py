@@ -12,9 +12,12 @@ from keras_sparse.distribute.rounds import RECORD_BYTES
 from keras_sparse.methods.gap_schedule import fit_lengths
 from tests.training import Interrupt, assert_same, compiled, conv_net, fit, kernels, nonzeros
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="workers are connected by tf.distribute"
-)
+pytestmark = [
+    pytest.mark.xdist_group("parallel_gap"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="workers are connected by tf.distribute"
+    ),
+]
 ONE_AT_A_TIME = threading.Lock()
 to_array = keras.ops.convert_to_numpy
 
