@@ -1,0 +1,99 @@
+"""Seconds that `one_shot_sweep` takes for ResNet-20 and the test images of CIFAR-10.
+
+    python benchmarks/one_shot_sweep.py
+
+Eight sparsities, each evaluated on 10,000 images before and after batch-norm tuning on 1,000. What
+it takes does not depend on the weights, which are those of a new model. Each repeat is a process of
+its own with all the machine's cores, from the compiled model to the finished table and picture.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import writing
+from processes import HERE, run_script
+from rich.progress import track
+
+import keras_sparse as ks
+
+NAME = "one_shot_sweep"
+SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+CALIBRATION = 1000
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=16, help="filters of the first stage")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--folder", type=Path, help="where one repeat writes (used internally)")
+    return parser.parse_args()
+
+
+def measure(width: int, folder: Path) -> dict[str, float]:
+    """One sweep: seconds by the wall's clock and by the processor's."""
+    cifar = ks.data.load("cifar10", limit=CALIBRATION)
+    model = ks.models.resnet20(width=width, seed=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"])
+    wall, processor = time.perf_counter(), time.process_time()
+    ks.one_shot_sweep(
+        model,
+        cifar.test,
+        sparsities=SPARSITIES,
+        calibration=cifar.x_train,
+        path=folder / "sweep.png",
+        verbose=False,
+    )
+    return {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - processor,
+    }
+
+
+def main() -> None:
+    args = arguments()
+    if args.folder:
+        result = measure(args.width, args.folder)
+        (args.folder / "result.json").write_text(json.dumps(result))
+        return
+    results = []
+    for _ in track(range(args.repeats), "sweeping"):
+        with tempfile.TemporaryDirectory() as name:
+            words = ["--folder", name, "--width", str(args.width)]
+            log = Path(name) / "log"
+            with log.open("w") as file:
+                if run_script(f"{NAME}.py", words, file):
+                    sys.exit(log.read_text()[-3000:])
+            results.append(json.loads((Path(name) / "result.json").read_text()))
+    content = {
+        "command": writing.command(),
+        "machine": writing.machine(),
+        "versions": writing.versions(),
+        "config": {"width": args.width, "sparsities": SPARSITIES, "calibration": CALIBRATION},
+        "results": results,
+        "median_seconds": statistics.median(result["seconds"] for result in results),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    writing.write_json(args.out / f"{NAME}.json", content)
+    header = ("repeat", "seconds", "CPU s")
+    rows = [
+        (str(i + 1), f"{result['seconds']:.0f}", f"{result['cpu_seconds']:.0f}")
+        for i, result in enumerate(results)
+    ]
+    writing.print_table(f"one_shot_sweep, ResNet-20 of width {args.width}", header, rows)
+
+
+if __name__ == "__main__":
+    main()
