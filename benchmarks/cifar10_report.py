@@ -205,7 +205,7 @@ def _picture(results: dict, plan: dict, path: Path) -> None:
         zeros = [row.get("sparsity", 0.0) for row in result["history"]]
         axes["sparsity"].plot(epochs, zeros, **style)
     axes["accuracy"].set_ylabel(f"accuracy on {plan['monitored']:,} test images")
-    axes["accuracy"].legend(loc="upper left", fontsize=8)
+    axes["accuracy"].legend(fontsize="small", ncols=2, loc="lower right")
     axes["sparsity"].set(xlabel="epoch", ylabel="sparsity", ylim=(-0.05, 1))
     for name in ("accuracy", "sparsity"):
         axes[name].grid(alpha=0.3)
