@@ -1,6 +1,6 @@
 r"""What the sources say of the methods, held against a comparison of one's own.
 
-The comparison takes an hour or two:
+The comparison, and what follows from it:
 
     keras-sparse compare --methods acdc,gmp,oneshot,static,static_magnitude,snip,grasp,synflow,\
     set,deep_r,dsr,snfs,rigl,rigl_uniform,top_kast,iht,ste,dpf,str,l0,sparse_vd,movement,\
@@ -47,7 +47,7 @@ CLAIMS = (
     *(Claim("acdc", "static", sparsity, 3.0) for sparsity in (0.90, 0.95, 0.98)),
     *(Claim("acdc", "magnitude", sparsity, 10.0) for sparsity in (0.90, 0.95, 0.98)),
     Claim("acdc", "oneshot", 0.95, 1.0),
-    # Lee et al. (2019), Table 1: as good as the dense network but for half a point.
+    # Lee et al. (2019), LeNet-300-100.
     Claim("snip", "dense", 0.90, -0.5),
     Claim("snip", "dense", 0.95, -0.5),
     Claim("snip", "static", 0.98, 3.0),

@@ -2,8 +2,9 @@
 
     python benchmarks/mask_update.py
 
-ResNet-50 for small images, all its weights ranked together. In one process a model whose masks are
-updated in every step and one whose masks stay take steps in turn; an update is the difference.
+ResNet-50 for small images; GMP ranks all its weights together, RigL those of each layer. In one
+process a model whose masks are updated in every step and one whose masks stay take steps in turn;
+an update is the difference.
 """
 
 import argparse

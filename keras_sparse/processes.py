@@ -6,7 +6,7 @@ import os
 
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # On processors without AVX-512 TensorFlow leaves oneDNN's faster convolutions alone.
+    # On some processors TensorFlow leaves oneDNN's convolutions alone unless it is told.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # glibc would give TensorFlow's temporaries back to the system after each operation.
     "MALLOC_ARENA_MAX": "1",
