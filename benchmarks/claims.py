@@ -5,11 +5,13 @@ The comparison, and what follows from it:
     keras-sparse compare --methods acdc,gmp,oneshot,static,static_magnitude,snip,grasp,synflow,\
     set,deep_r,dsr,snfs,rigl,rigl_uniform,top_kast,iht,ste,dpf,str,l0,sparse_vd,movement,\
     edge_popup,cyclic_gap,admm,magnitude,obd,woodfisher,mfac,obc,sparsegpt,adaprune,\
-    global_adaprune --sparsity 0.9,0.95,0.98 --data mnist --model lenet300 --limit 10000 \
+    global_adaprune,sr_ste --sparsity 0.9,0.95,0.98 --data mnist --model lenet300 --limit 10000 \
         --epochs 30 --batch-size 128 --learning-rate 0.1 --out benchmarks/results/mnist_lenet300
+    python benchmarks/acdc_dense.py benchmarks/results/mnist_lenet300
     python benchmarks/claims.py benchmarks/results/mnist_lenet300
 
-It reads `results.json` of the folder and writes `claims.md` into it.
+It reads `results.json` of the folder, and `acdc_dense.json` if there is one, and writes
+`claims.md` into it.
 """
 
 import argparse
@@ -40,6 +42,7 @@ class Claim(NamedTuple):
 # Peste (2023), chapter 3, as far as a small network can show it.
 CLAIMS = (
     Claim("acdc", "dense", 0.90, -3.0),
+    Claim("acdc's dense model", "dense", 0.90, -1.0),
     Claim("acdc", "rigl_uniform", 0.90, 1.0),
     Claim("acdc", "rigl_uniform", 0.95, 2.0),
     Claim("acdc", "rigl", 0.95, 0.5),
@@ -66,6 +69,22 @@ def accuracies(results: list[dict], method: str, sparsity: float) -> np.ndarray:
     )
 
 
+def dense_models(folder: Path) -> list[dict]:
+    """What `acdc_dense.py` has measured, as results of a method."""
+    path = folder / "acdc_dense.json"
+    if not path.exists():
+        return []
+    measured = json.loads(path.read_text())
+    return [
+        {
+            "method": "acdc's dense model",
+            "asked_sparsity": measured["sparsity"],
+            "accuracy": run["dense"],
+        }
+        for run in measured["runs"]
+    ]
+
+
 def row(claim: Claim, results: list[dict]) -> tuple[str, ...] | None:
     """A line of the table, `None` if the comparison does not have the methods."""
     better = accuracies(results, claim.better, claim.sparsity)
@@ -90,7 +109,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
     folder = parser.parse_args().folder
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text()) + dense_models(folder)
     found = [made for made in (row(claim, results) for claim in CLAIMS) if made]
     header = ("claim", "zeros", "at least, points", "measured", "spread", "")
     title = "Accuracy of one method over another, mean over seeds"

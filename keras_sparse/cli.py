@@ -89,7 +89,7 @@ def _train(args: argparse.Namespace) -> None:
     if run_config.read_result(out) is not None and args.resume:
         console.print(f"The run in {out} is finished.", highlight=False)
     with Progress(config.method, console) as progress:
-        result = runs.train(config, out, args.resume, [progress])
+        result = runs.train(config, out, args.resume, [progress], args.trained)
     console.print(
         f"{config.model} on {config.data}, {config.method}: {result['accuracy']:.2%} test "
         f"accuracy with {result['sparsity']:.2%} zeros ({result['nonzeros']:,} of "

@@ -88,6 +88,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the run in the folder; its settings are known and need not be given",
     )
+    train.add_argument(
+        "--trained",
+        metavar="FOLDER",
+        help="a finished dense run with the same settings, which methods that prune after "
+        "training begin with instead of training once more",
+    )
     _add_options(train)
     train.set_defaults(command="train")
 

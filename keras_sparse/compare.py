@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def compare(
     """Makes the runs of a comparison that are not made yet.
 
     Each run is a process of its own and leaves its files in `runs/NAME` in the folder; a finished
-    run is never made again, one that was interrupted goes on from its last epoch. Further methods,
+    run is never made again, one that was interrupted goes on from its last epoch. Methods that
+    prune after dense training begin with the dense run of the same seed. Further methods,
     sparsities and seeds may be added to a folder later.
 
     Args:
@@ -190,14 +191,24 @@ def _make(
     stopped = threading.Event()
     failed = []
 
-    def run(config: RunConfig) -> float:
+    def run(config: RunConfig, dense: Future[float] | None) -> float:
+        if dense is not None:
+            wait([dense])
         began = time.perf_counter()
         if not stopped.is_set():
-            _run(config, out / "runs" / name_of(config), running)
+            _run(config, out / "runs", running)
         return time.perf_counter() - began
 
     with ThreadPoolExecutor(processes) as pool:
-        futures = {pool.submit(run, config): config for config in todo}
+        futures: dict[Future[float], RunConfig] = {}
+        dense: dict[str, Future[float]] = {}
+        # Runs that wait for a dense one come last: it is then finished, or soon will be.
+        for config in sorted(todo, key=lambda config: config.prunes_dense_model):
+            needed = dense.get(name_of(config.dense())) if config.prunes_dense_model else None
+            future = pool.submit(run, config, needed)
+            futures[future] = config
+            if config.method == "dense":
+                dense[name_of(config)] = future
         try:
             for future in as_completed(futures):
                 config, seconds = futures[future], future.result()
@@ -213,10 +224,13 @@ def _make(
     return failed
 
 
-def _run(config: RunConfig, folder: Path, running: set[subprocess.Popen[bytes]]) -> None:
+def _run(config: RunConfig, runs: Path, running: set[subprocess.Popen[bytes]]) -> None:
+    folder, dense = runs / name_of(config), runs / name_of(config.dense())
     folder.mkdir(parents=True, exist_ok=True)
     resume = ["--resume"] if (folder / CONFIG).exists() else []
     words = [sys.executable, "-m", "keras_sparse.cli", "train", "--out", os.fspath(folder)]
+    if config.prunes_dense_model and read_result(dense) is not None:
+        words += ["--trained", os.fspath(dense)]
     with (folder / "run.log").open("ab") as log:
         process = subprocess.Popen(
             [*words, *(resume or _words(config))],

@@ -119,6 +119,15 @@ class RunConfig:
         data = {"data": calibration} if method.takes_data else {}
         return method.make(**self._common(), **data, seed=self.seed)
 
+    @property
+    def prunes_dense_model(self) -> bool:
+        """Whether the method is dense training, and pruning after it."""
+        return METHODS[self.method].after is not None and self.callback() is None
+
+    def dense(self) -> RunConfig:
+        """The dense run that has the same settings."""
+        return dataclasses.replace(self, method="dense", sparsity=None)
+
     def prune_trained(self, model: keras.Model, calibration: tuple[Any, Any]) -> None:
         """Prunes a trained model, where the method does so after training.
 

@@ -24,7 +24,7 @@ from keras_sparse import data, models
 from keras_sparse.backup import Backup
 from keras_sparse.deploy import to_litert
 from keras_sparse.files import replace_file
-from keras_sparse.plots import training_curve, write_history
+from keras_sparse.plots import read_history, training_curve, write_history
 from keras_sparse.run_config import (
     CONFIG,
     RESULT,
@@ -37,7 +37,8 @@ from keras_sparse.sparsity.report import report
 
 BACKUP = "backup"
 CALIBRATION = 1000  # samples for methods that look at data before or after training
-OUTPUTS = ("model.keras", "model.tflite", "history.csv", "curve.png", RESULT)
+MODEL, HISTORY = "model.keras", "history.csv"
+OUTPUTS = (MODEL, "model.tflite", HISTORY, "curve.png", RESULT)
 
 
 def train(
@@ -45,6 +46,7 @@ def train(
     out: str | os.PathLike[str],
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    trained: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Trains in a folder and leaves there what the run came to.
 
@@ -64,13 +66,17 @@ def train(
         out: The folder, which is made if need be.
         resume: Whether to go on with the run in the folder; a finished one gives its result.
         callbacks: Further Keras callbacks.
+        trained: Folder of a finished dense run with the same settings, whose model is pruned
+            instead of training it once more. For methods that are dense training and pruning
+            after it.
 
     Returns:
         What `result.json` holds.
 
     Raises:
         ValueError: If the folder holds another run or foreign files, `resume` finds no run or no
-            readable backup, or the configuration does not suit the model or the data.
+            readable backup, the configuration does not suit the model or the data, or `trained`
+            holds no such run or the method cannot start from one.
         OSError: If the folder cannot be written, or the data cannot be had.
         FloatingPointError: If training diverged; the backups of earlier epochs stay.
     """
@@ -86,9 +92,34 @@ def train(
         result = read_result(out)
         if result is not None:
             return result
+    if trained is not None:
+        _check_trained(config, Path(trained).expanduser())
     keras.utils.set_random_seed(config.seed)
     dataset = data.load(config.data, limit=config.limit, seed=config.seed)
-    model, backup = _compiled(config, dataset), Backup(out / BACKUP)
+    if trained is None:
+        model, history = _fit(config, out, dataset, callbacks)
+    else:
+        trained = Path(trained).expanduser()
+        model = keras.saving.load_model(trained / MODEL)
+        history = read_history(trained / HISTORY)
+        _begin(config, out)
+    result = _finish(config, out, model, dataset, history)
+    shutil.rmtree(out / BACKUP, ignore_errors=True)
+    return result
+
+
+def _begin(config: RunConfig, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(out / CONFIG, config.to_json().encode())
+
+
+def _fit(
+    config: RunConfig,
+    out: Path,
+    dataset: data.Dataset,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    model, backup = compiled_model(config, dataset), Backup(out / BACKUP)
     method = config.callback(_calibration(dataset))
     batches = data.pipeline(
         *dataset.train,
@@ -97,8 +128,7 @@ def train(
         seed=config.seed,
         initial_epoch=backup.epoch,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    replace_file(out / CONFIG, config.to_json().encode())
+    _begin(config, out)
     try:
         model.fit(
             batches,
@@ -116,9 +146,19 @@ def train(
             "the same settings would diverge again: start a run in another folder with a "
             f"learning rate below {config.learning_rate:g}."
         ) from error
-    result = _finish(config, out, model, dataset, backup.rows)
-    shutil.rmtree(out / BACKUP)
-    return result
+    return model, {name: [row[name] for row in backup.rows] for name in backup.rows[0]}
+
+
+def _check_trained(config: RunConfig, trained: Path) -> None:
+    """Checks that a folder holds the dense run that a method would begin with."""
+    if not config.prunes_dense_model:
+        raise ValueError(
+            f"trained is for methods that prune after dense training. Received: method="
+            f"{config.method!r}. Leave trained out, and it trains itself."
+        )
+    if read_result(trained) is None:
+        raise ValueError(f"trained={os.fspath(trained)!r} holds no finished run.")
+    check_settings(dataclasses.asdict(config.dense()), read_config(trained), trained)
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -159,7 +199,16 @@ def check_folder(out: Path, resume: bool) -> None:
         )
 
 
-def _compiled(config: RunConfig, dataset: data.Dataset) -> keras.Model:
+def compiled_model(config: RunConfig, dataset: data.Dataset) -> keras.Model:
+    """The model of a run before its first step, with SGD and its learning-rate schedule.
+
+    Args:
+        config: What to train.
+        dataset: The data set that it names.
+
+    Raises:
+        ValueError: If the model cannot be built with the configuration's arguments.
+    """
     shapes = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes}
     try:
         model = models.get(config.model, **shapes, seed=config.seed, **config.model_args)
@@ -213,18 +262,17 @@ def _finish(
     out: Path,
     model: keras.Model,
     dataset: data.Dataset,
-    rows: list[dict[str, float]],
+    history: dict[str, list[float]],
 ) -> dict[str, Any]:
     began = time.perf_counter()
     config.prune_trained(model, _calibration(dataset))
     loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
-    _save(model, out / "model.keras")
+    _save(model, out / MODEL)
     exported = to_litert(
         model, out / "model.tflite", config.method != "dense", inputs=dataset.x_test[:64]
     )
     counted = report(model, exclude=config.exclude, keep_dense=config.keep_dense)
-    history = {name: [row[name] for row in rows] for name in rows[0]}
-    write_history(history, out / "history.csv")
+    write_history(history, out / HISTORY)
     title = f"{config.method}: {config.model} on {config.data}, {counted.sparsity:.1%} zeros"
     training_curve(history, out / "curve.png", title=title)
     # Dense training takes three inferences a sample, and each method logs its share of that.
@@ -239,9 +287,9 @@ def _finish(
         "layers": {row.path: row.sparsity for row in counted.prunable},
         "inference_flops": counted.flops,
         "dense_inference_flops": counted.dense_flops,
-        "training_flops": dense_cost * rows[-1].get("train_flops_ratio", 1.0),
+        "training_flops": dense_cost * history.get("train_flops_ratio", [1.0])[-1],
         "dense_training_flops": dense_cost,
-        "keras_bytes": (out / "model.keras").stat().st_size,
+        "keras_bytes": (out / MODEL).stat().st_size,
         "tflite_bytes": exported.bytes,
         "tflite_gzip_bytes": exported.gzip_bytes,
         "tflite_error": max(exported.max_error.values()),

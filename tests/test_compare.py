@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import keras
 import numpy as np
@@ -58,6 +59,31 @@ def test_leaves_table_and_pictures(compared):
 
 
 @pytest.mark.slow
+def test_what_prunes_after_training_begins_with_the_dense_run(compared):
+    out, _ = compared
+    magnitude, dense = (
+        (out / "runs" / f"{name}-seed0-6ep" / "history.csv").read_text()
+        for name in ("magnitude-0.5", "dense-0")
+    )
+    assert magnitude == dense  # Seconds of the epochs included, which no two trainings share.
+
+
+def test_runs_wait_for_the_dense_one(tmp_path, monkeypatch):
+    begun = []
+
+    def run(config, runs, running):
+        if config.method == "dense":
+            time.sleep(0.2)
+        else:
+            begun.append((config.method, read_result(runs / name_of(config.dense())) is not None))
+        fake_run(config, runs, running)
+
+    monkeypatch.setattr(comparing, "_run", run)
+    compare(Comparison(("magnitude", "acdc"), (0.9,), 1, COMMON), tmp_path, processes=3)
+    assert begun == [("acdc", False), ("magnitude", True)]
+
+
+@pytest.mark.slow
 def test_makes_no_finished_run_again(compared, monkeypatch):
     out, results = compared
 
@@ -77,14 +103,15 @@ def test_refuses_another_comparison(compared):
         compare(other, out)
 
 
-def fake_run(config, folder, running):
+def fake_run(config, runs, running):
     """Leaves what a run leaves; the run of RigL from seed 1 dies."""
+    folder = runs / name_of(config)
     if config.method == "rigl" and config.seed == 1 and not (folder / "died").exists():
         folder.mkdir(parents=True)
         (folder / "died").touch()
         return
     folder.mkdir(parents=True, exist_ok=True)
-    cost = {"dense": 1.0, "rigl": 0.25, "acdc": 0.5}[config.method]
+    cost = {"rigl": 0.25, "acdc": 0.5}.get(config.method, 1.0)
     result = {
         "method": config.method,
         "epochs": config.epochs,

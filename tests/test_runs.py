@@ -333,6 +333,52 @@ def test_methods(tmp_path, method):
         assert result["training_flops"] == result["dense_training_flops"]
 
 
+DENSE = dataclasses.replace(SMALL, method="dense", sparsity=None, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def dense_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("dense") / "run"
+    train(DENSE, out)
+    return out
+
+
+def test_a_trained_model_is_pruned_instead_of_trained_again(dense_run, tmp_path):
+    config = dataclasses.replace(DENSE, method="obd", sparsity=0.7)
+    alone = train(config, tmp_path / "alone")
+    given = train(config, tmp_path / "given", trained=dense_run)
+    assert names(tmp_path / "given") == FILES
+    assert read_history(tmp_path / "given" / "history.csv") == read_history(
+        dense_run / "history.csv"
+    )
+    differing = {"seconds", "keras_bytes", "tflite_bytes", "tflite_gzip_bytes"}
+    assert {k: v for k, v in given.items() if k not in differing} == {
+        k: v for k, v in alone.items() if k not in differing
+    }
+    assert given["seconds"] > read_result(dense_run)["seconds"] - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "gmp"}, "method='gmp'. Leave trained out"),
+        ({"method": "magnitude", "epochs": 3}, r"epochs \(2 there, 3 now\)"),
+    ],
+    ids=str,
+)
+def test_a_trained_model_of_another_run_is_refused(dense_run, tmp_path, changes, message):
+    config = dataclasses.replace(DENSE, sparsity=0.7, **changes)
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "run", trained=dense_run)
+    assert names(tmp_path) == []
+
+
+def test_no_trained_model(tmp_path):
+    config = dataclasses.replace(DENSE, method="magnitude", sparsity=0.7)
+    with pytest.raises(ValueError, match="holds no finished run"):
+        train(config, tmp_path / "run", trained=tmp_path)
+
+
 def test_a_method_that_trains_for_one_shot_pruning(tmp_path):
     out = tmp_path / "run"
     config = dataclasses.replace(SMALL, method="cram", epochs=2, sparsity=0.6)

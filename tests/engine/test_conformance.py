@@ -471,6 +471,37 @@ def test_6_mixed_precision_where_the_sparsity_follows(follows, images):
     assert 0.05 < logs["sparsity"][-1] < 0.99
 
 
+MASK, COPY = 1, 4  # bytes a weight: a bool and a float32
+MEMORY = {
+    "SNFS": MASK + COPY,  # mean gradients
+    "DeepR": 2 * MASK,  # signs
+    "TopKAST": 2 * MASK + COPY,  # which compute and which learn
+    "STE": MASK + COPY,
+    "SRSTE": MASK + COPY,
+    "DPF": MASK + COPY,
+    "MovementPruning": MASK + 2 * COPY,  # scores
+    "EdgePopup": MASK + 3 * COPY,  # scores and their momentum
+    "ADMM": MASK + 2 * COPY,  # sparse weights and duals
+}
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", METHODS)
+def test_8_memory(name, images):
+    """What a method keeps of each weight beside the user's optimizer: by default a bool."""
+    callback, model = METHODS[name](), compiled(conv_net())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images, callback, Interrupt(0))
+    optimizer = callback.optimizer
+    users = {id(variable) for variable in optimizer.inner_optimizer.variables}
+    own = [variable for variable in optimizer.variables if id(variable) not in users]
+    kept = sum(
+        keras.ops.convert_to_numpy(variable).nbytes for variable in own if len(variable.shape)
+    )
+    weights = sum(kernel.size for kernel in kernels(model))
+    assert kept == MEMORY.get(name, MASK) * weights
+
+
 @pytest.mark.jax
 def test_9_plain(regime, images, tmp_path):
     check_plain(regime, images, tmp_path)
