@@ -186,7 +186,8 @@ def _patches(layer: Any, inputs: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(filled, reach, axis=axes)
     every = [slice(None, None, stride) for stride in layer.strides]
     within = [slice(None, None, rate) for rate in layer.dilation_rate]
-    windows = windows[(slice(None), *every, slice(None), *within)]
+    taken = (slice(None), *every, slice(None), *within)
+    windows = windows[taken]
     # (batch, places, channels, kernel) to (batch, places, kernel, channels)
     windows = np.moveaxis(windows, rank + 1, -1)
     return windows.reshape(-1, int(np.prod(layer.kernel_size)) * inputs.shape[-1])
