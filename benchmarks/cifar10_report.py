@@ -23,7 +23,7 @@ LABELS = {
     "one_shot": "one-shot, then fine-tuning",
     "random": "static random mask",
     "rigl": "RigL, ERK layers",
-    "top_kast": "Top-KAST",
+    "top_kast": "Top-KAST (all layers ranked together)",
     "dpf": "DPF",
     "str": "STR",
     "snip": "SNIP",

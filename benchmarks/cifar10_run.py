@@ -37,7 +37,7 @@ def method_callback(method: str, plan: dict, arrays: dict) -> list[keras.callbac
         "one_shot": lambda: ks.GMP(sparsity, schedule=ks.OneShot(f"{times['one_shot']}st")),
         "random": lambda: ks.StaticMask(sparsity, mask="random", seed=plan["seed"]),
         "rigl": lambda: ks.RigL(sparsity, seed=plan["seed"]),
-        "top_kast": lambda: ks.TopKAST(sparsity),
+        "top_kast": lambda: ks.TopKAST(sparsity, allocation="global"),
         "dpf": lambda: ks.DPF(sparsity),
         "str": lambda: ks.STR(weight_decay=STR_WEIGHT_DECAY),
         "snip": lambda: ks.SNIP(sparsity, calibration(arrays)),
