@@ -50,7 +50,14 @@ REFERENCE = {
         "analysis/robust_loss",
     ),
     "Data, models and pictures": ("data", "models", "plots"),
-    "Runs and comparisons": ("run_config", "runs", "compare", "comparison_report"),
+    "Runs and comparisons": (
+        "run_config",
+        "runs",
+        "compare",
+        "comparison_summary",
+        "comparison_report",
+        "comparison_pictures",
+    ),
 }
 
 

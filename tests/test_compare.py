@@ -13,7 +13,9 @@ from keras_sparse import compare as comparing
 from keras_sparse.cli import main
 from keras_sparse.compare import Comparison, RunsFailedError, compare, longer_runs, name_of
 from keras_sparse.comparison_command import compare_and_show, method_table
-from keras_sparse.comparison_report import rows, table
+from keras_sparse.comparison_pictures import accuracy_ticks
+from keras_sparse.comparison_report import table
+from keras_sparse.comparison_summary import rows
 from keras_sparse.method_names import METHODS
 from keras_sparse.run_config import RunConfig, read_result
 
@@ -178,6 +180,18 @@ def test_rows_sum_up_seeds(tmp_path, monkeypatch):
     shown = console.export_text()
     assert "91.00%" in shown
     assert "…" not in shown, "fits eighty columns"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.05, 0.97), (0.6, 0.75), (0.985, 0.9935), (0.0, 0.9999)]
+)
+def test_ticks_of_accuracies_are_round_and_apart(low, high):
+    ticks = accuracy_ticks(low, high)
+    assert 3 <= len(ticks) <= 10
+    assert low <= ticks[0] < ticks[-1] <= high
+    logarithms = np.log10(1 - np.array(ticks))
+    assert np.all(-np.diff(logarithms) > np.log10((1 - low) / (1 - high)) / 10)
+    assert all(len(f"{100 * tick:.4g}") <= 5 for tick in ticks)
 
 
 def test_methods_without_a_sparsity_run_once():
