@@ -18,16 +18,20 @@ from keras_sparse.sparsity.selection import Selection
 class TopKCallback(SparseCallback):
     """Base class: constant sparsity from the first step, masks by magnitude chosen anew.
 
+    Each layer has the same sparsity unless asked otherwise. Magnitudes of initial weights, from
+    which training starts here, do not compare between layers: they follow from the layers' widths,
+    and wide layers that get nothing in a common ranking stay dead.
+
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
         every: Time between updates, as a `Duration` or what `Duration.of` takes.
-        **kwargs: Common arguments: see `SparseCallback`.
+        **kwargs: Common arguments: see `SparseCallback`; `allocation` is `"uniform"` by default.
     """
 
     rule_class: ClassVar[type[TopKMasks]]
 
     def __init__(self, sparsity: float | None = None, every: Any = "1st", **kwargs: Any) -> None:
-        super().__init__(sparsity, **kwargs)
+        super().__init__(sparsity, **{"allocation": "uniform", **kwargs})
         self.every = Duration.of(every)
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:

@@ -46,8 +46,8 @@ class IHT(TopKCallback):
         every: Time between two cuts; in between all weights are those last kept and whatever
             their gradients made of the others is cut at the end of each step. Defaults to every
             step.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
-            see `SparseCallback`.
+        **kwargs: `granularity`, `allocation` (here `"uniform"` by default; `"global"` is the
+            theory's), `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model

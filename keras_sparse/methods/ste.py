@@ -31,8 +31,8 @@ class STE(TopKCallback):
         sparsity: Fraction of weights to remove, in [0, 1). Left out with
             `granularity=NM(n, m)`, which fixes it, or with a mapping as `allocation`.
         every: Time between mask updates. Defaults to every step.
-        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
-            see `SparseCallback`. `allocation="uniform"` is DNW's choice.
+        **kwargs: `granularity`, `allocation` (here `"uniform"` by default, as DNW has it),
+            `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model

@@ -112,8 +112,7 @@ class TopKAST(TopKCallback):
         every: Time between mask updates. Defaults to every step.
         **kwargs: `granularity` (not n:m), `allocation` (here `"uniform"` by default), `exclude`,
             `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`. The source keeps the
-            first and last layer dense. With `"global"` initial weights decide what a layer gets,
-            and wide layers, whose weights are small, may get nothing.
+            first and last layer dense.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model
@@ -132,7 +131,6 @@ class TopKAST(TopKCallback):
         every: Any = "1st",
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("allocation", "uniform")
         super().__init__(sparsity, every, **kwargs)
         check_unordered(self, self.recipe.granularity)
         if isinstance(self.recipe.allocation, dict):

@@ -10,7 +10,7 @@ from keras_sparse.methods.iht import IHTRule
 from keras_sparse.methods.sr_ste import SRSTERule
 from keras_sparse.methods.ste import STERule
 from keras_sparse.methods.top_kast import TopKASTRule
-from tests.training import OneTensor, compiled, conv_net, fit, kernels
+from tests.training import Interrupt, OneTensor, compiled, conv_net, fit, kernels
 
 pytestmark = pytest.mark.jax
 SINGLE = ks.Unstructured()
@@ -139,3 +139,16 @@ def test_dpf_rises_and_stays(images):
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("method", [ks.STE, ks.IHT, ks.TopKAST])
+def test_wide_layers_begin_with_their_share(images, method):
+    """Weights of a wide layer begin smaller than those of all others."""
+    model = compiled(conv_net())
+    wide = model.get_layer("hidden").kernel
+    wide.assign(1e-3 * wide)
+    callback = method(0.9)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images, callback, Interrupt(0))
+    kept = [int(keras.ops.sum(mask)) for mask in callback.optimizer.masks]
+    assert kept == [kernel.size - round(0.9 * kernel.size) for kernel in kernels(model)]
