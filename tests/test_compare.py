@@ -17,6 +17,7 @@ from keras_sparse.comparison_pictures import accuracy_ticks
 from keras_sparse.comparison_report import table
 from keras_sparse.comparison_summary import rows
 from keras_sparse.method_names import METHODS
+from keras_sparse.plots import read_history
 from keras_sparse.run_config import RunConfig, read_result
 
 pytestmark = [
@@ -64,7 +65,7 @@ def test_leaves_table_and_pictures(compared):
 def test_what_prunes_after_training_begins_with_the_dense_run(compared):
     out, _ = compared
     magnitude, dense = (
-        (out / "runs" / f"{name}-seed0-6ep" / "history.csv").read_text()
+        read_history(out / "runs" / f"{name}-seed0-6ep" / "history.csv")
         for name in ("magnitude-0.5", "dense-0")
     )
     assert magnitude == dense  # Seconds of the epochs included, which no two trainings share.
@@ -254,8 +255,6 @@ def test_list_methods():
 
 def test_mask_change_is_logged(compared):
     out, _ = compared
-    from keras_sparse.plots import read_history
-
     history = read_history(out / "runs" / "rigl-0.5-seed0-6ep" / "history.csv")
     assert np.isnan(history["mask_change"][0])
     assert all(0 <= change < 0.5 for change in history["mask_change"][1:])
