@@ -23,7 +23,7 @@ from keras_sparse import data, models
 
 AFTER_DENSE = ("woodfisher",)
 CALIBRATION = 1000
-# STR has no sparsity to ask for: with these, 20 epochs end near 95 % zeros.
+# STR has no sparsity to ask for: it follows from these.
 STR = {"threshold": 0.3, "weight_decay": 2.5e-3}
 
 

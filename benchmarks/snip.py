@@ -1,7 +1,5 @@
 """SNIP against its own dense reference on MNIST, as its source trains.
 
-The committed results are those of
-
     python benchmarks/snip.py
 
 LeNet-300-100 at 95 % zeros and LeNet-5-Caffe at 98 % (Lee 2020, Table 3.1), three seeds: weights

@@ -93,15 +93,15 @@ def train(
         if result is not None:
             return result
     if trained is not None:
-        _check_trained(config, Path(trained).expanduser())
+        trained = Path(trained).expanduser()
+        _check_trained(config, trained)
     keras.utils.set_random_seed(config.seed)
     dataset = data.load(config.data, limit=config.limit, seed=config.seed)
     if trained is None:
         model, history = _fit(config, out, dataset, callbacks)
     else:
-        trained = Path(trained).expanduser()
-        model = keras.saving.load_model(trained / MODEL)
-        history = read_history(trained / HISTORY)
+        model = keras.saving.load_model(os.path.join(trained, MODEL))
+        history = read_history(os.path.join(trained, HISTORY))
         _begin(config, out)
     result = _finish(config, out, model, dataset, history)
     shutil.rmtree(out / BACKUP, ignore_errors=True)

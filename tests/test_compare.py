@@ -2,7 +2,7 @@
 
 import json
 import math
-import time
+import threading
 
 import keras
 import numpy as np
@@ -72,13 +72,14 @@ def test_what_prunes_after_training_begins_with_the_dense_run(compared):
 
 
 def test_runs_wait_for_the_dense_one(tmp_path, monkeypatch):
-    begun = []
+    begun, other = [], threading.Event()
 
     def run(config, runs, running):
         if config.method == "dense":
-            time.sleep(0.2)
+            assert other.wait(60)  # Does not end before the run that needs it not has begun.
         else:
             begun.append((config.method, read_result(runs / name_of(config.dense())) is not None))
+            other.set()
         fake_run(config, runs, running)
 
     monkeypatch.setattr(comparing, "_run", run)

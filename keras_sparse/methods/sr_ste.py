@@ -63,8 +63,8 @@ class SRSTE(TopKCallback):
         decay: lambda, >= 0, the strength of the pull.
         every: Time between mask updates. Defaults to every step.
         granularity: Defaults to `"2:4"`.
-        **kwargs: `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`: see
-            `SparseCallback`.
+        **kwargs: `allocation` (here `"uniform"` by default), `exclude`, `include`, `keep_dense`,
+            `strict`, `seed`: see `SparseCallback`.
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a layer
