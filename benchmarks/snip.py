@@ -31,19 +31,21 @@ NAME = "snip"
 
 
 class Setting(NamedTuple):
-    """A network, its sparsity in the source, and the errors there in percent."""
+    """A network, its sparsity in the source and the errors there in percent, and the steps here."""
 
     label: str
     sparsity: float
+    steps: int
     error: float
     dense_error: float
 
 
 SETTINGS = {
-    "lenet300": Setting("LeNet-300-100", 0.95, 1.6, 1.7),
-    "lenet5": Setting("LeNet-5-Caffe", 0.98, 0.8, 0.9),
+    "lenet300": Setting("LeNet-300-100", 0.95, 40000, 1.6, 1.7),
+    "lenet5": Setting("LeNet-5-Caffe", 0.98, 10000, 0.8, 0.9),
 }
 METHODS = ("dense", "snip")
+STEPS_PER_EXECUTION = 50
 LIMIT = 0.5  # points below the dense reference
 
 
@@ -52,13 +54,20 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--steps", type=int, help="instead of 40,000 and 10,000")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--report-only", action="store_true", help="report what is finished")
     parser.add_argument("--run", nargs=3, metavar=("MODEL", "METHOD", "SEED"), help="(internal)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.steps is not None and args.steps % STEPS_PER_EXECUTION:
+        parser.error(f"--steps is a multiple of {STEPS_PER_EXECUTION}")
+    return args
+
+
+def steps_of(model: str, args: argparse.Namespace) -> int:
+    return args.steps or SETTINGS[model].steps
 
 
 def result_path(model: str, method: str, seed: int, steps: int) -> Path:
@@ -80,6 +89,7 @@ def train(name: str, method: str, seed: int, steps: int) -> dict[str, float]:
         keras.optimizers.SGD(rate, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+        steps_per_execution=STEPS_PER_EXECUTION,
     )
     first = np.random.default_rng(seed).choice(len(mnist.x_train), 100, replace=False)
     data = mnist.x_train[first], mnist.y_train[first]
@@ -102,13 +112,14 @@ def run_all(args: argparse.Namespace) -> None:
         for model in args.models
         for seed in range(args.seeds)
         for method in METHODS
-        if not result_path(model, method, seed, args.steps).exists()
+        if not result_path(model, method, seed, steps_of(model, args)).exists()
     ]
     (HERE / "build" / NAME).mkdir(parents=True, exist_ok=True)
 
     def run(model: str, method: str, seed: int) -> int:
-        words = ["--steps", str(args.steps), "--run", model, method, str(seed)]
-        log = result_path(model, method, seed, args.steps).with_suffix(".log")
+        steps = steps_of(model, args)
+        words = ["--steps", str(steps), "--run", model, method, str(seed)]
+        log = result_path(model, method, seed, steps).with_suffix(".log")
         with log.open("w") as file:
             return run_script("snip.py", words, file, threads=1)
 
@@ -128,10 +139,10 @@ def run_all(args: argparse.Namespace) -> None:
 def report(args: argparse.Namespace) -> None:
     rows, found = [], {}
     for name in args.models:
-        setting = SETTINGS[name]
+        setting, steps = SETTINGS[name], steps_of(name, args)
         accuracies = {}
         for method in METHODS:
-            paths = [result_path(name, method, seed, args.steps) for seed in range(args.seeds)]
+            paths = [result_path(name, method, seed, steps) for seed in range(args.seeds)]
             if not all(path.exists() for path in paths):
                 raise SystemExit(f"Not finished: {name}, {method}. Give the same command again.")
             results = [json.loads(path.read_text()) for path in paths]
@@ -142,6 +153,7 @@ def report(args: argparse.Namespace) -> None:
             (
                 setting.label,
                 f"{setting.sparsity:.0%}",
+                f"{steps:,}",
                 *(f"{accuracies[m].mean():.2f} ± {accuracies[m].std(ddof=1):.2f}" for m in METHODS),
                 f"{below.mean():.2f} ± {below.std(ddof=1):.2f}",
                 "holds" if below.mean() <= LIMIT else "does not hold",
@@ -151,6 +163,7 @@ def report(args: argparse.Namespace) -> None:
     header = (
         "network",
         "zeros",
+        "steps",
         "dense, %",
         "SNIP, %",
         "points below",
@@ -165,7 +178,7 @@ def report(args: argparse.Namespace) -> None:
 {writing.markdown_table(header, rows)}
 
 Test accuracy after the last step, mean over {args.seeds} seeds and sample standard deviation;
-{args.steps:,} steps of 100 images.
+a step is of 100 images.
 """
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / f"{NAME}.md").write_text(text)
@@ -178,8 +191,9 @@ def main() -> None:
     args = arguments()
     if args.run:
         model, method, seed = args.run[0], args.run[1], int(args.run[2])
-        result = train(model, method, seed, args.steps)
-        result_path(model, method, seed, args.steps).write_text(json.dumps(result))
+        steps = steps_of(model, args)
+        result = train(model, method, seed, steps)
+        result_path(model, method, seed, steps).write_text(json.dumps(result))
         return
     if not args.report_only:
         run_all(args)
