@@ -3,12 +3,12 @@
     python benchmarks/snip.py
 
 LeNet-300-100 at 95 % zeros and LeNet-5-Caffe at 98 % (Lee 2020, Table 3.1), three seeds: weights
-from a variance-scaling distribution, scored on one batch of 100 images or by the mean of the scores
-of 1,000 single ones (`accumulate="saliency"`), then SGD with momentum 0.9, batches of 100, a
-learning rate of 0.1 that falls to 0.01 after two thirds of the steps, and an L2 penalty of 0.00025.
-One image in ten is kept from training, as in the source, and not used. The dense reference trains
-in just the same way. Each run is a process of its own with one thread, two at a time; what is
-finished is not run again, so the command may be repeated.
+from a variance-scaling distribution, scored on a batch of 100 images as in the source, or by the
+mean of these images' own scores (`accumulate="saliency"`), then SGD with momentum 0.9, batches of
+100, a learning rate of 0.1 that falls to 0.01 after two thirds of the steps, and an L2 penalty of
+0.00025. One image in ten is kept from training, as in the source, and not used. The dense reference
+trains in just the same way. Each run is a process of its own with one thread, two at a time; what
+is finished is not run again, so the command may be repeated.
 """
 
 import argparse
@@ -56,7 +56,7 @@ SETTINGS = {
 }
 SCORINGS = {
     "snip": Scoring("one batch of 100", 100, 100, "gradient"),
-    "snip_by_image": Scoring("1,000 single images", 1000, 1, "saliency"),
+    "snip_by_image": Scoring("these, one by one", 100, 1, "saliency"),
 }
 METHODS = ("dense", *SCORINGS)
 STEPS_PER_EXECUTION = 50
