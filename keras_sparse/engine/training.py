@@ -38,18 +38,18 @@ def own_optimizer(model: keras.Model) -> Any:
     return optimizer.inner_optimizer if isinstance(optimizer, SparseOptimizer) else optimizer
 
 
-def summed_learning_rate(model: keras.Model, steps: int) -> float:
-    """The sum of the learning rate over the steps of a run, from samples of its schedule.
+def learning_rates(model: keras.Model, steps: int) -> np.ndarray:
+    """The learning rate of every step of a run, from at most 200 samples of its schedule.
 
     A rate that callbacks change is taken as it is now.
     """
     rate = own_optimizer(model)._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        at = np.linspace(0, steps - 1, min(steps, 200))
+        at = np.linspace(0, steps - 1, min(steps, 200)).astype(int)
         values = [float(ops.convert_to_numpy(rate(int(step)))) for step in at]
-        return float(np.mean(values)) * steps
+        return np.interp(np.arange(steps), at, values)
     value = rate() if callable(rate) else rate
-    return float(ops.convert_to_numpy(value)) * steps
+    return np.full(steps, float(ops.convert_to_numpy(value)))
 
 
 def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[SparseOptimizer, bool]:

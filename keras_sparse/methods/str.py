@@ -19,6 +19,7 @@ from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
+SMALLEST = 1e-35  # s starts at its end divided by this at most, in float32
 _S, _VELOCITY = "s", "s_velocity"
 
 
@@ -99,14 +100,38 @@ def s_gradient(gradient: Any, weight: Any, mask: Any, s: Any) -> Any:
     return -ops.sum(apply_mask(gradient * ops.sign(weight), mask)) * t * (1 - t)
 
 
+def decayed(learning_rates: Sequence[float], weight_decay: float, momentum: float) -> float:
+    """The fraction of s that weight decay alone leaves after the steps of a run.
+
+    Args:
+        learning_rates: Of each step.
+        weight_decay: lambda of s.
+        momentum: That of s, in [0, 1).
+
+    Raises:
+        ValueError: If s would swing past 0.
+    """
+    s, velocity = 1.0, 0.0
+    for rate in learning_rates:
+        velocity = momentum * velocity + weight_decay * s
+        s -= rate * velocity
+        if s <= 0:
+            raise ValueError(
+                f"With momentum={momentum} and a learning rate of {rate:.2g}, STR's weight_decay="
+                f"{weight_decay} makes thresholds swing instead of settling. Lower weight_decay, "
+                "or the momentum."
+            )
+    return s
+
+
 class STR(SparseCallback):
     """Learns a threshold for each layer, and with it how sparse each layer becomes.
 
     The model's weights are the learned ones less a threshold, and zero below it:
     `sign(w) relu(|w| - sigmoid(s))`, with a trainable `s` for each weight tensor. Weight decay
     drives `s` from far below towards zero, and so the threshold up, until the loss holds against
-    it. The sparsity comes of this and cannot be set: tune `weight_decay` and `threshold`.
-    Without weight decay next to nothing is pruned.
+    it. The sparsity comes of this and cannot be set: raise `weight_decay` for more of it, and
+    lower `momentum` where that is too strong. Without weight decay next to nothing is pruned.
 
     ```python
     model.fit(x, y, epochs=30, callbacks=[ks.STR(threshold=0.05)])
@@ -124,7 +149,7 @@ class STR(SparseCallback):
 
     Raises:
         ValueError: At construction for arguments out of range; before the first step for a model
-            with nothing to prune.
+            with nothing to prune, or a weight decay too strong for the learning rate and momentum.
 
     Source: Kusupati et al. (2020).
     """
@@ -160,9 +185,15 @@ class STR(SparseCallback):
         """Thresholds that weight decay takes to where they are meant to be."""
         self._s = self.initial
         if self._s is None:
-            rates = training.summed_learning_rate(self.model, run.steps)
-            decayed = self.weight_decay * rates / (1 - self.momentum)
-            self._s = math.log(self.threshold / (1 - self.threshold)) * math.exp(decayed)
+            rates = training.learning_rates(self.model, run.steps).tolist()
+            left = decayed(rates, self.weight_decay, self.momentum)
+            if left < SMALLEST:
+                raise ValueError(
+                    f"In {run.steps:,} steps STR's weight_decay={self.weight_decay} leaves "
+                    f"{left:.1g} of the parameters of the thresholds, so that they would start "
+                    "beyond what float32 holds. Lower weight_decay, or the momentum."
+                )
+            self._s = math.log(self.threshold / (1 - self.threshold)) / left
         return STRRule(self._s, self.weight_decay, self.momentum)
 
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.methods.str import STRRule, s_gradient
+from keras_sparse.methods.str import STRRule, decayed, s_gradient
 from tests.training import OneTensor, Probe, compiled, conv_net, fit, kernels
 
 S = float(np.log(1 / 9))
@@ -41,10 +41,30 @@ def test_weight_decay_raises_the_threshold(images):
     probe = Probe(callback)
     logs = fit(model, images, callback, probe).history
     assert all(probe.exact)
-    assert logs["str_threshold_mean"][-1] == pytest.approx(0.05, rel=0.3)
+    assert logs["str_threshold_mean"][-1] == pytest.approx(0.05, rel=0.05)
     assert logs["sparsity"][-1] > logs["sparsity"][0]
     shares = [np.mean(kernel == 0) for kernel in kernels(model)]
     assert np.ptp(shares) > 0.01, "layers differ"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_thresholds_arrive_where_weight_decay_is_meant_to_take_them(momentum):
+    rates = np.linspace(0.1, 0.0, 200)
+    start = float(np.log(0.3 / 0.7)) / decayed(rates, 0.01, momentum)
+    one = OneTensor(STRRule(start, 0.01, momentum), W, [1] * 5)
+    for rate in rates:
+        one.optimizer.learning_rate = rate
+        one.step([0.0] * 5)
+    assert one.state("s") == pytest.approx(np.log(0.3 / 0.7), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"weight_decay": 0.2}, "swing"), ({"weight_decay": 19.9, "momentum": 0.0}, "float32")],
+)
+def test_too_strong_a_weight_decay(images, options, says):
+    with pytest.raises(ValueError, match=says):
+        fit(compiled(conv_net()), images, ks.STR(**options))
 
 
 def test_nothing_is_pruned_far_below(images):
