@@ -4,8 +4,8 @@ The committed results are those of
 
     python benchmarks/cifar10_resnet20.py --width 8 --images 20000 --epochs 20
     python benchmarks/cifar10_resnet20.py --width 8 --images 20000 --epochs 20 --sparsity 0.95 \
-        --name cifar10_resnet20_95 --methods dense acdc gmp rigl top_kast dpf snip one_shot \
-        woodfisher tfmot
+        --name cifar10_resnet20_95 --methods dense acdc gmp rigl top_kast dpf str snip \
+        one_shot woodfisher tfmot
 
 Each run is a process of its own; two run side by side, one thread each. What is finished is not
 run again and what was interrupted goes on from its last epoch, so the command may be repeated.
