@@ -99,13 +99,15 @@ def train(name: str, method: str, seed: int, steps: int) -> dict[str, float]:
     data = mnist.x_train[first], mnist.y_train[first]
     sparsity = SETTINGS[name].sparsity
     batches = ks.data.pipeline(*mnist.train, batch_size=100, seed=seed).repeat()
-    model.fit(
+    history = model.fit(
         batches,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
         callbacks=[ks.SNIP(sparsity, data)] if method == "snip" else [],
     )
+    if not np.isfinite(history.history["loss"][-1]):
+        raise SystemExit(f"{name}, {method}, seed {seed}: training diverged.")
     _, accuracy = model.evaluate(*mnist.test, batch_size=500, verbose=0)
     return {"accuracy": accuracy, "sparsity": ks.report(model).sparsity}
 
