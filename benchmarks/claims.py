@@ -91,16 +91,8 @@ def row(claim: Claim, results: list[dict]) -> tuple[str, ...] | None:
     worse = accuracies(results, claim.worse, claim.sparsity)
     if not len(better) or len(better) != len(worse):
         return None
-    by_seed = better - worse
-    difference = by_seed.mean()
-    return (
-        f"{claim.better} over {claim.worse}",
-        f"{claim.sparsity:.0%}",
-        f"{claim.margin:+.1f}",
-        f"{difference:+.2f}",
-        f"{by_seed.std(ddof=1):.2f}" if len(by_seed) > 1 else "",
-        "holds" if difference >= claim.margin else "does not hold",
-    )
+    cells = writing.claim_cells(claim.margin, better - worse)
+    return f"{claim.better} over {claim.worse}", f"{claim.sparsity:.0%}", *cells
 
 
 def main() -> None:
@@ -111,7 +103,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     results = json.loads((folder / "results.json").read_text()) + dense_models(folder)
     found = [made for made in (row(claim, results) for claim in CLAIMS) if made]
-    header = ("claim", "zeros", "at least, points", "measured", "spread", "")
+    header = ("claim", "zeros", *writing.CLAIM_HEADER)
     title = "Accuracy of one method over another, mean over seeds"
     text = f"""# {title}
 

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import writing
 
 Rows = dict[str, dict[str, dict[str, list[float]]]]
-CLAIMS_HEADER = ("over", "compression", "at least, points", "measured", "")
+CLAIMS_HEADER = ("over", "compression", *writing.CLAIM_HEADER)
 
 
 class Claim(NamedTuple):
@@ -104,12 +104,10 @@ CPU seconds are those of the training, without what an interrupted run had done 
 def _claim(claim: Claim, grouped: Rows) -> list[tuple[str, ...]]:
     """A line of the table, none if a method was not run."""
     runs = [grouped.get(name, {}).get(claim.label) for name in ("CrAM+-Multi", claim.worse)]
-    better, worse = (100 * np.mean(run["after"] or run["before"]) if run else None for run in runs)
-    if better is None or worse is None:
+    if not all(runs):
         return []
-    holds = "holds" if better - worse >= claim.margin else "does not hold"
-    measured = f"{better - worse:+.2f}"
-    return [(claim.worse, claim.label, f"{claim.margin:+.1f}", measured, holds)]
+    better, worse = (100 * np.array(run["after"] or run["before"]) for run in runs if run)
+    return [(claim.worse, claim.label, *writing.claim_cells(claim.margin, better - worse))]
 
 
 def _cell(measured: dict[str, list[float]]) -> str:

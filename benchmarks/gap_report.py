@@ -5,7 +5,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import writing
 from gap_run import TIMED, VARIANTS
 from matplotlib.ticker import PercentFormatter
@@ -25,7 +27,32 @@ HEADER = (
     "traffic",
     "CPU s",
 )
+CLAIM_HEADER = ("claim", *writing.CLAIM_HEADER)
 COLORS = {"cyclic": BLUE, "parallel": RED}
+
+
+class Claim(NamedTuple):
+    """That one variant is better than another by some points of accuracy, in the mean over seeds.
+
+    Args:
+        better: the one.
+        worse: the other.
+        margin: points by which it is better; negative if it may be that much worse.
+    """
+
+    better: str
+    worse: str
+    margin: float
+
+
+# What a small network can show of Ma et al. (2022).
+CLAIMS = (
+    Claim("cyclic4", "static", 8.0),
+    Claim("cyclic4", "gmp", 1.5),
+    Claim("global4", "cyclic4", -0.5),
+    Claim("cyclic4", "parallel4", 0.0),
+    Claim("parallel4_8", "parallel4", 4.0),
+)
 
 
 def result_path(name: str, seed: int, folder: Path) -> Path:
@@ -68,6 +95,7 @@ def write(
     title = _title(plan)
     stem = f"gap_{plan['data']}"
     rows = [_row(VARIANTS[name].label, runs) for name, runs in results.items()]
+    claims = [line for claim in CLAIMS for line in _claim(claim, results)]
     notes = _notes(plan, seeds, timed)
     content = {
         "command": writing.command(),
@@ -81,10 +109,12 @@ def write(
     writing.write_json(out / f"{stem}.json", content)
     lines = [f"# {title}", "", f"`{writing.command()}` on {writing.machine()}.", ""]
     lines += [writing.markdown_table(HEADER, rows), "", *(f"- {note}" for note in notes), ""]
+    lines += ["## One over another", "", writing.markdown_table(CLAIM_HEADER, claims), ""]
     lines += [f"![accuracy of each method]({stem}.png)", ""]
     (out / f"{stem}.md").write_text("\n".join(lines))
     _picture(results, title, out / f"{stem}.png")
     writing.print_table(title, HEADER, rows)
+    writing.print_table("One over another", CLAIM_HEADER, claims)
 
 
 def _row(label: str, runs: list[dict]) -> tuple[str, ...]:
@@ -105,6 +135,18 @@ def _row(label: str, runs: list[dict]) -> tuple[str, ...]:
         f"{traffic:,.0f}" if traffic else "",
         f"{mean('cpu_seconds'):.0f}",
     )
+
+
+def _claim(claim: Claim, results: dict[str, list[dict]]) -> list[tuple[str, ...]]:
+    """A line of the table, none if a variant was not run from the same seeds."""
+    better, worse = (
+        100 * np.array([run["test_accuracy"] for run in results.get(name, ())])
+        for name in (claim.better, claim.worse)
+    )
+    if not len(better) or len(better) != len(worse):
+        return []
+    labels = f"{VARIANTS[claim.better].label} over {VARIANTS[claim.worse].label}"
+    return [(labels, *writing.claim_cells(claim.margin, better - worse))]
 
 
 def _title(plan: dict) -> str:

@@ -6,10 +6,10 @@ LeNet-300-100 at 95 % zeros and LeNet-5-Caffe at 98 % (Lee 2020, Table 3.1), thr
 from a variance-scaling distribution, scored on one batch of 100 images, then SGD with momentum 0.9,
 batches of 100, a learning rate that falls to a tenth after two thirds of the steps, and an L2
 penalty of 0.00025. The learning rate is the source's 0.1 for LeNet-300-100 and 0.02 for
-LeNet-5-Caffe, whose dense training diverges at 0.1 and 0.05. One image in ten is kept from
-training, as in the source, and not used. The dense reference trains in just the same way. Each run
-is a process of its own with one thread, two at a time; what is finished is not run again, so the
-command may be repeated.
+LeNet-5-Caffe, whose dense training diverges at 0.1 (`--learning-rate 0.1 --models lenet5` shows
+it). One image in ten is kept from training, as in the source, and not used. The dense reference
+trains in just the same way. Each run is a process of its own with one thread, two at a time; what
+is finished is not run again, so the command may be repeated.
 """
 
 import argparse
@@ -58,6 +58,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--steps", type=int, help="instead of 40,000 and 10,000")
+    parser.add_argument("--learning-rate", type=float, help="instead of 0.1 and 0.02")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -69,16 +70,22 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def steps_of(model: str, args: argparse.Namespace) -> int:
-    return args.steps or SETTINGS[model].steps
+def setting_of(model: str, args: argparse.Namespace) -> Setting:
+    """How a network trains, with what the command line changes."""
+    setting = SETTINGS[model]
+    return setting._replace(
+        steps=args.steps or setting.steps, learning_rate=args.learning_rate or setting.learning_rate
+    )
 
 
-def result_path(model: str, method: str, seed: int, steps: int) -> Path:
-    return HERE / "build" / NAME / f"{model}-{method}-{steps}st-seed{seed}.json"
+def result_path(model: str, method: str, seed: int, setting: Setting) -> Path:
+    name = f"{model}-{method}-{setting.steps}st-lr{setting.learning_rate}-seed{seed}.json"
+    return HERE / "build" / NAME / name
 
 
-def train(name: str, method: str, seed: int, steps: int) -> dict[str, float]:
+def train(name: str, method: str, seed: int, setting: Setting) -> dict[str, float]:
     """Accuracy on the test images, and the fraction of zeros."""
+    steps, peak = setting.steps, setting.learning_rate
     keras.utils.set_random_seed(seed)
     mnist = ks.data.load("mnist", limit=54000, seed=seed)
     model = ks.models.get(name, input_shape=mnist.input_shape, seed=seed)
@@ -87,7 +94,6 @@ def train(name: str, method: str, seed: int, steps: int) -> dict[str, float]:
         if len(weight.shape) > 1:
             weight.assign(draw(seed=1000 * seed + i)(weight.shape))
         weight.regularizer = keras.regularizers.L2(0.00025)
-    peak = SETTINGS[name].learning_rate
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([2 * steps // 3], [peak, peak / 10])
     model.compile(
         keras.optimizers.SGD(rate, momentum=0.9),
@@ -97,14 +103,13 @@ def train(name: str, method: str, seed: int, steps: int) -> dict[str, float]:
     )
     first = np.random.default_rng(seed).choice(len(mnist.x_train), 100, replace=False)
     data = mnist.x_train[first], mnist.y_train[first]
-    sparsity = SETTINGS[name].sparsity
     batches = ks.data.pipeline(*mnist.train, batch_size=100, seed=seed).repeat()
     history = model.fit(
         batches,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
-        callbacks=[ks.SNIP(sparsity, data)] if method == "snip" else [],
+        callbacks=[ks.SNIP(setting.sparsity, data)] if method == "snip" else [],
     )
     if not np.isfinite(history.history["loss"][-1]):
         raise SystemExit(f"{name}, {method}, seed {seed}: training diverged.")
@@ -118,14 +123,15 @@ def run_all(args: argparse.Namespace) -> None:
         for model in args.models
         for seed in range(args.seeds)
         for method in METHODS
-        if not result_path(model, method, seed, steps_of(model, args)).exists()
+        if not result_path(model, method, seed, setting_of(model, args)).exists()
     ]
     (HERE / "build" / NAME).mkdir(parents=True, exist_ok=True)
 
     def run(model: str, method: str, seed: int) -> int:
-        steps = steps_of(model, args)
-        words = ["--steps", str(steps), "--run", model, method, str(seed)]
-        log = result_path(model, method, seed, steps).with_suffix(".log")
+        setting = setting_of(model, args)
+        words = ["--steps", str(setting.steps), "--learning-rate", str(setting.learning_rate)]
+        words += ["--run", model, method, str(seed)]
+        log = result_path(model, method, seed, setting).with_suffix(".log")
         with log.open("w") as file:
             return run_script("snip.py", words, file, threads=1)
 
@@ -145,10 +151,10 @@ def run_all(args: argparse.Namespace) -> None:
 def report(args: argparse.Namespace) -> None:
     rows, found = [], {}
     for name in args.models:
-        setting, steps = SETTINGS[name], steps_of(name, args)
+        setting = setting_of(name, args)
         accuracies = {}
         for method in METHODS:
-            paths = [result_path(name, method, seed, steps) for seed in range(args.seeds)]
+            paths = [result_path(name, method, seed, setting) for seed in range(args.seeds)]
             if not all(path.exists() for path in paths):
                 raise SystemExit(f"Not finished: {name}, {method}. Give the same command again.")
             results = [json.loads(path.read_text()) for path in paths]
@@ -159,7 +165,8 @@ def report(args: argparse.Namespace) -> None:
             (
                 setting.label,
                 f"{setting.sparsity:.0%}",
-                f"{steps:,}",
+                f"{setting.steps:,}",
+                f"{setting.learning_rate:g}",
                 *(f"{accuracies[m].mean():.2f} ± {accuracies[m].std(ddof=1):.2f}" for m in METHODS),
                 f"{below.mean():.2f} ± {below.std(ddof=1):.2f}",
                 "holds" if below.mean() <= LIMIT else "does not hold",
@@ -170,6 +177,7 @@ def report(args: argparse.Namespace) -> None:
         "network",
         "zeros",
         "steps",
+        "learning rate",
         "dense, %",
         "SNIP, %",
         "points below",
@@ -197,9 +205,9 @@ def main() -> None:
     args = arguments()
     if args.run:
         model, method, seed = args.run[0], args.run[1], int(args.run[2])
-        steps = steps_of(model, args)
-        result = train(model, method, seed, steps)
-        result_path(model, method, seed, steps).write_text(json.dumps(result))
+        setting = setting_of(model, args)
+        result = train(model, method, seed, setting)
+        result_path(model, method, seed, setting).write_text(json.dumps(result))
         return
     if not args.report_only:
         run_all(args)

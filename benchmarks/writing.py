@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 _PACKAGES = ("keras-sparse", "keras", "tensorflow", "numpy")
+CLAIM_HEADER = ("at least, points", "measured", "spread", "")
 
 
 def versions(**others: str) -> dict[str, str]:
@@ -50,6 +52,23 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, the first column on the left and the others on the right."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def claim_cells(margin: float, by_seed: np.ndarray) -> tuple[str, ...]:
+    """What is claimed and what was measured, for the columns of `CLAIM_HEADER`.
+
+    Args:
+        margin: points by which one method is better than another; negative if it may be that much
+            worse.
+        by_seed: the points measured, one for each seed.
+    """
+    mean = by_seed.mean()
+    return (
+        f"{margin:+.1f}",
+        f"{mean:+.2f}",
+        f"{by_seed.std(ddof=1):.2f}" if len(by_seed) > 1 else "",
+        "holds" if mean >= margin else "does not hold",
+    )
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

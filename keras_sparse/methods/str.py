@@ -183,10 +183,10 @@ class STR(SparseCallback):
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Thresholds that weight decay takes to where they are meant to be."""
+        rates = training.learning_rates(self.model, run.steps).tolist()
+        left = decayed(rates, self.weight_decay, self.momentum)
         self._s = self.initial
         if self._s is None:
-            rates = training.learning_rates(self.model, run.steps).tolist()
-            left = decayed(rates, self.weight_decay, self.momentum)
             if left < SMALLEST:
                 raise ValueError(
                     f"In {run.steps:,} steps STR's weight_decay={self.weight_decay} leaves "

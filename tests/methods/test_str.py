@@ -60,7 +60,11 @@ def test_thresholds_arrive_where_weight_decay_is_meant_to_take_them(momentum):
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"weight_decay": 0.2}, "swing"), ({"weight_decay": 19.9, "momentum": 0.0}, "float32")],
+    [
+        ({"weight_decay": 0.2}, "swing"),
+        ({"weight_decay": 0.2, "initial": -5.0}, "swing"),
+        ({"weight_decay": 19.9, "momentum": 0.0}, "float32"),
+    ],
 )
 def test_too_strong_a_weight_decay(images, options, says):
     with pytest.raises(ValueError, match=says):
