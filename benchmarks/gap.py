@@ -34,7 +34,7 @@ DEFAULTS = {
     "mnist": {"width": 8, "images": 3000, "epochs": 48, "seeds": 3},
     "cifar10": {"width": 8, "images": 20000, "epochs": 48, "seeds": 1},
 }
-TIMED_EPOCHS, TIMED_REPEATS = 17, 3
+TIMED_EPOCHS, TIMED_REPEATS = 33, 3
 
 
 def arguments() -> argparse.Namespace:

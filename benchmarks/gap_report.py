@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import writing
-from gap_run import TIMED, VARIANTS
+from gap_run import TIMED, VARIANTS, lengths
 from matplotlib.ticker import PercentFormatter
 
 from keras_sparse.compare import mean_and_spread
@@ -76,7 +76,8 @@ def timing(plan: dict, folder: Path, repeats: int) -> dict | None:
     results = read(list(TIMED), repeats, folder)
     if len(results) < len(TIMED):
         return None
-    timed: dict = {"images": plan["images"], "epochs_of_one": plan["epochs"]}
+    one = next(iter(TIMED.values()))
+    timed: dict = {"images": plan["images"], "rounds": one.rounds, **lengths(one, plan)}
     for kind, key in (("wall", "fit_seconds"), ("cpu", "longest_cpu_seconds")):
         cyclic, parallel = ([run[key] for run in results[name]] for name in TIMED)
         ratios = [p / c for p, c in zip(parallel, cyclic, strict=False)]
@@ -177,7 +178,8 @@ def timing_note(timed: dict) -> str:
     seconds = " and ".join(f"{statistics.median(timed[key]):.1f} s" for key in keys)
     return (
         "Two workers of one thread each against one, as many epochs for each partition "
-        f"({timed['images']:,} images, four rounds of two epochs and one of fine-tuning): "
+        f"({timed['images']:,} images, {timed['rounds']} rounds of {timed['epochs_per_step']} "
+        f"epochs, fine-tuning in {timed['finetune_epochs']}): "
         f"{seconds}, {timed['median_wall_ratio']:.2f} times as long, and "
         f"{timed['median_cpu_ratio']:.2f} times the CPU seconds in the worker that has most "
         f"(medians of {len(timed['wall_ratios'])} pairs of runs, compilation included)."
