@@ -1,7 +1,4 @@
-"""The command line, `keras-sparse`.
-
-Keras and TensorFlow are imported by the commands that need them, so that help comes at once.
-"""
+"""What the commands of `keras-sparse` do."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse.cli_options import OPTIONS, make_parser
+from keras_sparse_cli.options import OPTIONS, make_parser
 
 # What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
 _UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Reads a command line and runs it.
 
     ```python
     main(["train", "--data", "digits", "--epochs", "5", "--out", "runs/digits"])
@@ -39,7 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for an error that was explained, 130 if interrupted, or what a
         launched script ended with.
     """
-    args = make_parser().parse_args(argv)
+    return run(make_parser().parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs a command.
+
+    Args:
+        args: What `keras_sparse_cli.options.make_parser` makes of a command line.
+
+    Returns:
+        See `main`.
+    """
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -219,7 +219,7 @@ def test_words_say_what_the_configuration_says():
         model_args={"width": 4},
     )
     from keras_sparse.cli import _given_options
-    from keras_sparse.cli_options import make_parser
+    from keras_sparse_cli.options import make_parser
 
     args = make_parser().parse_args(["train", "--out", "x", *comparing._words(config)])
     assert RunConfig(**_given_options(args)) == config

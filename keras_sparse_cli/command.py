@@ -1,7 +1,7 @@
 """Starts `keras-sparse`.
 
-It stands beside the package, so that it runs before anything of the package, and so TensorFlow, is
-imported: TensorFlow's C++ code logs while it is, which no option silences.
+It stands beside the package `keras_sparse`, so that it runs before that, and so TensorFlow, is
+imported: that takes seconds, in which TensorFlow's C++ code logs what no option silences.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from keras_sparse_cli.options import make_parser
+
 _CHATTER = re.compile(
     r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|To enable the|\s*$"
 )
@@ -20,10 +22,11 @@ _CHATTER = re.compile(
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
+    args = make_parser().parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with without_chatter():
-        from keras_sparse.cli import main as run
-    return run()
+        from keras_sparse.cli import run
+    return run(args)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The command line's options, which are read without importing Keras."""
+"""The commands and their options."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The command `keras-sparse`, as far as it goes without importing Keras."""
