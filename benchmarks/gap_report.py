@@ -48,7 +48,7 @@ class Claim(NamedTuple):
 # What a small network can show of Ma et al. (2022).
 CLAIMS = (
     Claim("cyclic4", "static", 8.0),
-    Claim("cyclic4", "gmp", 1.5),
+    Claim("cyclic4", "oneshot", 1.5),
     Claim("global4", "cyclic4", -0.5),
     Claim("cyclic4", "parallel4", 0.0),
     Claim("parallel4_8", "parallel4", 4.0),

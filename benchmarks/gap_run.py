@@ -30,7 +30,7 @@ class Variant:
 
     Args:
         label: its name in the table.
-        kind: `"dense"`, `"static"`, `"gmp"`, `"rigl"`, `"cyclic"` or `"parallel"`.
+        kind: `"dense"`, `"static"`, `"oneshot"`, `"gmp"`, `"rigl"`, `"cyclic"` or `"parallel"`.
         kappa: partitions.
         rounds: how often each partition is dense.
         options: further arguments of the method.
@@ -49,7 +49,8 @@ UNIFORM = {"allocation": "uniform"}
 VARIANTS = {
     "dense": Variant("dense", "dense"),
     "static": Variant("static random mask", "static", options=UNIFORM),
-    "gmp": Variant("prune from dense (GMP)", "gmp", options=UNIFORM),
+    "oneshot": Variant("prune from dense, at once half-way", "oneshot", options=UNIFORM),
+    "gmp": Variant("prune from dense, gradually (GMP)", "gmp", options=UNIFORM),
     "rigl": Variant("RigL", "rigl", options=UNIFORM),
     "cyclic1": Variant("C-GaP, kappa 1", "cyclic", 1, options=UNIFORM),
     "cyclic2": Variant("C-GaP, kappa 2", "cyclic", 2, options=UNIFORM),
@@ -139,6 +140,7 @@ def method_callbacks(
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: peak(epoch, epochs))
     make = {
         "static": lambda: ks.StaticMask(plan["sparsity"], mask="random", seed=seed, **shared),
+        "oneshot": lambda: ks.GMP(plan["sparsity"], ks.OneShot("50%"), **shared),
         "gmp": lambda: ks.GMP(plan["sparsity"], **shared),
         "rigl": lambda: ks.RigL(plan["sparsity"], seed=seed, **shared),
     }
