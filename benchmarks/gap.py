@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", choices=DEFAULTS, default="mnist")
-    parser.add_argument("--width", type=int, help="filters of a layer, or of the first stage")
+    parser.add_argument("--width", type=int, help="filters of the first layer, or stage")
     parser.add_argument("--images", type=int, help="training images")
     parser.add_argument("--epochs", type=int, help="of each run; a multiple of 24")
     parser.add_argument("--seeds", type=int, help="runs of each variant")
