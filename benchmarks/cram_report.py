@@ -30,6 +30,9 @@ class Claim(NamedTuple):
 
 # What a small network can show of the source's tables (Peste 2023, chapter 5).
 CLAIMS = (
+    Claim("SGD", "dense", -0.5),
+    Claim("SGD", "90%", 4.0),
+    Claim("SGD", "95%", 20.0),
     Claim("SGD, twice the epochs", "dense", -0.5),
     Claim("SGD, twice the epochs", "90%", 4.0),
     Claim("SGD, twice the epochs", "95%", 20.0),
@@ -84,8 +87,8 @@ def write(results: list[dict[str, Any]], config: dict[str, Any], out: Path) -> N
 Test accuracy in percent on {config["tested"]:,} images, right after compression -> after
 batch-norm tuning on {config["calibration"]:,} training images; means over {config["seeds"]} seed(s)
 with the standard deviation after tuning where there are several. {config["images"]:,} training
-images, {config["epochs"]} epochs of two gradients a step (SGD: {2 * config["epochs"]} of one).
-CrAM's rho is {config["rho"]}, that of SAM and C-SAM {config["sam_rho"]}; "Multi" draws from
+images, {config["epochs"]} epochs; all but SGD, which is also given {2 * config["epochs"]}, take two
+gradients a step. CrAM's rho is {config["rho"]}, that of SAM and C-SAM {config["sam_rho"]}; "Multi" draws from
 {", ".join(f"{100 * level:g} %" for level in config["levels"])}; CrAM+-Multi masks gradients.
 Sparsities rank all layers together; 2:4 leaves the first layer dense; bits round weights only.
 CPU seconds are those of the training, without what an interrupted run had done before.

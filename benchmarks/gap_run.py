@@ -86,7 +86,7 @@ def rate(peak: float):
 
 
 def small_network(width: int, seed: int) -> keras.Model:
-    """Five convolutions with batch normalization, for MNIST, the first half as wide as the others."""
+    """Five convolutions with batch normalization for MNIST, the first half as wide as the rest."""
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((28, 28, 1))], name="convolutions")
     for i, strides in enumerate((2, 2, 1, 2, 1)):
