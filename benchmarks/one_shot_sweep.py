@@ -2,9 +2,10 @@
 
     python benchmarks/one_shot_sweep.py
 
-Eight sparsities, each evaluated on 10,000 images before and after batch-norm tuning on 1,000. What
-it takes does not depend on the weights, which are those of a new model. Each repeat is a process of
-its own with all the machine's cores, from the compiled model to the finished table and picture.
+Eight sparsities, each evaluated on 10,000 images after batch-norm tuning on 1,000, and once more
+with evaluations before the tuning too, as is the default. What it takes does not depend on the
+weights, which are those of a new model. Each repeat is a process of its own with all the machine's
+cores, from the compiled model to the finished table and picture.
 """
 
 import argparse
@@ -37,11 +38,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=16, help="filters of the first stage")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--untuned", action="store_true", help="(internal)")
     parser.add_argument("--folder", type=Path, help="where one repeat writes (used internally)")
     return parser.parse_args()
 
 
-def measure(width: int, folder: Path) -> dict[str, float]:
+def measure(width: int, untuned: bool, folder: Path) -> dict[str, float]:
     """One sweep: seconds by the wall's clock and by the processor's."""
     cifar = ks.data.load("cifar10", limit=CALIBRATION)
     model = ks.models.resnet20(width=width, seed=0)
@@ -53,6 +55,7 @@ def measure(width: int, folder: Path) -> dict[str, float]:
         cifar.test,
         sparsities=SPARSITIES,
         calibration=cifar.x_train,
+        evaluate_untuned=untuned,
         path=folder / "sweep.png",
         verbose=False,
     )
@@ -62,37 +65,49 @@ def measure(width: int, folder: Path) -> dict[str, float]:
     }
 
 
+def one(width: int, untuned: bool) -> dict[str, float]:
+    """One sweep in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        words = ["--folder", name, "--width", str(width), *(["--untuned"] if untuned else [])]
+        log = Path(name) / "log"
+        with log.open("w") as file:
+            if run_script(f"{NAME}.py", words, file):
+                sys.exit(log.read_text()[-3000:])
+        return json.loads((Path(name) / "result.json").read_text())
+
+
 def main() -> None:
     args = arguments()
     if args.folder:
-        result = measure(args.width, args.folder)
+        result = measure(args.width, args.untuned, args.folder)
         (args.folder / "result.json").write_text(json.dumps(result))
         return
-    results = []
-    for _ in track(range(args.repeats), "sweeping"):
-        with tempfile.TemporaryDirectory() as name:
-            words = ["--folder", name, "--width", str(args.width)]
-            log = Path(name) / "log"
-            with log.open("w") as file:
-                if run_script(f"{NAME}.py", words, file):
-                    sys.exit(log.read_text()[-3000:])
-            results.append(json.loads((Path(name) / "result.json").read_text()))
+    results: dict[str, list[dict[str, float]]] = {"tuned": [], "before and after tuning": []}
+    turns = [(name, i) for i in range(args.repeats) for name in results]
+    for name, _ in track(turns, "sweeping"):
+        results[name].append(one(args.width, name != "tuned"))
+    medians = {
+        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for name, runs in results.items()
+    }
     content = {
         "command": writing.command(),
         "machine": writing.machine(),
         "versions": writing.versions(),
         "config": {"width": args.width, "sparsities": SPARSITIES, "calibration": CALIBRATION},
         "results": results,
-        "median_seconds": statistics.median(result["seconds"] for result in results),
+        "medians": medians,
     }
     args.out.mkdir(parents=True, exist_ok=True)
     writing.write_json(args.out / f"{NAME}.json", content)
-    header = ("repeat", "seconds", "CPU s")
-    rows = [
-        (str(i + 1), f"{result['seconds']:.0f}", f"{result['cpu_seconds']:.0f}")
-        for i, result in enumerate(results)
-    ]
-    writing.print_table(f"one_shot_sweep, ResNet-20 of width {args.width}", header, rows)
+    header = ("evaluated", "seconds", "least", "most", "CPU s")
+    rows = []
+    for name, runs in results.items():
+        seconds = [run["seconds"] for run in runs]
+        shown = (medians[name]["seconds"], min(seconds), max(seconds), medians[name]["cpu_seconds"])
+        rows.append((name, *(f"{value:.0f}" for value in shown)))
+    title = f"one_shot_sweep, ResNet-20 of width {args.width}, medians of {args.repeats}"
+    writing.print_table(title, header, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 from matplotlib.figure import Figure
@@ -29,13 +29,14 @@ class SweepRow:
     Args:
         label: What was done, such as `"90%"`, `"2:4"` or `"4bit"`; `"dense"` for nothing.
         sparsity: Fraction of zeros among the weights that can be pruned.
-        before: The metric right after the compression.
+        before: The metric right after the compression, before any tuning; `None` if it was not
+            asked for.
         after: The metric after batch-norm tuning; `None` where there was none.
     """
 
     label: str
     sparsity: float
-    before: float
+    before: float | None
     after: float | None
 
 
@@ -69,10 +70,9 @@ class OneShotSweep:
         for name in ("zeros", self.metric, *(["after batch-norm tuning"] if tuned else [])):
             table.add_column(name, justify="right")
         for row in self.rows:
-            after = "" if row.after is None else f"{row.after:.4f}"
-            table.add_row(
-                row.label, f"{row.sparsity:.2%}", f"{row.before:.4f}", *([after] if tuned else [])
-            )
+            values = [row.before, *([row.after] if tuned else [])]
+            cells = ["" if value is None else f"{value:.4f}" for value in values]
+            table.add_row(row.label, f"{row.sparsity:.2%}", *cells)
         (console or Console()).print(table)
 
     def plot(self, path: PicturePath = None) -> Figure:
@@ -89,14 +89,17 @@ class OneShotSweep:
         """
         dense, *rows = self.rows
         figure, axes = new_figure(7.5, 4.2)
-        axes.axhline(dense.before, color=GREY, linestyle="--", label="dense")
-        axes.plot([row.before for row in rows], "o-", color=RED, label="right after compression")
-        tuned = [float("nan") if row.after is None else row.after for row in rows]
-        if any(row.after is not None for row in rows):
-            axes.plot(tuned, "s-", color=BLUE, label="after batch-norm tuning")
+        axes.axhline(cast(float, dense.before), color=GREY, linestyle="--", label="dense")
+        for values, style, color, label in (
+            ([row.before for row in rows], "o-", RED, "right after compression"),
+            ([row.after for row in rows], "s-", BLUE, "after batch-norm tuning"),
+        ):
+            if None not in values:
+                axes.plot(values, style, color=color, label=label)
         axes.set_xticks(range(len(rows)), [row.label for row in rows])
         axes.set(xlabel="compression", ylabel=self.metric, title=self.model)
-        if all(0 <= row.before <= 1 for row in self.rows):
+        known = [v for row in self.rows for v in (row.before, row.after) if v is not None]
+        if all(0 <= value <= 1 for value in known):
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(axis="y", alpha=0.3)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -113,6 +116,7 @@ def one_shot_sweep(
     metric: str | None = None,
     batch_size: int = 500,
     tuning_batch_size: int = 128,
+    evaluate_untuned: bool = True,
     seed: int = 0,
     path: PicturePath = None,
     verbose: bool = True,
@@ -141,6 +145,8 @@ def one_shot_sweep(
         metric: A metric that the model is compiled with. Defaults to its first, or the loss.
         batch_size: Samples in a batch, for arrays.
         tuning_batch_size: Samples in a batch of the tuning, for an array.
+        evaluate_untuned: With `calibration`, whether to evaluate before the tuning as well, which
+            takes nearly twice the time.
         seed: Seed of the tuning's order.
         path: A picture to write, ending in `.png`. Defaults to none.
         verbose: Whether to show progress.
@@ -167,6 +173,11 @@ def one_shot_sweep(
     chosen = [TopK(s, granularity) for s in sparsities] + [get_operator(o) for o in operators]
     if not chosen:
         raise ValueError("There is nothing to compress by. Give sparsities or operators.")
+    if calibration is None and not evaluate_untuned:
+        raise ValueError(
+            "evaluate_untuned=False leaves nothing to evaluate without calibration data. Give "
+            "calibration=x[:1000], or leave evaluate_untuned out."
+        )
     tuner = None if calibration is None else StatisticsTuner(model, momentum=None)
     layers = {key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs}
     arrays = isinstance(data, (tuple, list))
@@ -181,7 +192,8 @@ def one_shot_sweep(
     def measured(operator: Any) -> SweepRow:
         with borrowed(model, model.variables):
             zeros = compress(model, operator, **kwargs).sparsity
-            before, after = evaluated()[1], None
+            before = evaluated()[1] if evaluate_untuned else None
+            after = None
             if tuner is not None:
                 tuner.tune(tuning_batches(calibration, tuning_batch_size, None, seed))
                 after = evaluated()[1]

@@ -61,6 +61,30 @@ def test_one_shot_sweep_is_prune_and_tuning_on_copies(trained, images, tmp_path)
     assert sweep.to_dict()["rows"][1]["label"] == "90%"
 
 
+def test_what_is_only_evaluated_after_tuning(trained, images, tmp_path):
+    common = {"calibration": images[0], "tuning_batch_size": 32, "verbose": False}
+    both = ks.one_shot_sweep(trained, images, sparsities=[0.5, 0.9], **common)
+    calls = []
+    evaluate = trained.evaluate
+    trained.evaluate = lambda *args, **kwargs: calls.append(0) or evaluate(*args, **kwargs)
+    sweep = ks.one_shot_sweep(
+        trained,
+        images,
+        sparsities=[0.5, 0.9],
+        evaluate_untuned=False,
+        path=tmp_path / "sweep.png",
+        **common,
+    )
+    assert len(calls) == 3
+    assert [row.before for row in sweep.rows] == [both.rows[0].before, None, None]
+    assert [row.after for row in sweep.rows] == [row.after for row in both.rows]
+    console = Console(record=True, width=100)
+    sweep.print(console)
+    assert f"{sweep.rows[2].after:.4f}" in console.export_text()
+    labels = [line.get_label() for line in sweep.plot().axes[0].lines]
+    assert labels == ["dense", "after batch-norm tuning"]
+
+
 def test_patterns_exclusions_and_no_tuning(trained, images):
     sweep = ks.one_shot_sweep(
         trained,
@@ -82,6 +106,7 @@ def test_an_error_leaves_the_model_as_it_was(trained, images):
     for arguments, words in (
         ({"sparsities": ()}, "nothing to compress by"),
         ({"operators": ["2:4"]}, "does not fit"),
+        ({"evaluate_untuned": False}, "nothing to evaluate"),
         ({"metric": "f1"}, "not compiled with a metric 'f1'"),
         ({"calibration": images[0][:1]}, "1 calibration samples.*Give about 1,000"),
     ):
