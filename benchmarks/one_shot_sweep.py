@@ -76,6 +76,24 @@ def one(width: int, untuned: bool) -> dict[str, float]:
         return json.loads((Path(name) / "result.json").read_text())
 
 
+def median(runs: list[dict[str, float]], key: str) -> float:
+    return statistics.median(run[key] for run in runs)
+
+
+def write(results: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> None:
+    """Writes what is measured so far."""
+    content = {
+        "command": writing.command(),
+        "machine": writing.machine(),
+        "versions": writing.versions(),
+        "config": {"width": args.width, "sparsities": SPARSITIES, "calibration": CALIBRATION},
+        "results": results,
+        "median_seconds": {name: median(runs, "seconds") for name, runs in results.items()},
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    writing.write_json(args.out / f"{NAME}.json", content)
+
+
 def main() -> None:
     args = arguments()
     if args.folder:
@@ -86,25 +104,12 @@ def main() -> None:
     turns = [(name, i) for i in range(args.repeats) for name in results]
     for name, _ in track(turns, "sweeping"):
         results[name].append(one(args.width, name != "tuned"))
-    medians = {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        for name, runs in results.items()
-    }
-    content = {
-        "command": writing.command(),
-        "machine": writing.machine(),
-        "versions": writing.versions(),
-        "config": {"width": args.width, "sparsities": SPARSITIES, "calibration": CALIBRATION},
-        "results": results,
-        "medians": medians,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    writing.write_json(args.out / f"{NAME}.json", content)
+        write({name: runs for name, runs in results.items() if runs}, args)
     header = ("evaluated", "seconds", "least", "most", "CPU s")
     rows = []
     for name, runs in results.items():
         seconds = [run["seconds"] for run in runs]
-        shown = (medians[name]["seconds"], min(seconds), max(seconds), medians[name]["cpu_seconds"])
+        shown = (median(runs, "seconds"), min(seconds), max(seconds), median(runs, "cpu_seconds"))
         rows.append((name, *(f"{value:.0f}" for value in shown)))
     title = f"one_shot_sweep, ResNet-20 of width {args.width}, medians of {args.repeats}"
     writing.print_table(title, header, rows)
