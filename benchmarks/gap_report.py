@@ -151,9 +151,11 @@ def _claim(claim: Claim, results: dict[str, list[dict]]) -> list[tuple[str, ...]
 
 
 def _title(plan: dict) -> str:
-    network = "ResNet-20" if plan["data"] == "cifar10" else "Five convolutions"
+    width = plan["width"]
+    small = f"Five convolutions of width {width} and {2 * width}"
+    network = f"ResNet-20 of width {width}" if plan["data"] == "cifar10" else small
     return (
-        f"{network} of width {plan['width']} on {plan['data']}, {plan['images']:,} training "
+        f"{network} on {plan['data']}, {plan['images']:,} training "
         f"images, {plan['epochs']} epochs, {plan['sparsity']:.0%} sparsity"
     )
 

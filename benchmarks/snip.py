@@ -109,7 +109,10 @@ def train(name: str, method: str, seed: int, setting: Setting) -> dict[str, floa
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
-        callbacks=[ks.SNIP(setting.sparsity, data)] if method == "snip" else [],
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            *([ks.SNIP(setting.sparsity, data)] if method == "snip" else []),
+        ],
     )
     if not np.isfinite(history.history["loss"][-1]):
         raise SystemExit(f"{name}, {method}, seed {seed}: training diverged.")
@@ -156,7 +159,10 @@ def report(args: argparse.Namespace) -> None:
         for method in METHODS:
             paths = [result_path(name, method, seed, setting) for seed in range(args.seeds)]
             if not all(path.exists() for path in paths):
-                raise SystemExit(f"Not finished: {name}, {method}. Give the same command again.")
+                raise SystemExit(
+                    f"Not finished: {name}, {method}. If its logs in {paths[0].parent} do not say "
+                    "that training diverged, give the same command again."
+                )
             results = [json.loads(path.read_text()) for path in paths]
             accuracies[method] = 100 * np.array([result["accuracy"] for result in results])
             found[f"{name} {method}"] = results

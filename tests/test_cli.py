@@ -257,8 +257,8 @@ def test_help_tells_the_truth(capsys):
         assert name in text
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_comes_at_once(option):
+@pytest.mark.parametrize(("option", "told"), [("--help", "usage:"), ("--version", "0.1.0")])
+def test_help_comes_at_once(option, told):
     script = f"""
 import sys
 from keras_sparse_cli.command import main
@@ -271,7 +271,7 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "keras-sparse" in done.stdout or "0.1.0" in done.stdout
+    assert told in done.stdout
 
 
 def test_version(capsys):
