@@ -88,10 +88,11 @@ Test accuracy in percent on {config["tested"]:,} images, right after compression
 batch-norm tuning on {config["calibration"]:,} training images; means over {config["seeds"]} seed(s)
 with the standard deviation after tuning where there are several. {config["images"]:,} training
 images, {config["epochs"]} epochs of two gradients a step; SGD takes one, and is also given
-{2 * config["epochs"]} epochs. CrAM's rho is {config["rho"]}, that of SAM and C-SAM {config["sam_rho"]}; "Multi"
-draws from {", ".join(f"{100 * level:g} %" for level in config["levels"])}; CrAM+-Multi masks
-gradients. Sparsities rank all layers together; 2:4 leaves the first layer dense; bits round weights
-only. CPU seconds are those of the training, without what an interrupted run had done before.
+{2 * config["epochs"]} epochs. CrAM's rho is {config["rho"]}, that of SAM and C-SAM
+{config["sam_rho"]}; "Multi" draws from
+{", ".join(f"{100 * level:g} %" for level in config["levels"])}; CrAM+-Multi masks gradients.
+Sparsities rank all layers together; 2:4 leaves the first layer dense; bits round weights only. CPU
+seconds are those of the training, without what an interrupted run had done before.
 
 ## CrAM+-Multi over others, after tuning
 

@@ -12,7 +12,7 @@ A variant is a process of its own with one thread, a parallel one a process for 
 All see the same number of images: the epochs of all workers of a parallel run together are those
 of the others, unless its name says that it is longer. What is finished is not run again, and what
 was interrupted goes on from its last epoch or round, so the command may be repeated. `--timing`
-also measures how much sooner two workers are done than one.
+also measures how much sooner two workers are done than one, each on a core of its own (on Linux).
 """
 
 import argparse

@@ -179,7 +179,7 @@ def timing_note(timed: dict) -> str:
     keys = ("parallel_wall_seconds", "cyclic_wall_seconds")
     seconds = " and ".join(f"{statistics.median(timed[key]):.1f} s" for key in keys)
     return (
-        "Two workers of one thread each against one, as many epochs for each partition "
+        "Two workers of one thread and core each against one, as many epochs for each partition "
         f"({timed['images']:,} images, {timed['rounds']} rounds of {timed['epochs_per_step']} "
         f"epochs, fine-tuning in {timed['finetune_epochs']}): "
         f"{seconds}, {timed['median_wall_ratio']:.2f} times as long, and "

@@ -65,7 +65,7 @@ VARIANTS = {
     "parallel4": Variant("P-GaP, kappa 4", "parallel", 4, options=UNIFORM),
     "parallel4_8": Variant("P-GaP, kappa 4, 8 rounds", "parallel", 4, 8, UNIFORM, longer=4),
 }
-# One thread and as many epochs for each partition, to compare the time that they take.
+# One core and as many epochs for each partition, to compare the time that they take.
 TIMED = {
     "timed_cyclic2": Variant("C-GaP, kappa 2", "cyclic", 2, 4, UNIFORM),
     "timed_parallel2": Variant("P-GaP, kappa 2", "parallel", 2, 4, UNIFORM),
@@ -204,6 +204,12 @@ def train(
     }
 
 
+def keep_to_one_core(rank: int) -> None:
+    """Has this process, its Python threads too, compute on one core, as if it had no other."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plan", type=Path, required=True)
@@ -213,6 +219,8 @@ def main() -> None:
     plan = json.loads(args.plan.read_text())
     variant = (VARIANTS | TIMED)[args.variant]
     parallel = variant.kind == "parallel"
+    if args.variant in TIMED:
+        keep_to_one_core(ks.distribute.read_cluster().rank if parallel else 0)
     workers = ks.distribute.connect() if parallel else ks.distribute.alone()
     dataset = data.load(plan["data"], limit=plan["images"])
     for seed in args.seeds:
