@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
 
 def compressed(model: keras.Model, tested: Any, calibration: Any) -> list[dict[str, Any]]:
     """The model's accuracy after each compression."""
-    common = {"calibration": calibration, "verbose": False}
+    common = {"calibration": calibration, "evaluate_untuned": True, "verbose": False}
     ranked = ks.one_shot_sweep(model, tested, sparsities=SPARSITIES, operators=BITS, **common)
     first = next(layer for layer in model.layers if layer.trainable_weights)
     pattern = ks.one_shot_sweep(

@@ -3,9 +3,9 @@
     python benchmarks/one_shot_sweep.py
 
 Eight sparsities, each evaluated on 10,000 images after batch-norm tuning on 1,000, and once more
-with evaluations before the tuning too, as is the default. What it takes does not depend on the
-weights, which are those of a new model. Each repeat is a process of its own with all the machine's
-cores, from the compiled model to the finished table and picture.
+with evaluations before the tuning too (`evaluate_untuned=True`). What it takes does not depend on
+the weights, which are those of a new model. Each repeat is a process of its own with all the
+machine's cores, from the compiled model to the finished table and picture.
 """
 
 import argparse

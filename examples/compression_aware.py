@@ -45,7 +45,14 @@ def main() -> None:
     for name, epochs, callbacks in (("sgd", 2 * EPOCHS, []), ("cram", EPOCHS, [cram])):
         model = network(digits.input_shape, digits.num_classes, epochs * (len(x) // BATCH + 1))
         model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=2, callbacks=callbacks)
-        sweep = ks.one_shot_sweep(model, digits.test, calibration=x[:1000], **OPERATORS, **FIRST)
+        sweep = ks.one_shot_sweep(
+            model,
+            digits.test,
+            calibration=x[:1000],
+            evaluate_untuned=True,
+            **OPERATORS,
+            **FIRST,
+        )
         print(name)
         sweep.print()
         sweep.plot(f"{name}.png")

@@ -116,7 +116,7 @@ def one_shot_sweep(
     metric: str | None = None,
     batch_size: int = 500,
     tuning_batch_size: int = 128,
-    evaluate_untuned: bool = True,
+    evaluate_untuned: bool = False,
     seed: int = 0,
     path: PicturePath = None,
     verbose: bool = True,
@@ -145,8 +145,8 @@ def one_shot_sweep(
         metric: A metric that the model is compiled with. Defaults to its first, or the loss.
         batch_size: Samples in a batch, for arrays.
         tuning_batch_size: Samples in a batch of the tuning, for an array.
-        evaluate_untuned: With `calibration`, whether to evaluate before the tuning as well, which
-            takes nearly twice the time.
+        evaluate_untuned: With `calibration`, whether to evaluate before the tuning as well as after
+            it, which takes nearly twice the time. Without, there is no tuning to evaluate before.
         seed: Seed of the tuning's order.
         path: A picture to write, ending in `.png`. Defaults to none.
         verbose: Whether to show progress.
@@ -173,11 +173,6 @@ def one_shot_sweep(
     chosen = [TopK(s, granularity) for s in sparsities] + [get_operator(o) for o in operators]
     if not chosen:
         raise ValueError("There is nothing to compress by. Give sparsities or operators.")
-    if calibration is None and not evaluate_untuned:
-        raise ValueError(
-            "evaluate_untuned=False leaves nothing to evaluate without calibration data. Give "
-            "calibration=x[:1000], or leave evaluate_untuned out."
-        )
     tuner = None if calibration is None else StatisticsTuner(model, momentum=None)
     layers = {key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs}
     arrays = isinstance(data, (tuple, list))
@@ -192,7 +187,7 @@ def one_shot_sweep(
     def measured(operator: Any) -> SweepRow:
         with borrowed(model, model.variables):
             zeros = compress(model, operator, **kwargs).sparsity
-            before = evaluated()[1] if evaluate_untuned else None
+            before = evaluated()[1] if evaluate_untuned or tuner is None else None
             after = None
             if tuner is not None:
                 tuner.tune(tuning_batches(calibration, tuning_batch_size, None, seed))

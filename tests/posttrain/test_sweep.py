@@ -42,6 +42,7 @@ def test_one_shot_sweep_is_prune_and_tuning_on_copies(trained, images, tmp_path)
         operators=["3bit"],
         calibration=images[0],
         tuning_batch_size=32,
+        evaluate_untuned=True,
         path=tmp_path / "sweep.png",
         verbose=False,
     )
@@ -61,9 +62,11 @@ def test_one_shot_sweep_is_prune_and_tuning_on_copies(trained, images, tmp_path)
     assert sweep.to_dict()["rows"][1]["label"] == "90%"
 
 
-def test_what_is_only_evaluated_after_tuning(trained, images, tmp_path):
+def test_with_calibration_only_the_tuned_model_is_evaluated(trained, images, tmp_path):
     common = {"calibration": images[0], "tuning_batch_size": 32, "verbose": False}
-    both = ks.one_shot_sweep(trained, images, sparsities=[0.5, 0.9], **common)
+    both = ks.one_shot_sweep(
+        trained, images, sparsities=[0.5, 0.9], evaluate_untuned=True, **common
+    )
     calls = []
     evaluate = trained.evaluate
     trained.evaluate = lambda *args, **kwargs: calls.append(0) or evaluate(*args, **kwargs)
@@ -71,7 +74,6 @@ def test_what_is_only_evaluated_after_tuning(trained, images, tmp_path):
         trained,
         images,
         sparsities=[0.5, 0.9],
-        evaluate_untuned=False,
         path=tmp_path / "sweep.png",
         **common,
     )
@@ -106,7 +108,6 @@ def test_an_error_leaves_the_model_as_it_was(trained, images):
     for arguments, words in (
         ({"sparsities": ()}, "nothing to compress by"),
         ({"operators": ["2:4"]}, "does not fit"),
-        ({"evaluate_untuned": False}, "nothing to evaluate"),
         ({"metric": "f1"}, "not compiled with a metric 'f1'"),
         ({"calibration": images[0][:1]}, "1 calibration samples.*Give about 1,000"),
     ):
