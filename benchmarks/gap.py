@@ -50,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--timing", action="store_true", help="also time two workers against one")
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--name", help="of the results' files; gap_mnist or gap_cifar10 by default")
     parser.add_argument("--report-only", action="store_true", help="report what is finished")
     args = parser.parse_args()
     for name, value in DEFAULTS[args.data].items():
@@ -144,7 +145,8 @@ def main() -> None:
     if timing:
         Console().print(gap_report.timing_note(timing))
     args.out.mkdir(parents=True, exist_ok=True)
-    gap_report.write(args.variants, args.seeds, plan, folder, timing, args.out)
+    stem = args.out / (args.name or f"gap_{args.data}")
+    gap_report.write(args.variants, args.seeds, plan, folder, timing, stem)
     missing = unfinished(args.variants, args.seeds, folder)
     if missing:
         raise SystemExit(f"Not finished: {', '.join(name for name, _ in missing)}")

@@ -87,14 +87,13 @@ def timing(plan: dict, folder: Path, repeats: int) -> dict | None:
 
 
 def write(
-    names: Sequence[str], seeds: int, plan: dict, folder: Path, timed: dict | None, out: Path
+    names: Sequence[str], seeds: int, plan: dict, folder: Path, timed: dict | None, stem: Path
 ) -> None:
-    """Writes what is finished as JSON, Markdown and PNG, and prints the table."""
+    """Writes what is finished as JSON, Markdown and PNG of this name, and prints the table."""
     results = read(names, seeds, folder)
     if not results:
         return
     title = _title(plan)
-    stem = f"gap_{plan['data']}"
     rows = [_row(VARIANTS[name].label, runs) for name, runs in results.items()]
     claims = [line for claim in CLAIMS for line in _claim(claim, results)]
     notes = _notes(plan, seeds, timed)
@@ -107,13 +106,13 @@ def write(
         "timing": timed,
         "results": results,
     }
-    writing.write_json(out / f"{stem}.json", content)
+    writing.write_json(stem.with_suffix(".json"), content)
     lines = [f"# {title}", "", f"`{writing.command()}` on {writing.machine()}.", ""]
     lines += [writing.markdown_table(HEADER, rows), "", *(f"- {note}" for note in notes), ""]
     lines += ["## One over another", "", writing.markdown_table(CLAIM_HEADER, claims), ""]
-    lines += [f"![accuracy of each method]({stem}.png)", ""]
-    (out / f"{stem}.md").write_text("\n".join(lines))
-    _picture(results, title, out / f"{stem}.png")
+    lines += [f"![accuracy of each method]({stem.name}.png)", ""]
+    stem.with_suffix(".md").write_text("\n".join(lines))
+    _picture(results, title, stem.with_suffix(".png"))
     writing.print_table(title, HEADER, rows)
     writing.print_table("One over another", CLAIM_HEADER, claims)
 
