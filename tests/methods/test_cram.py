@@ -172,7 +172,8 @@ def test_only_plain_steps_are_plain_training(images):
     plain, model = compiled(conv_net(), sgd()), compiled(conv_net(), sgd())
     fit(plain, images, epochs=2)
     fit(model, images, ks.CrAM([0.5, 0.9], base_probability=1.0), epochs=2)
-    assert_same(model, plain)
+    # oneDNN makes something else of a graph with a branch in it, which may round otherwise.
+    assert_same(model, plain, 1e-6)
 
 
 def test_sparse_gradients_leave_pruned_weights_alone(images):
