@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 import keras_sparse as ks
 from keras_sparse.drawing import BLUE, GREY, new_figure, written
 
-STEPS, EPOCHS_PER_STEP, FINETUNE_EPOCHS = 8, 3, 12
+STEPS, EPOCHS_PER_STEP, FINETUNE_EPOCHS = 8, 5, 20
 EPOCHS = STEPS * EPOCHS_PER_STEP + FINETUNE_EPOCHS
 
 
@@ -75,6 +75,7 @@ def main() -> None:
     ends = ("first", "last")
     gap = ks.CyclicGaP(
         0.95,
+        allocation="uniform",
         keep_dense=ends,
         partitions=4,
         steps=STEPS,
