@@ -155,10 +155,12 @@ class TwoGradientStep:
                 slopes[i] = slopes[i] + penalty * (scale / replica_count())
             return slopes
 
-        if rule.base_probability:
-            combined = ops.cond(rule.is_plain(moment), lambda: found, both)
-        else:
+        if rule.base_probability == 0:
             combined = both()
+        elif rule.base_probability == 1:
+            combined = found
+        else:
+            combined = ops.cond(rule.is_plain(moment), lambda: found, both)
         pairs = zip(recorded, combined, strict=True)
         return [None if before is None else after for before, after in pairs]
 
