@@ -37,6 +37,16 @@ def test_erk_worked_example():
     assert keep_counts("erk", CONV, np.array([0.8])).sum() == 2032
 
 
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+@pytest.mark.parametrize(
+    ("size", "sparsity", "kept"),
+    [(10, 0.7, 3), (20, 0.95, 1), (100, 0.29, 71), (7, 0.5, 3), (25502912, 0.9, 2550291)],
+)
+def test_what_floats_cannot_say_exactly_does_not_move_a_count(allocation, size, sparsity, kept):
+    """Sparsities are rounded to whole weights, halves to the even number."""
+    assert keep_counts(allocation, [layout(size, 1)], np.array([sparsity])).tolist() == [[kept]]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 0.999), st.sampled_from(["er", "erk", "global"]))
 def test_totals_are_exact(sparsity, allocation):
