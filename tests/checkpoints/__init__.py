@@ -1,0 +1,1 @@
+"""Checkpoints that earlier versions wrote in mid-training."""
