@@ -19,9 +19,10 @@ import writing
 from rich.progress import track
 
 import keras_sparse as ks
-from keras_sparse import data, runs
-from keras_sparse.compare import SETTINGS
-from keras_sparse.run_config import RunConfig
+from keras_sparse import data
+from keras_sparse.experiments import run as runs
+from keras_sparse.experiments.config import RunConfig
+from keras_sparse.experiments.study import SETTINGS
 
 
 def accuracies(config: RunConfig) -> dict[str, float]:

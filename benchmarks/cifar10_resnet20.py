@@ -30,7 +30,8 @@ from cifar10_run import AFTER_DENSE
 from processes import HERE, run_script, tfmot_versions
 from rich.console import Console
 
-from keras_sparse import batches, data, models
+from keras_sparse import data, models
+from keras_sparse.data import batches
 
 METHODS = ("acdc", "dense", "gmp", "tfmot", "one_shot", "random", "gmp_uniform")
 OTHERS = ("rigl", "top_kast", "dpf", "str", "snip", *AFTER_DENSE)

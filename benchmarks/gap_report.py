@@ -12,8 +12,8 @@ import writing
 from gap_run import TIMED, VARIANTS, lengths
 from matplotlib.ticker import PercentFormatter
 
-from keras_sparse.compare import mean_and_spread
-from keras_sparse.drawing import BLUE, GREY, RED, new_figure, written
+from keras_sparse.experiments.study import mean_and_spread
+from keras_sparse.plots.drawing import BLUE, GREY, RED, new_figure, written
 
 HEADER = (
     "method",

@@ -21,7 +21,7 @@ from progress import set_batch_norm_momentum
 
 import keras_sparse as ks
 from keras_sparse import data, models
-from keras_sparse.backup import Backup
+from keras_sparse.experiments.backup import Backup
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from keras_sparse.processes import environment
+from keras_sparse.storage.processes import environment
 
 HERE = Path(__file__).parent
 _MISSING = (

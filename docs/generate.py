@@ -10,6 +10,18 @@ from pathlib import Path
 import mkdocs_gen_files
 
 PACKAGE = Path("keras_sparse")
+# Modules of the methods' room that are behind methods, not methods.
+BEHIND = (
+    "base",
+    "candidates",
+    "drawn_operators",
+    "redistribution",
+    "rule",
+    "sensitivity",
+    "synaptic_flow",
+    "two_gradient_step",
+    "two_gradients",
+)
 # What a user of the other rooms needs, in reading order.
 REFERENCE = {
     "Sparsity": (
@@ -25,14 +37,16 @@ REFERENCE = {
     "Engine": (
         "engine/callback",
         "engine/rule",
-        "engine/planned",
-        "engine/scheduled_masks",
-        "engine/drop_and_grow",
-        "engine/grow_and_prune",
-        "engine/dense_learning",
-        "engine/two_gradients",
-        "engine/two_gradient_step",
+        "engine/rules/planned",
+        "engine/rules/scheduled_masks",
+        "engine/rules/dense_learning",
         "engine/sparse_optimizer",
+    ),
+    "Bases of the methods": (
+        "methods/exploration/base",
+        "methods/grow_and_prune/rule",
+        "methods/compression_aware/two_gradients",
+        "methods/compression_aware/two_gradient_step",
     ),
     "Workers": (
         "distribute/connection",
@@ -41,22 +55,28 @@ REFERENCE = {
         "distribute/cluster",
         "distribute/launch",
     ),
-    "Masks in layers": ("prune_wrapper", "prune_wrapping"),
+    "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
     "Deployment": ("deploy/litert", "deploy/report"),
     "Analysis": (
         "analysis/agreement",
-        "analysis/convergence",
-        "analysis/grow_and_prune",
-        "analysis/robust_loss",
+        "analysis/bounds/convergence",
+        "analysis/bounds/grow_and_prune",
+        "analysis/bounds/robust_loss",
     ),
-    "Data, models and pictures": ("data", "models", "plots"),
+    "Data, models and pictures": (
+        "data/datasets",
+        "data/batches",
+        "models/networks",
+        "plots/runs",
+        "plots/mask_image",
+    ),
     "Runs and comparisons": (
-        "run_config",
-        "runs",
-        "compare",
-        "comparison_summary",
-        "comparison_report",
-        "comparison_pictures",
+        "experiments/config",
+        "experiments/run",
+        "experiments/study",
+        "experiments/summary",
+        "experiments/table",
+        "experiments/pictures",
     ),
 }
 
@@ -84,12 +104,12 @@ def page(path: str, title: str, module: Path, names: list[str]) -> None:
 def folder(name: str, title: str) -> list[str]:
     """A page for each file of a folder of methods, and a table of them all."""
     lines, table = [], ["| name | what it does |", "| --- | --- |"]
-    for module in sorted((PACKAGE / name).glob("*.py")):
+    for module in sorted((PACKAGE / name).rglob("*.py")):
         # Rules and other classes behind a method carry its name and an ending.
         shown = [
             (own, line)
             for own, line in public(module)
-            if not own.endswith("Rule") and module.stem != "__init__"
+            if not own.endswith("Rule") and module.stem not in ("__init__", *BEHIND)
         ]
         if not shown:
             continue

@@ -15,7 +15,7 @@ from keras import layers
 from matplotlib.ticker import MaxNLocator
 
 import keras_sparse as ks
-from keras_sparse.drawing import BLUE, GREY, new_figure, written
+from keras_sparse.plots.drawing import BLUE, GREY, new_figure, written
 
 STEPS, EPOCHS_PER_STEP, FINETUNE_EPOCHS = 8, 5, 20
 EPOCHS = STEPS * EPOCHS_PER_STEP + FINETUNE_EPOCHS

@@ -77,27 +77,28 @@ def _given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from keras_sparse.demo import demo
+    from keras_sparse.experiments.demo import demo
 
     demo(args.out, fresh=args.fresh)
 
 
 def _train(args: argparse.Namespace) -> None:
-    from keras_sparse import run_config, runs
-    from keras_sparse.demo import Progress
+    from keras_sparse.experiments import config as configs
+    from keras_sparse.experiments import run
+    from keras_sparse.experiments.demo import Progress
 
     console = Console()
     given = _given_options(args)
     out = Path(args.out).expanduser()
     if args.resume:
-        config = run_config.read_config(out)
-        run_config.check_settings(given, config, out)
+        config = configs.read_config(out)
+        configs.check_settings(given, config, out)
     else:
-        config = run_config.RunConfig(**given)
-    if run_config.read_result(out) is not None and args.resume:
+        config = configs.RunConfig(**given)
+    if configs.read_result(out) is not None and args.resume:
         console.print(f"The run in {out} is finished.", highlight=False)
     with Progress(config.method, console) as progress:
-        result = runs.train(config, out, args.resume, [progress], args.trained)
+        result = run.train(config, out, args.resume, [progress], args.trained)
     console.print(
         f"{config.model} on {config.data}, {config.method}: {result['accuracy']:.2%} test "
         f"accuracy with {result['sparsity']:.2%} zeros ({result['nonzeros']:,} of "
@@ -110,7 +111,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from keras_sparse.comparison_command import compare_and_show
+    from keras_sparse.experiments.command import compare_and_show
 
     given = _given_options(args)
     given.pop("sparsity", None)
@@ -139,7 +140,7 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _list_methods(args: argparse.Namespace) -> None:
-    from keras_sparse.comparison_command import method_table
+    from keras_sparse.experiments.command import method_table
 
     Console().print(method_table())
 

@@ -8,10 +8,13 @@ import keras
 import pytest
 
 import keras_sparse as ks
-from keras_sparse import demo, models, runs
+from keras_sparse import models
 from keras_sparse.cli import main
+from keras_sparse.data import datasets
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.run_config import RunConfig, read_config, read_result
+from keras_sparse.experiments import demo
+from keras_sparse.experiments import run as runs
+from keras_sparse.experiments.config import RunConfig, read_config, read_result
 from keras_sparse_cli.options import OPTIONS
 from tests.training import Interrupt, compiled, conv_net, fit
 
@@ -287,7 +290,7 @@ def quick_demo(monkeypatch, tmp_path):
     settings = {"digits": {"epochs": 3, "limit": 200, "model": "lenet300"}}
     monkeypatch.setattr(demo, "_SETTINGS", settings)
     monkeypatch.setattr(runs.data, "available", lambda name: name == "digits")
-    monkeypatch.setattr(runs.data, "_reachable", lambda *_: False)
+    monkeypatch.setattr(datasets, "_reachable", lambda *_: False)
     monkeypatch.setenv("COLUMNS", "100")
     return settings["digits"]
 

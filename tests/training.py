@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.sparsity.layout import Layout
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.selection import Target
 
 EPOCHS, BATCH, STEPS = 6, 16, 6

@@ -17,8 +17,8 @@ from keras_sparse.deploy.repair import restore_truncated
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.signature import read_signature
 from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
-from keras_sparse.files import check_destination, replace_file
-from keras_sparse.sparsity.warning import SparsityWarning
+from keras_sparse.messages.warning import SparsityWarning
+from keras_sparse.storage.files import check_destination, replace_file
 
 
 def to_litert(

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_sparse.distribute.cluster import tf_config
-from keras_sparse.processes import environment
+from keras_sparse.storage.processes import environment
 
 COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 _GRACE_SECONDS = 10.0

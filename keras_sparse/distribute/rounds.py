@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.distribute.communicator import Communicator
-from keras_sparse.states import StateFiles
+from keras_sparse.storage.states import StateFiles
 
 # What goes before the arrays of a round: whether the worker goes on, and the number of the round.
 _RECORD = struct.Struct("<ii")

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.messages.names import unknown_name
 
 RESETS = ("auto", "momentum", "all", "none")
 _FIRST_MOMENTS = ("momentums", "_momentums")

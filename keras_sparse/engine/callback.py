@@ -9,16 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.engine import training
+from keras_sparse.engine import installation
 from keras_sparse.engine.meter import Meter
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection, Which, check_built
-from keras_sparse.sparsity.warning import SparsityWarning
 
 
 class SparseCallback(keras.callbacks.Callback):
@@ -130,7 +130,7 @@ class SparseCallback(keras.callbacks.Callback):
         selection = self.recipe.select(model)
         final = self.recipe.final(selection)
         rule = self.make_rule(run, selection, final)
-        optimizer, resumed = training.install(model, rule, selection)
+        optimizer, resumed = installation.install(model, rule, selection)
         if not resumed:
             self._set_first_masks(optimizer, selection)
         self.run, self.selection, self.final, self.optimizer = run, selection, final, optimizer
@@ -144,7 +144,7 @@ class SparseCallback(keras.callbacks.Callback):
                 self.recipe.check_filled(selection, kept)
                 optimizer.set_masks(masks)
         except Exception:
-            training.remove(self.model)
+            installation.remove(self.model)
             raise
 
     def _run(self) -> Run:
@@ -235,5 +235,5 @@ class SparseCallback(keras.callbacks.Callback):
             warnings.warn(message, SparsityWarning, stacklevel=2)
 
     def _leave(self) -> None:
-        training.remove(self.model)
+        installation.remove(self.model)
         self.optimizer, self._training = None, False

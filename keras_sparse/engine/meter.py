@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.probe.flops import inference_flops, training_flops, weight_uses
 from keras_sparse.sparsity.duration import Run
-from keras_sparse.sparsity.flops import inference_flops, training_flops, weight_uses
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection
 

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
-from keras_sparse.engine.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.rule import Moment, Rule, Tensors
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
 from keras_sparse.sparsity.selection import Target

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_sparse.engine.replicas import assign_if
+from keras_sparse.backend.replicas import assign_if
 from keras_sparse.engine.rule import Moment, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
 

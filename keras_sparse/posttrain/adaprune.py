@@ -7,10 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.engine.calibration import calibration_batches
 from keras_sparse.posttrain.exact_obs import refit
 from keras_sparse.posttrain.fisher import check_damping
-from keras_sparse.posttrain.layer_inputs import (
+from keras_sparse.posttrain.layer_hessians import (
     chosen_layers,
     damped,
     hessians,
@@ -19,6 +18,7 @@ from keras_sparse.posttrain.layer_inputs import (
     warn_of_magnitude,
 )
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
 from keras_sparse.posttrain.fisher import check_damping
-from keras_sparse.posttrain.layer_inputs import damped, hessians
+from keras_sparse.posttrain.layer_hessians import damped, hessians
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.report import SparsityReport

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
-from keras_sparse.sparsity.layout import Layout
 from keras_sparse.sparsity.masks import choose_masks
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.report import SparsityReport, report

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from keras_sparse.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
-from keras_sparse.engine.snapshot import borrowed
-from keras_sparse.posttrain.batch_norm import StatisticsTuner, tuning_batches
-from keras_sparse.posttrain.compression import compress
+from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
+from keras_sparse.posttrain.compress import compress
+from keras_sparse.probe.batch_norm import StatisticsTuner, tuning_batches
+from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.sparsity.operators import TopK, get_operator
 from keras_sparse.sparsity.report import report
 from keras_sparse.sparsity.selection import check_built

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from keras_sparse.sparsity.layout import Layout
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.messages.names import unknown_name
+from keras_sparse.probe.layout import Layout
 
 Allocation: TypeAlias = str | Mapping[str, float]
 ALLOCATIONS = ("global", "uniform", "er", "erk")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_sparse.sparsity.flops import layer_shapes, weight_uses
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.messages.names import unknown_name
+from keras_sparse.probe.flops import layer_shapes, weight_uses
 from keras_sparse.sparsity.selection import Target
 
 WAYS = ("params", "flops", "stages", "random")

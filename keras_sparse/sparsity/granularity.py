@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.sparsity.layout import Layout
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.messages.names import unknown_name
+from keras_sparse.probe.layout import Layout
 
 _PACKAGE = "keras_sparse"
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, keep_counts
 from keras_sparse.sparsity.granularity import NM, Granularity
-from keras_sparse.sparsity.layout import Layout
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.top_k import top_k_masks
 

@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, check_allocation, check_sparsity
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
-from keras_sparse.sparsity.layout import Layout
 from keras_sparse.sparsity.masks import apply_mask, choose_masks
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.saliency import magnitude

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.sparsity.allocation import (
     Allocation,
     check_allocation,
@@ -18,7 +19,6 @@ from keras_sparse.sparsity.allocation import (
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
 from keras_sparse.sparsity.masks import choose_masks, mask_budgets
 from keras_sparse.sparsity.selection import Selection, Which, check_keep_dense, select
-from keras_sparse.sparsity.warning import SparsityWarning
 
 
 class Recipe:

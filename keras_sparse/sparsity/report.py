@@ -11,7 +11,7 @@ from keras import ops
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse.sparsity.flops import inference_flops, weight_uses
+from keras_sparse.probe.flops import inference_flops, weight_uses
 from keras_sparse.sparsity.selection import STATE, Which, owners, path_in, select
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.sparsity.names import unknown_name
+from keras_sparse.messages.names import unknown_name
 
 SALIENCIES = ("magnitude", "random")
 

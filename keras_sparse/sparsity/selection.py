@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import keras
 
+from keras_sparse.messages.names import names_of, unknown_name
+from keras_sparse.probe.layout import Layout, is_depthwise, kernel_layout
 from keras_sparse.sparsity.allocation import matches
 from keras_sparse.sparsity.granularity import Granularity, Unstructured
-from keras_sparse.sparsity.layout import Layout, is_depthwise, kernel_layout
-from keras_sparse.sparsity.names import names_of, unknown_name
 
 Predicate: TypeAlias = Callable[[keras.layers.Layer, Any], bool]
 Which: TypeAlias = str | keras.layers.Layer | Predicate | Iterable[str | keras.layers.Layer]

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from keras_sparse import deploy
-from keras_sparse.sparsity.warning import SparsityWarning
+from keras_sparse.messages.warning import SparsityWarning
 from tests.deploy.pruned import interpret, lenet, operators, perceptron, prune
 
 # The tests' own interpreters; the package's say nothing.

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_sparse import deploy, files
+from keras_sparse import deploy
 from keras_sparse.deploy import litert, verification
+from keras_sparse.storage import files
 from tests.deploy.pruned import perceptron, prune
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from keras_sparse import deploy
-from keras_sparse.sparsity.warning import SparsityWarning
+from keras_sparse.messages.warning import SparsityWarning
 from tests.deploy.pruned import interpret, operators, perceptron, prune
 
 # The tests' own interpreters; the package's say nothing.

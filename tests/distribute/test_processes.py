@@ -17,7 +17,7 @@ from keras_sparse.distribute.cluster import tf_config
 from keras_sparse.distribute.connection import lost_by_message
 from keras_sparse.distribute.launch import free_ports
 from keras_sparse.distribute.rounds import RECORD_BYTES
-from keras_sparse.processes import environment
+from keras_sparse.storage.processes import environment
 from tests.distribute.train_in_parallel import train
 
 ROOT = Path(__file__).parents[2]

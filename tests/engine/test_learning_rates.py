@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sparse.engine.training import learning_rates
+from keras_sparse.engine.installation import learning_rates
 from tests.training import compiled, conv_net
 
 STEPS = 1000

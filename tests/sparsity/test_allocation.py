@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import (
     _erdos_renyi,
     check_allocation,
@@ -12,7 +13,6 @@ from keras_sparse.sparsity.allocation import (
     final_sparsities,
     keep_counts,
 )
-from keras_sparse.sparsity.layout import Layout
 
 
 def layout(*shape):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured, get_granularity
-from keras_sparse.sparsity.layout import Layout
 from keras_sparse.sparsity.masks import choose_masks, mask_budgets
 
 DENSE = Layout((6, 4), (), (0,), (1,))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_sparse as ks
-from keras_sparse.sparsity.layout import Layout
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.operators import LargestKept, get_operator
 
 DENSE = Layout((4, 2), (), (0,), (1,))

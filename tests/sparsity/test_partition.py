@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.balance import balanced
 from keras_sparse.sparsity.granularity import Unstructured
-from keras_sparse.sparsity.layout import Layout
 from keras_sparse.sparsity.masks import prune_further
 from keras_sparse.sparsity.partition import Partitioning, divide, resolve
 from keras_sparse.sparsity.selection import path_in, select

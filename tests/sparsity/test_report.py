@@ -9,7 +9,7 @@ from keras import layers
 from rich.console import Console
 
 import keras_sparse as ks
-from keras_sparse.sparsity.flops import inference_flops, training_flops, weight_uses
+from keras_sparse.probe.flops import inference_flops, training_flops, weight_uses
 from tests.training import conv_net
 
 

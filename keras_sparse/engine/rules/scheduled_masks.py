@@ -1,0 +1,83 @@
+"""Masks by magnitude or another score, chosen anew at planned steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from keras_sparse.engine.rule import Moment, Tensors, Update
+from keras_sparse.engine.rules.planned import PlannedUpdates
+from keras_sparse.sparsity.granularity import Granularity
+from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.saliency import magnitude
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class ScheduledMasks(PlannedUpdates):
+    """Keeps the weights of the highest scores, as many as a plan says at each of its steps.
+
+    Args:
+        steps: Increasing integer steps of the mask updates.
+        budgets: What may be kept before the first update and after each: one row of
+            `mask_budgets` more than there are steps.
+        granularity: The pruning pattern.
+        joint: Whether all tensors share one ranking.
+        resets: For each update, whether it sets the optimizer's buffers to zero.
+        reset_buffers: Which buffers: `"momentum"`, `"all"` or `"none"`.
+    """
+
+    def __init__(
+        self,
+        steps: ArrayLike,
+        budgets: ArrayLike,
+        granularity: Granularity,
+        joint: bool,
+        resets: ArrayLike | None = None,
+        reset_buffers: str = "none",
+    ) -> None:
+        super().__init__(steps)
+        self.budgets = np.asarray(budgets, "int32")
+        self.granularity = granularity
+        self.joint = joint
+        none = np.zeros(len(self.steps), bool)
+        self.resets = none if resets is None else np.asarray(resets, bool)
+        self.reset_buffers = reset_buffers
+
+    def scores(self, tensors: Tensors) -> Sequence[Any]:
+        """What each weight is worth; the highest are kept. By default its magnitude."""
+        return magnitude(tensors.weights)
+
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+        """The highest scores, as many as the plan's latest update says."""
+        planned = self.planned(moment.step)
+        masks = choose_masks(
+            self.scores(tensors),
+            self.layouts,
+            ops.take(self.budgets, planned, axis=0),
+            self.granularity,
+            self.joint,
+        )
+        resets = np.concatenate([[False], self.resets])
+        return Update(masks, {"updates": planned}, ops.take(resets, planned))
+
+    def get_config(self) -> dict[str, Any]:
+        """The plan, serialised."""
+        return {
+            **super().get_config(),
+            "budgets": self.budgets.tolist(),
+            "granularity": keras.saving.serialize_keras_object(self.granularity),
+            "joint": self.joint,
+            "resets": self.resets.tolist(),
+            "reset_buffers": self.reset_buffers,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ScheduledMasks:
+        """Builds the rule from `get_config`."""
+        granularity = keras.saving.deserialize_keras_object(config["granularity"])
+        return cls(**{**config, "granularity": granularity})

@@ -1,0 +1,139 @@
+"""The `compare` and `list-methods` commands: progress, table and pictures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from keras_sparse.experiments.catalog import METHODS
+from keras_sparse.experiments.config import RunConfig
+from keras_sparse.experiments.study import Comparison, compare, name_of
+from keras_sparse.experiments.table import table, write
+from keras_sparse.plots.runs import read_history
+
+
+def compare_and_show(
+    out: Path,
+    *,
+    methods: tuple[str, ...],
+    sparsities: tuple[float, ...],
+    seeds: int = 3,
+    common: Mapping[str, Any] | None = None,
+    equal: str = "epochs",
+    processes: int = 2,
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Makes a comparison, shows how far it is, and leaves table and pictures in its folder.
+
+    ```python
+    compare_and_show(
+        Path("compared"),
+        methods=("acdc", "gmp"),
+        sparsities=(0.9,),
+        seeds=1,
+        common={"data": "digits", "model": "lenet300", "epochs": 5},
+    )
+    ```
+
+    Args:
+        out: The folder, which is made if need be.
+        methods: Names of methods.
+        sparsities: Fractions of weights to remove.
+        seeds: Runs of each.
+        common: Fields of `RunConfig` that all runs share.
+        equal: `"epochs"` or `"flops"`: see `Comparison`.
+        processes: Runs at a time.
+        console: Where to print. Defaults to standard output.
+
+    Returns:
+        The results of all runs.
+
+    Raises:
+        ValueError: If a setting cannot be used, or the folder holds another comparison.
+        RunsFailedError: If runs failed.
+    """
+    console = console or Console()
+    comparison = Comparison(methods, sparsities, seeds, common or {}, equal)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task("runs", total=0)
+
+        def report(config: RunConfig, result: dict[str, Any] | None, seconds: float) -> None:
+            outcome = f"{result['accuracy']:.2%}" if result else "failed"
+            progress.console.print(
+                f"{name_of(config)}: {outcome} after {seconds:.0f} s", highlight=False
+            )
+            progress.advance(task)
+
+        def plan(count: int) -> None:
+            progress.update(task, total=(progress.tasks[0].total or 0) + count)
+
+        results = compare(comparison, out, processes, report, plan)
+    first = RunConfig(**comparison.common)
+    title = f"{first.model} on {first.data}, equal {equal}"
+    summary = write(results, _histories(results, out), out, title, _command(comparison, out))
+    console.print(table(summary, title))
+    console.print(
+        f"Runs, table and pictures are in {out}: table.md, table.csv, results.json, "
+        "accuracy_by_sparsity.png, accuracy_by_flops.png, layers.png, mask_change.png",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return results
+
+
+def _histories(results: list[dict[str, Any]], out: Path) -> dict[str, dict[str, list[float]]]:
+    """For each method the epochs of its first run at the highest sparsity."""
+    best: dict[str, dict[str, Any]] = {}
+    for result in results:
+        before = best.get(result["method"])
+        if before is None or (result["sparsity"], -result["seed"]) > (
+            before["sparsity"],
+            -before["seed"],
+        ):
+            best[result["method"]] = result
+    best.pop("dense", None)
+    return {
+        method: read_history(out / "runs" / run["name"] / "history.csv")
+        for method, run in best.items()
+    }
+
+
+def _command(comparison: Comparison, out: Path) -> str:
+    """The command that makes this comparison."""
+    words = ["keras-sparse", "compare", "--methods", ",".join(comparison.methods)]
+    words += ["--sparsity", ",".join(f"{s:g}" for s in comparison.sparsities)]
+    words += ["--seeds", str(comparison.seeds)]
+    for name, value in comparison.common.items():
+        option = "--" + name.replace("_", "-")
+        if name == "model_args":
+            for key, argument in value.items():
+                words += ["--model-arg", f"{key}={argument}"]
+        elif isinstance(value, (tuple, list)):
+            words += [option, *map(str, value)]
+        else:
+            words += [option] if value is True else [option, str(value)]
+    if comparison.equal != "epochs":
+        words += ["--equal", comparison.equal]
+    return shlex.join([*words, "--out", out.name])
+
+
+def method_table() -> Table:
+    """A table of the methods that can be chosen by name."""
+    made = Table(box=None, pad_edge=False)
+    for name in ("name", "what it does", "source"):
+        made.add_column(name, no_wrap=name == "name")
+    for name, method in METHODS.items():
+        made.add_row(name, method.line, method.source)
+    return made

@@ -1,0 +1,172 @@
+"""Single-shot pruning at initialisation by connection sensitivity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.methods.at_start.base import (
+    InitialMasks,
+    check_min_per_layer,
+    checked_initializer,
+    draw,
+    masks_by_path,
+    masks_from_scores,
+)
+from keras_sparse.methods.at_start.sensitivity import check_sensitivity, connection_sensitivity
+from keras_sparse.probe.snapshot import borrowed
+from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.selection import Selection
+
+
+class SNIP(InitialMasks):
+    """Prunes once, before the first step: weights that the loss of some data does not feel go.
+
+    Each weight is scored by `|w g|` with the gradient `g` of the loss at the initial weights, in
+    inference mode, in one ranking over all layers. Masks then stay as they are, so that training
+    is sparse from its first step. A resumed training keeps its masks and scores nothing anew.
+
+    ```python
+    snip = ks.SNIP(sparsity=0.95, data=(x_train[:100], y_train[:100]))
+    model.fit(x_train, y_train, epochs=30, callbacks=[snip])
+    other.fit(x, y, epochs=30, callbacks=[ks.StaticMask(mask=snip.masks)])
+    ```
+
+    Args:
+        sparsity: Fraction of weights to remove, in [0, 1).
+        data: What to score on: `(x, y)`, or a finite iterable of such batches. A callback cannot
+            see the data of `fit`.
+        batch_size: Samples in a batch, for arrays.
+        accumulate: How batches add up: `"gradient"` (as if they were one), `"saliency"` (the
+            mean of absolute scores) or `"ema"` (their moving average, of decay 0.9).
+        initializer: A Keras initializer that draws the weights to score with; the model gets its
+            own back. Defaults to scoring the model's weights.
+        reinitialize: A Keras initializer that draws the pruned layers' kernels anew, once the
+            masks are chosen. Defaults to keeping the weights.
+        min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
+        criterion: `"snip"`, or `"gradient"` for `|g|`.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
+            see `SparseCallback`.
+
+    Attributes:
+        masks: Boolean arrays by the paths of the weights, once training has begun.
+
+    Raises:
+        ValueError: At construction for arguments out of range or missing data; before the first
+            step for data that does not fit the model, or scores that are all zero or not finite.
+
+    Source: Lee (2020), Chapter 3, Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        data: Any = None,
+        *,
+        batch_size: int = 128,
+        accumulate: str = "gradient",
+        initializer: Any = None,
+        reinitialize: Any = None,
+        min_per_layer: float = 0,
+        criterion: str = "snip",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
+        check_arguments(type(self).__name__, data, criterion, accumulate, min_per_layer)
+        self.data, self.batch_size, self.accumulate = data, batch_size, accumulate
+        self.initializer = checked_initializer("initializer", initializer)
+        self.min_per_layer, self.criterion = min_per_layer, criterion
+
+    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+        """The weights of the highest scores."""
+        with borrowed(self.model, weights):
+            if self.initializer is not None:
+                draw(self.model, weights, self.initializer, self.seed)
+            scores = connection_sensitivity(
+                self.model,
+                weights,
+                self.data,
+                criterion=self.criterion,
+                batch_size=self.batch_size,
+                accumulate=self.accumulate,
+            )
+        masks = masks_from_scores(self.recipe, selection, scores, self.min_per_layer)
+        return self._chosen(selection, weights, masks)
+
+
+def connection_sensitivity_masks(
+    model: keras.Model,
+    data: Any,
+    sparsity: float | None = None,
+    *,
+    loss: Any = None,
+    criterion: str = "snip",
+    batch_size: int = 128,
+    accumulate: str = "gradient",
+    min_per_layer: float = 0,
+    **kwargs: Any,
+) -> dict[str, np.ndarray]:
+    """The masks that `SNIP` would train with, without training or changing anything.
+
+    ```python
+    masks = ks.connection_sensitivity_masks(model, (x[:100], y[:100]), sparsity=0.9)
+    model.fit(x, y, epochs=30, callbacks=[ks.StaticMask(mask=masks)])
+    ```
+
+    Args:
+        model: A built Keras model.
+        data: `(x, y)`, or a finite iterable of such batches.
+        sparsity: Fraction of weights to remove, in [0, 1).
+        loss: A Keras loss, its name, or a function `loss(y, outputs)`. Defaults to the compiled
+            loss.
+        criterion: `"snip"`, `"gradient"` or `"grasp"`.
+        batch_size: Samples in a batch, for arrays.
+        accumulate: `"gradient"`, `"saliency"` or `"ema"`: see `SNIP`.
+        min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
+        **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
+            `SparseCallback`.
+
+    Returns:
+        Boolean arrays, True where a weight is kept, by the paths of the weights.
+
+    Raises:
+        ValueError: For arguments out of range, missing or unsuitable data, no loss, or scores
+            that are all zero or not finite.
+
+    Source: Lee (2020), Eqs. 3.5-3.7.
+    """
+    check_arguments("connection_sensitivity_masks", data, criterion, accumulate, min_per_layer)
+    recipe = Recipe(sparsity, **kwargs)
+    selection = recipe.select(model)
+    scores = connection_sensitivity(
+        model,
+        selection.variables(model),
+        data,
+        criterion=criterion,
+        loss=loss,
+        batch_size=batch_size,
+        accumulate=accumulate,
+    )
+    masks = masks_from_scores(recipe, selection, scores, min_per_layer)
+    chosen = masks_by_path(selection.targets, masks)
+    recipe.check_filled(selection, [int(mask.sum()) for mask in chosen.values()])
+    return chosen
+
+
+def check_arguments(
+    name: str, data: Any, criterion: str, accumulate: str, min_per_layer: float
+) -> None:
+    """Checks what can be checked before a model is known.
+
+    Raises:
+        ValueError: For missing data, unknown names and numbers out of range.
+    """
+    if data is None:
+        raise ValueError(
+            f"{name} scores weights on data and needs some: data=(x, y), such as "
+            "data=(x_train[:128], y_train[:128]), or a tf.data.Dataset of batches."
+        )
+    check_sensitivity(criterion, accumulate, 0.9)
+    check_min_per_layer(min_per_layer)

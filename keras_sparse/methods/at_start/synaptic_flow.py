@@ -1,0 +1,153 @@
+"""Synaptic flow: what each weight carries of a signal of ones, without any data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse.backend.compiled import compiled
+from keras_sparse.backend.gradients import LossGradients
+from keras_sparse.methods.at_start.base import masks_from_scores
+from keras_sparse.methods.at_start.sensitivity import check_scores
+from keras_sparse.probe.snapshot import borrowed
+from keras_sparse.sparsity.masks import apply_mask, choose_masks
+from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.selection import Selection
+
+# Powers of two change no ranking. Twelve steps of 2^-10 span what float32 can hold.
+_SCALES = [2.0 ** (-10 * step) for step in range(12)]
+
+
+class SynapticFlow:
+    """Scores `|w| dR/d|w|`, where R is the sum of a model's outputs for an input of ones.
+
+    Every variable of the model stands at its absolute value for that, so that no path cancels
+    another: R is the sum over all paths of the products of their weights. Input and outputs are
+    scaled down as far as it takes to keep deep models from overflowing.
+
+    ```python
+    flow = SynapticFlow(model, model.trainable_variables[:1])
+    with borrowed(model, model.variables):
+        flow.make_positive()
+        (scores,) = flow()
+    ```
+
+    Args:
+        model: A built Keras model.
+        weights: The variables to score.
+        input_shape: Shape of one sample without the batch axis, where the model's is open.
+
+    Raises:
+        ValueError: If the input shape is not known.
+
+    Source: Tanaka et al. (2020), "Pruning neural networks without any data by iteratively
+    conserving synaptic flow", Eq. 2 and Algorithm 1.
+    """
+
+    def __init__(self, model: keras.Model, weights: Sequence[Any], input_shape: Any = None) -> None:
+        self.model, self.weights = model, list(weights)
+        self._ones = _ones(model, input_shape)
+        self._gradients = LossGradients(model, self.weights, loss=_scaled_sum)
+        self._scale = 0
+
+    def make_positive(self) -> None:
+        """Puts every float variable of the model at its absolute value."""
+        for variable in self.model.variables:
+            if keras.backend.is_float_dtype(variable.dtype):
+                variable.assign(ops.abs(variable))
+
+    def __call__(self) -> list[np.ndarray]:
+        """Scores at the current weights, float32 arrays that sum up to one.
+
+        Raises:
+            ValueError: If all are zero, or not finite at any scale.
+        """
+        weights = [np.asarray(ops.convert_to_numpy(w), np.float64) for w in self.weights]
+        for step in range(self._scale, len(_SCALES)):
+            gradients = self._gradients(*self._inputs(_SCALES[step]))
+            arrays = [np.asarray(ops.convert_to_numpy(g), np.float64) for g in gradients]
+            if all(np.isfinite(array).all() for array in arrays):
+                self._scale = step
+                break
+        scores = [np.abs(w * g) for w, g in zip(weights, arrays, strict=True)]
+        total = check_scores(scores, f"The synaptic flows of model {self.model.name!r}")
+        return [(score / total).astype("float32") for score in scores]
+
+    def _inputs(self, scale: float) -> tuple[Any, Any]:
+        scaled = [
+            one * scale if keras.backend.is_float_dtype(str(one.dtype)) else one
+            for one in self._ones
+        ]
+        x = scaled[0] if len(scaled) == 1 else scaled
+        return x, ops.convert_to_tensor(scale, "float32")
+
+
+def synflow_masks(
+    model: keras.Model,
+    recipe: Recipe,
+    selection: Selection,
+    *,
+    rounds: int = 100,
+    min_per_layer: float = 0,
+    input_shape: Any = None,
+) -> list[Any]:
+    """Masks by synaptic flow, in rounds that each prune the same share of what is left.
+
+    Args:
+        model: A built Keras model; it is the same afterwards.
+        recipe: What is pruned and how much.
+        selection: The tensors to prune.
+        rounds: Rounds `n`; after round `k` a density of `rho^(k/n)` is left of the model.
+        min_per_layer: As in `masks_from_scores`.
+        input_shape: As in `SynapticFlow`.
+
+    Returns:
+        Boolean tensors of the weights' shapes.
+
+    Raises:
+        ValueError: If the input shape is not known, or flows are all zero or not finite.
+    """
+    weights = selection.variables(model)
+    layouts = [target.layout for target in selection.targets]
+    flow = SynapticFlow(model, weights, input_shape)
+    density = 1 - recipe.final(selection)
+    shares = np.arange(1, rounds).reshape(-1, *[1] * density.ndim) / rounds
+    budgets = recipe.budgets(selection, 1 - density**shares) if rounds > 1 else ()
+    choose = compiled(
+        lambda given, budget: choose_masks(given, layouts, budget, recipe.granularity, recipe.joint)
+    )
+    with borrowed(model, model.variables):
+        flow.make_positive()
+        scores = flow()
+        for budget in budgets:
+            tensors = [ops.convert_to_tensor(score, "float32") for score in scores]
+            masks = choose(tensors, ops.convert_to_tensor(budget, "int32"))
+            arrays = [ops.convert_to_numpy(mask) for mask in masks]
+            for weight, mask in zip(weights, arrays, strict=True):
+                weight.assign(apply_mask(ops.convert_to_tensor(weight), mask))
+            # What is gone stays behind what carries nothing.
+            scores = [np.where(m, s, -1.0) for m, s in zip(arrays, flow(), strict=True)]
+    return masks_from_scores(recipe, selection, scores, min_per_layer)
+
+
+def _scaled_sum(scale: Any, outputs: Any) -> Any:
+    sums = [ops.sum(ops.cast(one, "float32") * scale) for one in keras.tree.flatten(outputs)]
+    return ops.sum(ops.stack(sums))
+
+
+def _ones(model: keras.Model, input_shape: Any) -> list[Any]:
+    inputs = getattr(model, "inputs", None)
+    if input_shape is not None:
+        shapes = [input_shape] if not input_shape or np.ndim(input_shape) == 1 else input_shape
+        dtypes = [t.dtype for t in inputs] if inputs else ["float32"] * len(shapes)
+        return [np.ones((1, *s), d) for s, d in zip(shapes, dtypes, strict=True)]
+    if not inputs or any(None in tensor.shape[1:] for tensor in inputs):
+        raise ValueError(
+            f"Model {model.name!r} does not say the shape of its inputs, which synaptic flow needs "
+            "for an input of ones. Give input_shape=..., such as (32, 32, 3)."
+        )
+    return [np.ones((1, *tensor.shape[1:]), tensor.dtype) for tensor in inputs]

@@ -1,0 +1,143 @@
+"""Deep Rewiring: connections of fixed sign that die and are born."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse.backend.step_random import normal, uniform
+from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.methods.exploration.base import counts, only_where
+from keras_sparse.sparsity.duration import Run
+from keras_sparse.sparsity.granularity import Unstructured
+from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.saliency import scores
+from keras_sparse.sparsity.selection import Selection
+
+_SIGNS = "signs"
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class DeepRRule(Rule):
+    """A noisy step with an L1 pull; a weight whose sign flips dies, and another one wakes.
+
+    `theta <- theta - eta g - eta a + sqrt(2 eta T) nu`, with `w = s theta` and fixed signs `s`.
+    """
+
+    after_step = True
+    reset_grown = True
+
+    def __init__(
+        self, l1: float = 0.0, temperature: float = 0.0, joint: bool = True, seed: int = 0
+    ) -> None:
+        self.l1, self.temperature, self.joint, self.seed = l1, temperature, joint, seed
+
+    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+        """The sign of each connection, True for plus: that of its initial weight."""
+        return {_SIGNS: [weight >= 0 for weight in weights]}
+
+    def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
+        """At every step."""
+        return ops.ones((), "bool")
+
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+        """What has flipped its sign dies, and as many others wake at zero."""
+        weights, alive = [], []
+        for i, (weight, mask) in enumerate(zip(tensors.weights, tensors.masks, strict=True)):
+            sign = ops.where(tensors.state[_SIGNS][i], 1.0, -1.0)
+            theta = self._moved(sign * weight, moment, i)
+            alive.append(ops.logical_and(mask, theta >= 0))
+            weights.append(ops.where(alive[i], sign * theta, ops.zeros_like(theta)))
+        woken = self._wake(moment, tensors.masks, alive)
+        masks = [ops.logical_or(a, w) for a, w in zip(alive, woken, strict=True)]
+        return Update(masks, {}, weights=weights)
+
+    def _moved(self, theta: Any, moment: Moment, tensor: int) -> Any:
+        rate = ops.cast(moment.learning_rate, "float32")
+        noise = normal(self.layouts[tensor].shape, self.seed, moment.step, tensor)
+        return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
+
+    def _wake(self, moment: Moment, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:
+        # Normal numbers of stream n use up the uniform ones of streams 2n and 2n + 1.
+        first = 2 * len(self.layouts)
+        chances = [
+            uniform(layout.shape, self.seed, moment.step, first + i)
+            for i, layout in enumerate(self.layouts)
+        ]
+        died = counts(masks) - counts(alive)
+        budget = ops.reshape(ops.sum(died), (1,)) if self.joint else died
+        dormant = [ops.logical_not(mask) for mask in alive]
+        scored = only_where(dormant, chances)
+        return choose_masks(scored, self.layouts, budget, Unstructured(), self.joint)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "l1": self.l1,
+            "temperature": self.temperature,
+            "joint": self.joint,
+            "seed": self.seed,
+        }
+
+
+class DeepR(SparseCallback):
+    """Deep Rewiring: weights keep their sign; one that would change it dies and another wakes.
+
+    Training starts from random masks. Each connection has a fixed sign, that of its initial
+    weight. After each step weights are pulled towards zero and moved by noise; those that cross
+    zero die, and as many dormant ones, chosen at random, start from zero. The number of
+    connections is the same at all times, in the whole network (`allocation="global"`) or in each
+    layer. The noise is a search for architectures: let it fall with the learning rate.
+
+    ```python
+    model.fit(x, y, epochs=30, callbacks=[ks.DeepR(sparsity=0.9)])
+    ```
+
+    Args:
+        sparsity: Fraction of weights to remove, in [0, 1). Left out with a mapping as
+            `allocation`.
+        l1: The pull towards zero, the source's alpha, >= 0.
+        temperature: T of the noise `sqrt(2 eta T) nu`, >= 0.
+        **kwargs: `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`: see
+            `SparseCallback`.
+
+    Raises:
+        ValueError: At construction for arguments out of range or a granularity other than single
+            weights; before the first step for a model with nothing to prune.
+
+    Source: Bellec et al. (2018), Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        l1: float = 1e-4,
+        temperature: float = 1e-9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sparsity, **kwargs)
+        if self.recipe.granularity != Unstructured():
+            raise ValueError(
+                "DeepR rewires single weights. Received: "
+                f"granularity={self.recipe.granularity}. Leave granularity out, or use RigL or SET."
+            )
+        for name, value in {"l1": l1, "temperature": temperature}.items():
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0. Received: {name}={value}")
+        self.l1, self.temperature = l1, temperature
+
+    def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
+        """Rewiring at every step; without a dormant connection there is nothing to rewire."""
+        if not np.any(final > 0):
+            return Rule()
+        return DeepRRule(self.l1, self.temperature, self.recipe.joint, self.seed or 0)
+
+    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+        """Random masks."""
+        tensors = [ops.convert_to_tensor(weight) for weight in weights]
+        return self.recipe.masks(selection, scores("random", tensors, self.seed))

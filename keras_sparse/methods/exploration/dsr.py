@@ -1,0 +1,76 @@
+"""DSR: dynamic sparse reparameterization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse.engine.rule import Tensors
+from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, counts, only_where
+from keras_sparse.methods.exploration.redistribution import share_out
+from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.saliency import magnitude
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class DSRRule(DropAndGrow):
+    """The smallest weights of all tensors go; tensors that kept more grow more."""
+
+    def keep(self, fraction: Any, tensors: Tensors) -> list[Any]:
+        """The largest weights of all tensors together."""
+        active = ops.sum(counts(tensors.masks))
+        scored = only_where(tensors.masks, magnitude(tensors.weights))
+        budget = ops.reshape(active - self.dropped(fraction, active), (1,))
+        return choose_masks(scored, self.layouts, budget, self.granularity, joint=True)
+
+    def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
+        """All that was dropped, in proportion to what each tensor kept."""
+        left, sizes = counts(kept), np.array([layout.size for layout in self.layouts])
+        total = ops.sum(counts(tensors.masks)) - ops.sum(left)
+        return share_out(total, left, sizes - left)
+
+
+class DSR(Exploration):
+    """Dynamic sparse reparameterization: weights move between layers as well.
+
+    Training starts from random masks. Every so often a fraction of the kept weights is dropped,
+    the smallest of all layers together, and as many grow at random positions, in each layer in
+    proportion to the weights that it kept. No step is ever dense. (The source drops what is
+    smaller than a threshold that it adapts so that about so many go; here exactly so many go.)
+
+    ```python
+    model.fit(x, y, epochs=30, callbacks=[ks.DSR(sparsity=0.9)])
+    ```
+
+    Args:
+        sparsity: Fraction of weights to remove, in [0, 1). Left out with a mapping as
+            `allocation`.
+        drop_fraction: Fraction of the kept weights that an update drops, in (0, 1).
+        every: Time between updates. Defaults to an epoch.
+        end: When updates end. Defaults to three quarters of the run.
+        **kwargs: `granularity`, `allocation` (of the first masks, here `"uniform"` by default),
+            `exclude`, `include`, `keep_dense`, `strict`, `seed`: see `SparseCallback`.
+
+    Raises:
+        ValueError: At construction for arguments out of range; before the first step if no update
+            would fall within the run.
+
+    Source: Mostafa and Wang (2019), as in Ma et al. (2022).
+    """
+
+    rule_class = DSRRule
+
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        drop_fraction: float = 0.1,
+        every: Any = 1,
+        end: Any = "75%",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("allocation", "uniform")
+        super().__init__(sparsity, drop_fraction, every, end, **kwargs)

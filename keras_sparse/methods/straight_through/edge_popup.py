@@ -1,0 +1,232 @@
+"""Edge-popup: the weights stay as they are, and which of them count is learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rules.dense_learning import TopKMasks
+from keras_sparse.probe.layout import Layout
+from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.duration import Run
+from keras_sparse.sparsity.granularity import Granularity
+from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.saliency import magnitude
+from keras_sparse.sparsity.selection import Selection
+
+_SCORES, _VELOCITY = "scores", "score_velocity"
+
+
+def initial_scores(layouts: Sequence[Layout], seed: int) -> list[np.ndarray]:
+    """Scores at the beginning, uniform in `+- 1 / sqrt(fan_in)` (He et al., 2015, a = sqrt(5)).
+
+    Args:
+        layouts: The layouts of the weight tensors.
+        seed: Seed of the numbers.
+
+    Returns:
+        Float32 arrays of the weights' shapes.
+    """
+    generator = np.random.default_rng(seed)
+    bounds = [1 / math.sqrt(_fan_in(layout)) for layout in layouts]
+    return [
+        generator.uniform(-bound, bound, layout.shape).astype("float32")
+        for bound, layout in zip(bounds, layouts, strict=True)
+    ]
+
+
+def signed_constants(layouts: Sequence[Layout], sparsities: ArrayLike) -> list[float]:
+    """The standard deviation that suits as many inputs as are kept, `sqrt(2 / (fan_in k))`.
+
+    Args:
+        layouts: The layouts of the weight tensors.
+        sparsities: The sparsity of all, or of each tensor; k is one less it.
+
+    Source: Ramanujan et al. (2020), section 4.4 (scaled signed Kaiming constant).
+    """
+    density = np.broadcast_to(1 - np.asarray(sparsities, float), (len(layouts),))
+    return [
+        math.sqrt(2 / (_fan_in(layout) * max(float(k), 1e-6)))
+        for layout, k in zip(layouts, density, strict=True)
+    ]
+
+
+def _fan_in(layout: Layout) -> int:
+    positions, inputs, _ = layout.matrix_shape
+    return positions * inputs
+
+
+@keras.saving.register_keras_serializable(package="keras_sparse")
+class EdgePopupRule(TopKMasks):
+    """`s <- s - eta_s g w sign(s)`; the largest `|s|` are kept, and w never moves."""
+
+    uses_gradients = True
+    shadow = True
+
+    def __init__(
+        self,
+        budget: ArrayLike,
+        granularity: Granularity,
+        joint: bool,
+        every: int = 1,
+        rate: float | None = None,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        constants: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(budget, granularity, joint, every)
+        self.rate, self.momentum, self.weight_decay = rate, momentum, weight_decay
+        self.seed, self.constants = seed, constants
+
+    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+        """Random scores."""
+        return {
+            _SCORES: initial_scores(self.layouts, self.seed),
+            _VELOCITY: [np.zeros(weight.shape, "float32") for weight in weights],
+        }
+
+    def _values(self, weights: Sequence[Any]) -> list[Any]:
+        """The weights as they count: their own, or constants of their signs."""
+        if self.constants is None:
+            return list(weights)
+        return [
+            ops.where(w < 0, -constant, constant)
+            for w, constant in zip(weights, self.constants, strict=True)
+        ]
+
+    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+        """SGD with momentum on the scores, by the straight-through gradient of all of them."""
+        rate = ops.cast(moment.learning_rate, "float32") if self.rate is None else self.rate
+        new: dict[str, list[Any]] = {_SCORES: [], _VELOCITY: []}
+        for g, w, s, velocity in zip(
+            tensors.gradients,
+            self._values(tensors.weights),
+            tensors.state[_SCORES],
+            tensors.state[_VELOCITY],
+            strict=True,
+        ):
+            slope = g * w * ops.where(s < 0, -1.0, 1.0) + self.weight_decay * s
+            new[_VELOCITY].append(self.momentum * velocity + slope)
+            new[_SCORES].append(s - rate * new[_VELOCITY][-1])
+        return new
+
+    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+        """The largest scores."""
+        return Update(self.top(tensors.state[_SCORES], self.budget), {})
+
+    def learning_gradients(self, gradients: Sequence[Any], tensors: Tensors) -> Sequence[Any]:
+        """None."""
+        return [ops.zeros_like(gradient) for gradient in gradients]
+
+    def learned(self, before: Tensors, stepped: Sequence[Any]) -> Sequence[Any]:
+        """The weights as they were, whatever weight decay did to them."""
+        return before.weights
+
+    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+        """The kept weights."""
+        values = self._values(tensors.weights)
+        return [apply_mask(w, m) for w, m in zip(values, tensors.masks, strict=True)]
+
+    def trained_weights(
+        self, masks: Sequence[np.ndarray], state: Mapping[str, Sequence[np.ndarray]]
+    ) -> Sequence[float]:
+        """All: the scores of pruned weights learn as well."""
+        return [float(mask.size) for mask in masks]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, serialised."""
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+            "constants": None if self.constants is None else list(self.constants),
+        }
+
+
+class EdgePopup(SparseCallback):
+    """Finds a sparse model within random weights, without training the weights.
+
+    The weights that are pruned or kept stay at the values that they have when `fit` begins. Each
+    of them has a score; the weights of the largest scores (in magnitude) count, and all scores
+    learn by the straight-through gradient, as if the score were a factor of the weight. Weights
+    that are not subject to pruning (biases, normalization parameters, layers in `exclude`) learn
+    as usual, by the model's optimizer: freeze them (`trainable = False`) or leave them out of the
+    model to have nothing trained but the choice, as in the source.
+
+    ```python
+    model.fit(x, y, epochs=30, callbacks=[ks.EdgePopup(sparsity=0.5)])
+    model.fit(x, y, epochs=30, callbacks=[ks.EdgePopup(sparsity=0.7, signed_constant=True)])
+    ```
+
+    Args:
+        sparsity: Fraction of weights to remove, in [0, 1). Left out with
+            `granularity=NM(n, m)`, which fixes it, or with a mapping as `allocation`.
+        score_learning_rate: Of the scores, greater than 0. Defaults to the optimizer's learning
+            rate, which may follow a schedule.
+        score_momentum: Momentum of the scores, in [0, 1).
+        score_weight_decay: Decay of the scores, >= 0.
+        signed_constant: Whether weights count as `+- sqrt(2 / (fan_in k))` with their own sign,
+            where k is the fraction to keep, in place of their own values.
+        allocation: As in `SparseCallback`; by default each layer keeps the same fraction.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`, `seed`: see
+            `SparseCallback`. The seed is that of the first scores.
+
+    Raises:
+        ValueError: At construction for arguments out of range; before the first step for a model
+            with nothing to prune.
+
+    Source: Ramanujan et al. (2020).
+    """
+
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        score_learning_rate: float | None = None,
+        score_momentum: float = 0.9,
+        score_weight_decay: float = 0.0,
+        signed_constant: bool = False,
+        allocation: Allocation = "uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sparsity, allocation=allocation, **kwargs)
+        rate = score_learning_rate
+        for name, value, inside in (
+            ("score_learning_rate", rate, rate is None or rate > 0),
+            ("score_momentum", score_momentum, 0 <= score_momentum < 1),
+            ("score_weight_decay", score_weight_decay, score_weight_decay >= 0),
+        ):
+            if not inside:
+                raise ValueError(f"{name} is out of range. Received: {name}={value}")
+        self.score_learning_rate, self.score_momentum = rate, score_momentum
+        self.score_weight_decay, self.signed_constant = score_weight_decay, signed_constant
+
+    def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
+        """Scores of frozen weights."""
+        layouts = [target.layout for target in selection.targets]
+        return EdgePopupRule(
+            self.recipe.budgets(selection, final[None])[0],
+            self.recipe.granularity,
+            self.recipe.joint,
+            rate=self.score_learning_rate,
+            momentum=self.score_momentum,
+            weight_decay=self.score_weight_decay,
+            seed=self.seed or 0,
+            constants=signed_constants(layouts, final) if self.signed_constant else None,
+        )
+
+    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+        """The largest of the first scores."""
+        layouts = [target.layout for target in selection.targets]
+        scores = [ops.convert_to_tensor(s) for s in initial_scores(layouts, self.seed or 0)]
+        return self.recipe.masks(selection, magnitude(scores))

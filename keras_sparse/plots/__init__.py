@@ -1,0 +1,19 @@
+"""Pictures of sparse training."""
+
+from keras_sparse.plots.mask_image import mask_image
+from keras_sparse.plots.runs import (
+    layer_sparsity,
+    plot_acdc_schedule,
+    read_history,
+    training_curve,
+    write_history,
+)
+
+__all__ = [
+    "layer_sparsity",
+    "mask_image",
+    "plot_acdc_schedule",
+    "read_history",
+    "training_curve",
+    "write_history",
+]

@@ -1,0 +1,38 @@
+"""What the package's pictures share."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from keras_sparse.storage.files import check_destination, replace_file
+
+PicturePath: TypeAlias = str | os.PathLike[str] | None
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers and in grey print.
+BLUE, RED, GREY, SHADE = "#0072B2", "#D55E00", "#606060", "#E4E4E4"
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of one plot, of a size in inches."""
+    # Not pyplot: its global state would keep every figure alive, and open windows in notebooks.
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def written(figure: Figure, path: PicturePath) -> Figure:
+    """The figure, written to a `.png` file if there is a path, whole or not at all."""
+    if path is not None:
+        destination = check_destination(Path(path), ".png")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        replace_file(destination, picture.getvalue())
+    return figure

@@ -1,0 +1,190 @@
+"""Floating-point operations of an inference and of training, counted on nonzero weights.
+
+Convolutions and dense layers count, at two operations (multiply and add) a weight and use;
+normalization, pooling, activations and the loss do not. Source: Peste (2023), A.2.3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+from numpy.typing import ArrayLike
+
+from keras_sparse.probe.layout import kernel_layout
+from keras_sparse.sparsity.selection import check_built, owners
+
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+
+
+def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
+    """How often each trainable tensor's weights are multiplied in one sample's inference.
+
+    The model runs once on a batch of one, and every layer notes the shapes it sees: a
+    convolution's weight is used once per output position, a dense weight once per row, a
+    recurrent one once per time step. A layer that is called twice counts twice.
+
+    Args:
+        model: A built Keras model.
+        input_shape: Shape(s) of one sample without the batch axis, for a model whose own input
+            shape has open axes. Defaults to the model's.
+
+    Returns:
+        Floats of shape `(len(model.trainable_variables),)`; 0 for biases and the like.
+
+    Raises:
+        ValueError: If the input shape is not known.
+    """
+    owner = owners(model)
+    seen = layer_shapes(model, input_shape)
+    cells = {id(rnn.cell): rnn for rnn in _recurrent(model)}
+    uses = np.zeros(len(model.trainable_variables))
+    for i, variable in enumerate(model.trainable_variables):
+        layer, shape = owner[id(variable)], tuple(variable.shape)
+        if len(shape) < 2 or variable.name == "bias" or isinstance(layer, keras.layers.Embedding):
+            continue
+        rnn = _around(layer, cells)
+        for inputs, outputs in seen.get(id(layer if rnn is None else rnn), ()):
+            if rnn is None:
+                uses[i] += _uses(layer, variable, inputs, outputs)
+            else:
+                uses[i] += _uses_in_time(variable, inputs, outputs)
+    return uses
+
+
+def inference_flops(uses: ArrayLike, nonzeros: ArrayLike) -> float:
+    """Operations of one sample's inference, `2 * sum(uses * nonzeros)`.
+
+    Args:
+        uses: Uses of each weight of each tensor, from `weight_uses`.
+        nonzeros: Nonzero weights of each tensor.
+    """
+    return 2 * float(np.dot(np.asarray(uses, float), np.asarray(nonzeros, float)))
+
+
+def training_flops(uses: ArrayLike, nonzeros: ArrayLike, trained: ArrayLike) -> float:
+    """Operations of one sample's training step: forward, error and weight gradient.
+
+    Forward and error propagation cost an inference on the nonzero weights each, the weight
+    gradient one on the weights that receive a gradient: `3 F_C` with masked gradients,
+    `2 F_D + F` with dense ones.
+
+    Args:
+        uses: Uses of each weight of each tensor, from `weight_uses`.
+        nonzeros: Nonzero weights of each tensor.
+        trained: Weights of each tensor that receive a gradient.
+
+    Source: Peste (2023), A.2.3 (backward is twice forward, as in RigL).
+    """
+    return 2 * inference_flops(uses, nonzeros) + inference_flops(uses, trained)
+
+
+def _sample(model: keras.Model, input_shape: Any) -> Any:
+    specs = getattr(model, "inputs", None)
+    if input_shape is not None:
+        one = all(side is None or isinstance(side, int) for side in input_shape)
+        shapes: Any = [input_shape] if one else input_shape
+        dtypes = [spec.dtype for spec in specs] if specs else ["float32"] * len(shapes)
+    elif specs:
+        shapes, dtypes = [spec.shape[1:] for spec in specs], [spec.dtype for spec in specs]
+    else:
+        shapes, dtypes = _shapes_at_build(model)
+    shapes = [tuple(shape) for shape in shapes]
+    if any(side is None for shape in shapes for side in shape):
+        raise ValueError(
+            f"FLOPs depend on the input's size, and model {model.name!r} leaves it open: "
+            f"{shapes}. Give input_shape=(...), without the batch axis."
+        )
+    arrays = [ops.zeros((1, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return tree.pack_sequence_as(structure, arrays)
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _shapes_at_build(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[str]]:
+    recorded = getattr(model, "_build_shapes_dict", None)
+    if not recorded:
+        raise ValueError(
+            f"The input shape of model {model.name!r} is not known. Give input_shape=(...), "
+            "without the batch axis."
+        )
+    shapes = [s for s in recorded.values() if s]
+    return [tuple(shape)[1:] for shape in shapes], ["float32"] * len(shapes)
+
+
+def layer_shapes(
+    model: keras.Model, input_shape: Any = None
+) -> dict[int, list[tuple[tuple, tuple]]]:
+    """The shapes of input and output at each call of each layer that has weights.
+
+    The arguments and errors are those of `weight_uses`.
+
+    Returns:
+        Pairs of shapes, batch axis included, by the `id` of the layer, in the order of the calls.
+    """
+    check_built(model)
+    sample = _sample(model, input_shape)
+    seen: dict[int, list[tuple[tuple, tuple]]] = {}
+
+    def recorded(layer: keras.layers.Layer) -> Any:
+        call = layer.call
+
+        def record(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            outputs = call(inputs, *args, **kwargs)
+            ins, outs = tree.flatten(inputs), tree.flatten(outputs)
+            if ins and outs:
+                seen.setdefault(id(layer), []).append((tuple(ins[0].shape), tuple(outs[0].shape)))
+            return outputs
+
+        return record
+
+    layers = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+    originals = {id(layer): vars(layer).get("call") for layer in layers}
+    try:
+        for layer in layers:
+            object.__setattr__(layer, "call", recorded(layer))
+        model(sample, training=False)
+    finally:
+        for layer in layers:
+            if originals[id(layer)] is None:
+                object.__delattr__(layer, "call")
+            else:
+                object.__setattr__(layer, "call", originals[id(layer)])
+    return seen
+
+
+def _recurrent(model: keras.Model) -> list[Any]:
+    return [x for x in model._flatten_layers() if isinstance(x, keras.layers.RNN)]
+
+
+def _around(layer: keras.layers.Layer, cells: dict[int, Any]) -> Any:
+    """The recurrent layer that steps through `layer`, if any (stacked cells included)."""
+    for cell, rnn in cells.items():
+        inside = {id(child) for child in rnn.cell._flatten_layers()}
+        if id(layer) == cell or id(layer) in inside:
+            return rnn
+    return None
+
+
+def _uses(layer: keras.layers.Layer, variable: Any, inputs: tuple, outputs: tuple) -> float:
+    if isinstance(layer, _TRANSPOSED):
+        return math.prod(inputs[1:-1] if layer.data_format == "channels_last" else inputs[2:])
+    if isinstance(layer, _SEPARABLE):
+        return math.prod(outputs[1:]) / layer.filters
+    layout = kernel_layout(layer, variable.name, tuple(variable.shape))
+    return math.prod(outputs[1:]) / layout.matrix_shape[2]
+
+
+def _uses_in_time(variable: Any, inputs: tuple, outputs: tuple) -> float:
+    """Time steps, times the positions of a convolutional cell."""
+    slides_over = len(variable.shape) - 2
+    return inputs[1] * math.prod(outputs[-1 - slides_over : -1])

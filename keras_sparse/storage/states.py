@@ -1,0 +1,88 @@
+"""States of a training in files, each put in place whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_sparse.storage.files import replace_file
+
+_KEPT = 2
+
+
+class StateFiles:
+    """The latest states of a training: arrays, and a description that JSON can hold.
+
+    A process that dies while it writes leaves the states before as they were. The last two are
+    kept, in case that the newer one cannot be read.
+
+    Args:
+        folder: Where the files are.
+        prefix: What their names begin with, such as `"epoch"`.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder, self.prefix = folder, prefix
+
+    def _files(self) -> list[Path]:
+        """The files, newest first."""
+        return sorted(self.folder.glob(f"{self.prefix}-*.npz"), reverse=True)
+
+    def newest(self) -> tuple[Any, list[np.ndarray]] | None:
+        """The description and the arrays of the newest state that can be read, if there is one.
+
+        Raises:
+            ValueError: If there are files and none can be read.
+        """
+        damaged, found = [], None
+        for path in self._files():
+            try:
+                with np.load(path) as file:
+                    description = json.loads(str(file["description"]))
+                    arrays = [file[f"{i:05}"] for i in range(len(file.files) - 1)]
+                found = description, arrays
+                break
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                damaged.append(f"{path.name} ({error or type(error).__name__})")
+        if damaged and found is None:
+            folder = os.fspath(self.folder)
+            raise ValueError(
+                f"No backup in {folder!r} can be read: {', '.join(damaged)}. Delete {folder!r} to "
+                f"resume from the first {self.prefix} with the same settings."
+            )
+        if damaged:
+            warnings.warn(
+                f"Damaged, and the backup before it is used: {', '.join(damaged)}", stacklevel=3
+            )
+        return found
+
+    def write(self, number: int, description: Any, arrays: Sequence[np.ndarray]) -> None:
+        """Writes a state; of the older ones the last one stays.
+
+        Args:
+            number: The number of finished epochs or rounds.
+            description: Anything that JSON can hold.
+            arrays: The arrays, of any shapes and types that NumPy knows by itself.
+        """
+        named: dict[str, Any] = {f"{i:05}": value for i, value in enumerate(arrays)}
+        file = io.BytesIO()
+        np.savez(file, description=np.array(json.dumps(description)), **named)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self.folder / f"{self.prefix}-{number:05}.npz", file.getvalue())
+        for old in self._files()[_KEPT:]:
+            old.unlink()
+
+    def delete(self) -> None:
+        """Removes all states, and the folder if nothing else is in it."""
+        for path in self._files():
+            path.unlink()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
