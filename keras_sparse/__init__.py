@@ -3,7 +3,7 @@
 from keras_sparse import data, deploy, distribute, models, plots
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.layers.prune_wrapper import PruneWrapper
@@ -60,6 +60,9 @@ from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
 
+# The name that rules of users know it by.
+Moment = Clock
+
 __all__ = [
     "ACDC",
     "ADMM",
@@ -80,6 +83,7 @@ __all__ = [
     "STR",
     "Block",
     "Channel",
+    "Clock",
     "Constant",
     "CrAM",
     "CyclicGaP",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,7 +13,7 @@ from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
 
-class Moment(NamedTuple):
+class Clock(NamedTuple):
     """A step of the training.
 
     Args:
@@ -74,8 +75,8 @@ class Rule:
         counters: Names and initial values of integer counters kept in the optimizer.
         shadow: Whether the optimizer learns dense weights of its own, of which the model only
             gets the effective values. Otherwise pruned weights are gone.
-        after_step: Whether masks are updated after the optimizer's step rather than before, so
-            that the next forward pass sees masks of the weights that it computes with.
+        masks_follow_step: Whether masks are updated after the optimizer's step rather than
+            before, so that the next forward pass sees masks of the weights that it computes with.
         reset_buffers: Which buffers an update's `reset` clears: `"momentum"` (the first
             moment), `"all"` (every moment), `"restart"` (every moment and the iterations, by
             which a learning-rate schedule counts) or `"none"`.
@@ -89,11 +90,17 @@ class Rule:
     uses_gradients: ClassVar[bool] = False
     counters: ClassVar[Mapping[str, int]] = {}
     shadow: ClassVar[bool] = False
-    after_step: ClassVar[bool] = False
+    masks_follow_step: ClassVar[bool] = False
     reset_grown: ClassVar[bool] = False
     changes_with_masks: ClassVar[tuple[str, ...]] = ()
     sampled: ClassVar[bool] = False
     reset_buffers: str = "none"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a setting by an earlier name, which would have no effect."""
+        super().__init_subclass__(**kwargs)
+        if "after_step" in vars(cls):
+            raise TypeError(f"{cls.__name__}.after_step is now called masks_follow_step.")
 
     @property
     def passes(self) -> float:
@@ -108,7 +115,7 @@ class Rule:
         """The rule's own tensors at the beginning, by name, one for each pruned tensor."""
         return {}
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """New values of those of the rule's own tensors that change at each step."""
         return {}
 
@@ -121,7 +128,7 @@ class Rule:
         """
         return None
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """New masks. Called in the graph, its result used when `due`."""
         raise NotImplementedError(f"{type(self).__name__} is due but has no update_masks")
 
@@ -144,11 +151,11 @@ class Rule:
         """
         return stepped
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """The weights that the model computes with. By default the kept ones.
 
         Args:
-            moment: The step that has just been taken; the weights are those of the next one.
+            clock: The step that has just been taken; the weights are those of the next one.
             tensors: The pruned tensors.
         """
         return [apply_mask(w, m) for w, m in zip(tensors.weights, tensors.masks, strict=True)]
@@ -179,10 +186,40 @@ class Rule:
         return [float(np.count_nonzero(mask)) for mask in masks]
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
-        return {}
+        """The constructor's arguments, serialized.
+
+        A rule keeps each of them in an attribute of its name.
+        """
+        return {name: _written(getattr(self, name)) for name in _arguments(type(self))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Rule:
         """Builds the rule from `get_config`."""
-        return cls(**config)
+        return cls(**{name: _read(value) for name, value in config.items()})
+
+
+def _arguments(cls: type) -> list[str]:
+    """The names of a constructor's arguments."""
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(cls).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind not in open_ended]
+
+
+def _written(value: Any) -> Any:
+    """A constructor's argument as JSON knows it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_written(item) for item in value]
+    if hasattr(value, "get_config"):
+        return keras.saving.serialize_keras_object(value)
+    return value
+
+
+def _read(value: Any) -> Any:
+    """The argument that `_written` wrote."""
+    if isinstance(value, list):
+        return [_read(item) for item in value]
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return value

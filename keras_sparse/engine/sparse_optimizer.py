@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
 from keras_sparse.sparsity.selection import Target
 
@@ -187,8 +187,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             masks: Boolean arrays of the targets' shapes.
         """
         assign(self.masks, [ops.convert_to_tensor(mask, "bool") for mask in masks])
-        moment = Moment(self.step, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-        effective = self.rule.effective(moment, self.tensors)
+        clock = Clock(self.step, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
+        effective = self.rule.effective(clock, self.tensors)
         assign(self.weights_to_prune, effective)
 
     def show_evaluated(self) -> None:
@@ -200,8 +200,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """Gives a model whose weights are drawn for each batch those of the next batch."""
         if self.rule.sampled:
             before = ops.convert_to_tensor(self.step) - 1
-            moment = Moment(before, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-            sampled = self.rule.effective(moment, self.tensors)
+            clock = Clock(before, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
+            sampled = self.rule.effective(clock, self.tensors)
             assign(self.weights_to_prune, sampled)
 
     def finalize_variable_values(self, var_list: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_sparse.backend.replicas import assign_if
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
 
 
@@ -70,13 +70,13 @@ def before_step(
         gradients: Gradients of the pruned tensors, where the rule uses them.
         variables: What may change.
     """
-    moment = Moment(variables.step, learning_rate)
+    clock = Clock(variables.step, learning_rate)
     if variables.state:
-        new = rule.update_state(moment, variables.tensors(gradients))
+        new = rule.update_state(clock, variables.tensors(gradients))
         for key, values in new.items():
             assign(variables.state[key], values)
-    if due is not None and not rule.after_step:
-        _update_masks(rule, starts, due, moment, gradients, variables)
+    if due is not None and not rule.masks_follow_step:
+        _update_masks(rule, starts, due, clock, gradients, variables)
     if rule.shadow:
         assign(variables.weights, variables.learned)
 
@@ -93,13 +93,13 @@ def after_step(
 
     The arguments are those of `before_step`.
     """
-    moment = Moment(variables.step, learning_rate)
+    clock = Clock(variables.step, learning_rate)
     if rule.shadow:
         before = variables.tensors(gradients)
         assign(variables.learned, rule.learned(before, read(variables.weights)))
-    if due is not None and rule.after_step:
-        _update_masks(rule, starts, due, moment, gradients, variables)
-    assign(variables.weights, rule.effective(moment, variables.tensors()))
+    if due is not None and rule.masks_follow_step:
+        _update_masks(rule, starts, due, clock, gradients, variables)
+    assign(variables.weights, rule.effective(clock, variables.tensors()))
     variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
 
 
@@ -107,7 +107,7 @@ def _update_masks(
     rule: Rule,
     starts: Sequence[float],
     due: Any,
-    moment: Moment,
+    clock: Clock,
     gradients: Sequence[Any],
     variables: Variables,
 ) -> None:
@@ -116,11 +116,11 @@ def _update_masks(
 
     def compute() -> list[Any]:
         before = variables.tensors(gradients)
-        new = rule.update_masks(moment, variables.counters, before)
+        new = rule.update_masks(clock, variables.counters, before)
         learned = before.weights if new.weights is None else new.weights
         if not rule.shadow:
             after = Tensors(learned, new.masks, (), {**before.state, **new.state})
-            learned = rule.effective(moment, after)
+            learned = rule.effective(clock, after)
         not_grown = [
             ops.logical_or(old, ops.logical_not(mask))
             for old, mask in zip(before.masks, new.masks, strict=True)

@@ -32,7 +32,7 @@ class Restarting(Rule):
     def due(self, step, counters):
         return keras.ops.equal(step, self.at)
 
-    def update_masks(self, moment, counters, tensors):
+    def update_masks(self, clock, counters, tensors):
         return Update(tensors.masks, {}, True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import choose_masks
 from keras_sparse.sparsity.saliency import magnitude
@@ -24,7 +24,7 @@ class DenseLearning(Rule):
     """
 
     shadow: ClassVar[bool] = True
-    after_step: ClassVar[bool] = True
+    masks_follow_step: ClassVar[bool] = True
 
     def learning_gradients(self, gradients: Sequence[Any], tensors: Tensors) -> Sequence[Any]:
         """All gradients, those of pruned weights included."""
@@ -48,7 +48,7 @@ class TopKMasks(Rule):
         every: Steps between updates.
     """
 
-    after_step: ClassVar[bool] = True
+    masks_follow_step: ClassVar[bool] = True
 
     def __init__(
         self, budget: ArrayLike, granularity: Granularity, joint: bool, every: int = 1
@@ -62,7 +62,7 @@ class TopKMasks(Rule):
         """At the end of every so many steps."""
         return ops.equal((ops.cast(step, "int32") + 1) % self.every, 0)
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """The largest weights."""
         return Update(self.top(tensors.weights, self.budget), {})
 
@@ -70,18 +70,3 @@ class TopKMasks(Rule):
         """Masks of the largest weights that a budget allows."""
         scored = magnitude(weights)
         return choose_masks(scored, self.layouts, budget, self.granularity, self.joint)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {
-            "budget": self.budget.tolist(),
-            "granularity": keras.saving.serialize_keras_object(self.granularity),
-            "joint": self.joint,
-            "every": self.every,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TopKMasks:
-        """Builds the rule from `get_config`."""
-        granularity = keras.saving.deserialize_keras_object(config["granularity"])
-        return cls(**{**config, "granularity": granularity})

@@ -34,7 +34,3 @@ class PlannedUpdates(Rule):
     def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
         """True when the plan is ahead of what was done."""
         return ops.not_equal(self.planned(step), ops.cast(counters["updates"], "int32"))
-
-    def get_config(self) -> dict[str, Any]:
-        """The plan, serialised."""
-        return {"steps": self.steps.tolist()}

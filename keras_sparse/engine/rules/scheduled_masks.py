@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_sparse.engine.rule import Moment, Tensors, Update
+from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import choose_masks
@@ -52,9 +52,9 @@ class ScheduledMasks(PlannedUpdates):
         """What each weight is worth; the highest are kept. By default its magnitude."""
         return magnitude(tensors.weights)
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """The highest scores, as many as the plan's latest update says."""
-        planned = self.planned(moment.step)
+        planned = self.planned(clock.step)
         masks = choose_masks(
             self.scores(tensors),
             self.layouts,
@@ -64,20 +64,3 @@ class ScheduledMasks(PlannedUpdates):
         )
         resets = np.concatenate([[False], self.resets])
         return Update(masks, {"updates": planned}, ops.take(resets, planned))
-
-    def get_config(self) -> dict[str, Any]:
-        """The plan, serialised."""
-        return {
-            **super().get_config(),
-            "budgets": self.budgets.tolist(),
-            "granularity": keras.saving.serialize_keras_object(self.granularity),
-            "joint": self.joint,
-            "resets": self.resets.tolist(),
-            "reset_buffers": self.reset_buffers,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ScheduledMasks:
-        """Builds the rule from `get_config`."""
-        granularity = keras.saving.deserialize_keras_object(config["granularity"])
-        return cls(**{**config, "granularity": granularity})

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import CompressionAwareCallback, check_rho
-from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperators, read_operators
+from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperators
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.operators import Compression
@@ -35,7 +35,8 @@ class CrAMRule(TwoGradientRule):
         base_probability: float = 0.0,
         normalize: bool = False,
     ) -> None:
-        self.choice = DrawnOperators(operators, seed)
+        self.operators, self.seed = list(operators), seed
+        self.choice = DrawnOperators(self.operators, seed)
         self.rho, self.plus, self.normalize = rho, plus, normalize
         self.sparse_gradients, self.mask_interval = sparse_gradients, mask_interval
         self.base_probability = base_probability
@@ -50,30 +51,30 @@ class CrAMRule(TwoGradientRule):
             _USES: [np.zeros(count, "int32") for _ in weights],
         }
 
-    def is_plain(self, moment: Moment) -> Any:
+    def is_plain(self, clock: Clock) -> Any:
         """With `base_probability`."""
-        return self.choice.with_probability(self.base_probability, moment.step)
+        return self.choice.with_probability(self.base_probability, clock.step)
 
     def _is_drawn(self, step: Any) -> Any:
         count = len(self.choice.operators)
         return ops.equal(ops.arange(count, dtype="int32"), self.choice.drawn(step))
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """Counts the use of the drawn operator."""
         if self.mask_interval == 1:
             return {}
-        used = self._is_drawn(moment.step)
+        used = self._is_drawn(clock.step)
         if self.base_probability:
-            used = ops.logical_and(used, ops.logical_not(self.is_plain(moment)))
+            used = ops.logical_and(used, ops.logical_not(self.is_plain(clock)))
         return {_USES: [uses + ops.cast(used, "int32") for uses in tensors.state[_USES]]}
 
     def second_point(
-        self, moment: Moment, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
+        self, clock: Clock, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
     ) -> Point:
         """`C(theta + rho g)` with C the drawn operator; what is not pruned is only perturbed."""
         ascent = ascended(weights, gradients, self.rho, self.normalize)
         pruned = [ascent[i] for i in self.indices]
-        drawn = self.choice.drawn(moment.step)
+        drawn = self.choice.drawn(clock.step)
         due: Any = None
         memory: dict[str, list[Any]] = {}
         if self.mask_interval == 1:
@@ -86,39 +87,22 @@ class CrAMRule(TwoGradientRule):
                 lambda: self.choice.masks(drawn, pruned, self.layouts),
                 lambda: [ops.take(mask, drawn, axis=0) for mask in kept],
             )
-            due, memory = self._memory(moment, is_due, kept, masks)
+            due, memory = self._memory(clock, is_due, kept, masks)
         values = self.choice.compress(drawn, pruned, masks, self.layouts)
         own = masks if self.sparse_gradients else None
         return Point(self.with_pruned(ascent, values), own, due, memory)
 
     def _memory(
-        self, moment: Moment, due: Any, kept: Sequence[Any], masks: Sequence[Any]
+        self, clock: Clock, due: Any, kept: Sequence[Any], masks: Sequence[Any]
     ) -> tuple[Any, dict[str, list[Any]]]:
         if self.base_probability:
-            due = ops.logical_and(due, ops.logical_not(self.is_plain(moment)))
-        drawn = self._is_drawn(moment.step)
+            due = ops.logical_and(due, ops.logical_not(self.is_plain(clock)))
+        drawn = self._is_drawn(clock.step)
         new = [
             ops.where(ops.reshape(drawn, (-1,) + (1,) * len(mask.shape)), mask[None], old)
             for old, mask in zip(kept, masks, strict=True)
         ]
         return due, {_MASKS: new}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {
-            **self.choice.get_config(),
-            "rho": self.rho,
-            "plus": self.plus,
-            "sparse_gradients": self.sparse_gradients,
-            "mask_interval": self.mask_interval,
-            "base_probability": self.base_probability,
-            "normalize": self.normalize,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> CrAMRule:
-        """Builds the rule from `get_config`."""
-        return cls(**read_operators(config))
 
 
 class CrAM(CompressionAwareCallback):

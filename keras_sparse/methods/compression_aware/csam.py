@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import CompressionAwareCallback, check_rho
-from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperators, read_operators
+from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperators
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.operators import Compression
@@ -25,7 +25,8 @@ class CSAMRule(TwoGradientRule):
     """
 
     def __init__(self, operators: Sequence[Compression], seed: int = 0, rho: float = 0.05) -> None:
-        self.choice = DrawnOperators(operators, seed)
+        self.operators, self.seed = list(operators), seed
+        self.choice = DrawnOperators(self.operators, seed)
         self.rho = rho
 
     @property
@@ -33,31 +34,22 @@ class CSAMRule(TwoGradientRule):
         """Two, and a forward pass of the dense model for its statistics."""
         return 2 + 1 / 3
 
-    def _compressed(self, moment: Moment, values: Sequence[Any]) -> Point:
-        drawn = self.choice.drawn(moment.step)
+    def _compressed(self, clock: Clock, values: Sequence[Any]) -> Point:
+        drawn = self.choice.drawn(clock.step)
         pruned = [values[i] for i in self.indices]
         masks = self.choice.masks(drawn, pruned, self.layouts)
         compressed = self.choice.compress(drawn, pruned, masks, self.layouts)
         return Point(self.with_pruned(values, compressed), masks)
 
-    def first_point(self, moment: Moment, weights: Sequence[Any], tensors: Tensors) -> Point:
+    def first_point(self, clock: Clock, weights: Sequence[Any], tensors: Tensors) -> Point:
         """`C(theta)`."""
-        return self._compressed(moment, weights)
+        return self._compressed(clock, weights)
 
     def second_point(
-        self, moment: Moment, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
+        self, clock: Clock, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
     ) -> Point:
         """`C(theta + rho h / ||h||)`."""
-        return self._compressed(moment, ascended(weights, gradients, self.rho, normalize=True))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {**self.choice.get_config(), "rho": self.rho}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> CSAMRule:
-        """Builds the rule from `get_config`."""
-        return cls(**read_operators(config))
+        return self._compressed(clock, ascended(weights, gradients, self.rho, normalize=True))
 
 
 class CSAM(CompressionAwareCallback):

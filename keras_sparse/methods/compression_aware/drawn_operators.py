@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -112,17 +111,6 @@ class DrawnOperators:
                     for mine, before in zip(rounded, values, strict=True)
                 ]
         return values
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        write = keras.saving.serialize_keras_object
-        return {"operators": [write(operator) for operator in self.operators], "seed": self.seed}
-
-
-def read_operators(config: dict[str, Any]) -> dict[str, Any]:
-    """A rule's configuration with its operators built again."""
-    read = keras.saving.deserialize_keras_object
-    return {**config, "operators": [read(operator) for operator in config["operators"]]}
 
 
 def _pattern(operator: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import check_rho
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
@@ -24,14 +24,10 @@ class SAMRule(TwoGradientRule):
         self.rho = rho
 
     def second_point(
-        self, moment: Moment, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
+        self, clock: Clock, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
     ) -> Point:
         """`theta + rho g / ||g||`."""
         return Point(ascended(weights, gradients, self.rho, normalize=True))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's argument."""
-        return {"rho": self.rho}
 
 
 class SAM(SparseCallback):

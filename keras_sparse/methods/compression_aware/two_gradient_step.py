@@ -16,7 +16,7 @@ from keras_sparse.backend.replicas import (
     replica_count,
     sum_over_replicas,
 )
-from keras_sparse.engine.rule import Moment
+from keras_sparse.engine.rule import Clock
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule
 
@@ -127,7 +127,7 @@ class TwoGradientStep:
         ]
         scale = model.optimizer.scale_loss(1.0)
         penalties = self._penalties(weights)
-        moment = Moment(
+        clock = Clock(
             ops.convert_to_tensor(self.optimizer.step),
             ops.convert_to_tensor(self.optimizer.learning_rate),
         )
@@ -137,14 +137,14 @@ class TwoGradientStep:
             slopes = gradient(lambda values: self._loss(values, data, given), point.values)
             return rule.masked(slopes, point.masks)
 
-        first = rule.first_point(moment, weights, tensors)
+        first = rule.first_point(clock, weights, tensors)
         if first is None:
             shared = _unscaled(sum_over_replicas(found), scale)
             for i, penalty in penalties.items():
                 shared[i] = shared[i] - penalty
         else:
             shared = _unscaled(sum_over_replicas(gradient_at(first)), scale)
-        second = rule.second_point(moment, weights, shared, tensors)
+        second = rule.second_point(clock, weights, shared, tensors)
         self._remember(second)
 
         def both() -> list[Any]:
@@ -160,7 +160,7 @@ class TwoGradientStep:
         elif rule.base_probability == 1:
             combined = found
         else:
-            combined = ops.cond(rule.is_plain(moment), lambda: found, both)
+            combined = ops.cond(rule.is_plain(clock), lambda: found, both)
         pairs = zip(recorded, combined, strict=True)
         return [None if before is None else after for before, after in pairs]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
@@ -56,21 +56,21 @@ class TwoGradientRule(Rule):
         super().build(targets)
         self.indices = [target.index for target in targets]
 
-    def is_plain(self, moment: Moment) -> Any:
+    def is_plain(self, clock: Clock) -> Any:
         """Whether this step takes the first gradient alone, a boolean scalar."""
         raise NotImplementedError(f"{type(self).__name__} has no plain steps")
 
-    def first_point(self, moment: Moment, weights: Sequence[Any], tensors: Tensors) -> Point | None:
+    def first_point(self, clock: Clock, weights: Sequence[Any], tensors: Tensors) -> Point | None:
         """Where the first gradient is taken; `None` for the weights themselves."""
         return None
 
     def second_point(
-        self, moment: Moment, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
+        self, clock: Clock, weights: Sequence[Any], gradients: Sequence[Any], tensors: Tensors
     ) -> Point:
         """Where the second gradient is taken.
 
         Args:
-            moment: The step.
+            clock: The step.
             weights: All trainable weights.
             gradients: The first gradient of all of them: of the mean loss of the whole batch,
                 over all replicas, unscaled.
@@ -96,7 +96,7 @@ class TwoGradientRule(Rule):
         """All of them."""
         return gradients
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """The weights: the model stays dense."""
         return tensors.weights
 

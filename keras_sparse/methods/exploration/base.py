@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_sparse.backend.step_random import uniform
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import NM, Granularity
@@ -67,19 +66,18 @@ class DropAndGrow(PlannedUpdates):
         """How many weights each tensor grows, shape `(tensors,)`: as many as it lost."""
         return counts(tensors.masks) - counts(kept)
 
-    def grow_scores(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """Where weights grow: at the highest of these numbers >= 0. By default at random."""
         return [
-            uniform(layout.shape, self.seed, moment.step, i)
-            for i, layout in enumerate(self.layouts)
+            uniform(layout.shape, self.seed, clock.step, i) for i, layout in enumerate(self.layouts)
         ]
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Drops, then grows among all that is not kept."""
-        planned = self.planned(moment.step)
+        planned = self.planned(clock.step)
         kept = self.keep(ops.take(self.fractions, planned - 1), tensors)
         free = [ops.logical_not(mask) for mask in kept]
-        scored = only_where(free, self.grow_scores(moment, tensors))
+        scored = only_where(free, self.grow_scores(clock, tensors))
         grown = self._choose(scored, self.growth(kept, tensors))
         masks = [ops.logical_or(k, g) for k, g in zip(kept, grown, strict=True)]
         return Update(masks, {"updates": planned})
@@ -93,22 +91,6 @@ class DropAndGrow(PlannedUpdates):
         """The kept ones, and all where a step looks at the dense gradient."""
         share = self.dense_share
         return [share * mask.size + (1 - share) * np.count_nonzero(mask) for mask in masks]
-
-    def get_config(self) -> dict[str, Any]:
-        """The plan, serialised."""
-        return {
-            **super().get_config(),
-            "fractions": self.fractions.tolist(),
-            "granularity": keras.saving.serialize_keras_object(self.granularity),
-            "seed": self.seed,
-            "dense_share": self.dense_share,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> DropAndGrow:
-        """Builds the rule from `get_config`."""
-        granularity = keras.saving.deserialize_keras_object(config["granularity"])
-        return cls(**{**config, "granularity": granularity})
 
 
 def counts(masks: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sparse.backend.step_random import normal, uniform
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.methods.exploration.base import counts, only_where
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
@@ -29,7 +29,7 @@ class DeepRRule(Rule):
     `theta <- theta - eta g - eta a + sqrt(2 eta T) nu`, with `w = s theta` and fixed signs `s`.
     """
 
-    after_step = True
+    masks_follow_step = True
     reset_grown = True
 
     def __init__(
@@ -45,28 +45,28 @@ class DeepRRule(Rule):
         """At every step."""
         return ops.ones((), "bool")
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """What has flipped its sign dies, and as many others wake at zero."""
         weights, alive = [], []
         for i, (weight, mask) in enumerate(zip(tensors.weights, tensors.masks, strict=True)):
             sign = ops.where(tensors.state[_SIGNS][i], 1.0, -1.0)
-            theta = self._moved(sign * weight, moment, i)
+            theta = self._moved(sign * weight, clock, i)
             alive.append(ops.logical_and(mask, theta >= 0))
             weights.append(ops.where(alive[i], sign * theta, ops.zeros_like(theta)))
-        woken = self._wake(moment, tensors.masks, alive)
+        woken = self._wake(clock, tensors.masks, alive)
         masks = [ops.logical_or(a, w) for a, w in zip(alive, woken, strict=True)]
         return Update(masks, {}, weights=weights)
 
-    def _moved(self, theta: Any, moment: Moment, tensor: int) -> Any:
-        rate = ops.cast(moment.learning_rate, "float32")
-        noise = normal(self.layouts[tensor].shape, self.seed, moment.step, tensor)
+    def _moved(self, theta: Any, clock: Clock, tensor: int) -> Any:
+        rate = ops.cast(clock.learning_rate, "float32")
+        noise = normal(self.layouts[tensor].shape, self.seed, clock.step, tensor)
         return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
 
-    def _wake(self, moment: Moment, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:
+    def _wake(self, clock: Clock, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:
         # Normal numbers of stream n use up the uniform ones of streams 2n and 2n + 1.
         first = 2 * len(self.layouts)
         chances = [
-            uniform(layout.shape, self.seed, moment.step, first + i)
+            uniform(layout.shape, self.seed, clock.step, first + i)
             for i, layout in enumerate(self.layouts)
         ]
         died = counts(masks) - counts(alive)
@@ -74,15 +74,6 @@ class DeepRRule(Rule):
         dormant = [ops.logical_not(mask) for mask in alive]
         scored = only_where(dormant, chances)
         return choose_masks(scored, self.layouts, budget, Unstructured(), self.joint)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "l1": self.l1,
-            "temperature": self.temperature,
-            "joint": self.joint,
-            "seed": self.seed,
-        }
 
 
 class DeepR(SparseCallback):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.engine.rule import Moment, Tensors
+from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, cosine_fractions
 from keras_sparse.sparsity.saliency import magnitude
 
@@ -19,7 +19,7 @@ class RigLRule(DropAndGrow):
 
     uses_gradients = True
 
-    def grow_scores(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """The dense gradient's magnitude."""
         return magnitude(tensors.gradients)
 

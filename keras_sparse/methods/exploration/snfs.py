@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.engine.rule import Moment, Tensors
+from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import (
     DropAndGrow,
     Exploration,
@@ -32,12 +32,12 @@ class SNFSRule(DropAndGrow):
         """The mean gradient, zero."""
         return {"mean_gradient": [np.zeros(weight.shape, "float32") for weight in weights]}
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """An exponential moving average of the dense gradient."""
         pairs = zip(tensors.state["mean_gradient"], tensors.gradients, strict=True)
         return {"mean_gradient": [_DECAY * m + (1 - _DECAY) * g for m, g in pairs]}
 
-    def grow_scores(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """The mean gradient's magnitude."""
         return magnitude(tensors.state["mean_gradient"])
 

@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import Granularity
@@ -57,9 +57,9 @@ class ADMMRule(ScheduledMasks):
         )
         return [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Moves Z and U; at the last update cuts."""
-        cut = super().update_masks(moment, counters, tensors)
+        cut = super().update_masks(clock, counters, tensors)
         shifted = [w + u for w, u in zip(tensors.weights, tensors.state[_U], strict=True)]
         z = self._project(shifted)
         u = [s - value for s, value in zip(shifted, z, strict=True)]
@@ -78,10 +78,6 @@ class ADMMRule(ScheduledMasks):
             apply_mask(ops.where(whole, p, g), m)
             for p, g, m in zip(pulled, gradients, tensors.masks, strict=True)
         ]
-
-    def get_config(self) -> dict[str, Any]:
-        """The plan and rho, serialised."""
-        return {**super().get_config(), "rho": self.rho}
 
 
 class ADMM(SparseCallback):

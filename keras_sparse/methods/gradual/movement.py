@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
@@ -26,7 +26,7 @@ class _Scores(Rule):
 
     uses_gradients = True
     shadow = True
-    after_step = True
+    masks_follow_step = True
     score_learning_rate: float
     penalty: float
 
@@ -34,7 +34,7 @@ class _Scores(Rule):
         """Scores of zero."""
         return {_SCORES: [np.zeros(weight.shape, "float32") for weight in weights]}
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """The straight-through gradient step of the scores."""
         new = []
         for s, g, w in zip(tensors.state[_SCORES], tensors.gradients, tensors.weights, strict=True):
@@ -72,10 +72,6 @@ class MovementRule(_Scores, ScheduledMasks):
         """The learned scores."""
         return tensors.state[_SCORES]
 
-    def get_config(self) -> dict[str, Any]:
-        """The plan and the scores' learning rate, serialised."""
-        return {**super().get_config(), "score_learning_rate": self.score_learning_rate}
-
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
 class SoftMovementRule(_Scores):
@@ -91,17 +87,9 @@ class SoftMovementRule(_Scores):
         """At every step."""
         return ops.ones((), "bool")
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """`1[S > tau]`."""
         return Update([s > self.threshold for s in tensors.state[_SCORES]], {})
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "threshold": self.threshold,
-            "penalty": self.penalty,
-            "score_learning_rate": self.score_learning_rate,
-        }
 
 
 class MovementPruning(SparseCallback):

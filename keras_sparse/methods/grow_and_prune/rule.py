@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_sparse.engine.rule import Moment, Tensors, Update
+from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
 from keras_sparse.methods.exploration.base import counts
 from keras_sparse.sparsity.granularity import Granularity
@@ -80,9 +80,9 @@ class GrowAndPrune(PlannedUpdates):
             for choose, new, mask in zip(chosen, smaller, tensors.masks, strict=True)
         ]
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Prunes what has been dense since the latest update, and grows what the plan says now."""
-        planned = self.planned(moment.step)
+        planned = self.planned(clock.step)
         before = ops.take(self.closing, ops.cast(counters["updates"], "int32"), axis=0)
         grown = ops.take(self.dense, planned, axis=0)
         kept = self.pruned(before, tensors)
@@ -91,21 +91,3 @@ class GrowAndPrune(PlannedUpdates):
         peak = ops.maximum(ops.cast(counters["peak"], "int32"), ops.sum(counts(masks)))
         new = {"updates": planned, "peak": peak}
         return Update(masks, new, self.reset_buffers != "none", weights=weights)
-
-    def get_config(self) -> dict[str, Any]:
-        """The plan, serialised."""
-        return {
-            **super().get_config(),
-            "dense": self.dense.tolist(),
-            "budget": self.budget.tolist(),
-            "granularity": keras.saving.serialize_keras_object(self.granularity),
-            "joint": self.joint,
-            "reset_buffers": self.reset_buffers,
-            "closing": self.closing.tolist(),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> GrowAndPrune:
-        """Builds the rule from `get_config`."""
-        granularity = keras.saving.deserialize_keras_object(config["granularity"])
-        return cls(**{**config, "granularity": granularity})

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.sparsity.granularity import Unstructured
 
 PARAMETER, _FIRST, _SECOND = "parameter", "first_moment", "second_moment"
@@ -31,7 +31,7 @@ class SampledWeights(Rule):
 
     uses_gradients: ClassVar[bool] = True
     shadow: ClassVar[bool] = True
-    after_step: ClassVar[bool] = True
+    masks_follow_step: ClassVar[bool] = True
     sampled: ClassVar[bool] = True
     changes_with_masks: ClassVar[tuple[str, ...]] = (PARAMETER,)
 
@@ -43,7 +43,7 @@ class SampledWeights(Rule):
         raise NotImplementedError(f"{type(self).__name__} must implement first_parameters")
 
     def slopes(
-        self, moment: Moment, tensors: Tensors
+        self, clock: Clock, tensors: Tensors
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
         """The gradients by the parameters, and new values of the rule's further state."""
         raise NotImplementedError(f"{type(self).__name__} must implement slopes")
@@ -58,9 +58,9 @@ class SampledWeights(Rule):
         first = self.first_parameters(weights)
         return {PARAMETER: first, _FIRST: zeros, _SECOND: [zero.copy() for zero in zeros]}
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """Adam's moments of the parameters; `update_masks` takes the step."""
-        slopes, further = self.slopes(moment, tensors)
+        slopes, further = self.slopes(clock, tensors)
         first, second = tensors.state[_FIRST], tensors.state[_SECOND]
         pairs = list(zip(first, second, slopes, strict=True))
         return {
@@ -73,9 +73,9 @@ class SampledWeights(Rule):
         """At every step."""
         return ops.ones((), "bool")
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Adam's step on the parameters, and the weights that are still needed."""
-        count = ops.cast(moment.step, "float32") + 1
+        count = ops.cast(clock.step, "float32") + 1
         # With the moments' bias corrected, as in Kingma and Ba (2015).
         first_scale = self.rate / (1 - ops.power(_BETA_1, count))
         second_scale = 1 / (1 - ops.power(_BETA_2, count))
@@ -87,10 +87,6 @@ class SampledWeights(Rule):
         ]
         masks = self.kept(tensors.weights, parameters)
         return Update(masks, {}, state={PARAMETER: parameters})
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"rate": self.rate, "seed": self.seed}
 
 
 class SparsityFollows(SparseCallback):

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.backend.step_random import uniform
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.sampled.base import (
     PARAMETER,
     SampledWeights,
@@ -93,10 +93,10 @@ class L0Rule(SampledWeights):
         ]
 
     def slopes(
-        self, moment: Moment, tensors: Tensors
+        self, clock: Clock, tensors: Tensors
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
         """`g w dz/dlog_alpha + lambda P (1 - P)`, with g the gradient at `w z`; and the z."""
-        drawn = self._drawn(moment.step, tensors)
+        drawn = self._drawn(clock.step, tensors)
         slopes = []
         for g, w, a, (_, slope) in zip(
             tensors.gradients, tensors.weights, tensors.state[PARAMETER], drawn, strict=True
@@ -113,9 +113,9 @@ class L0Rule(SampledWeights):
         """Where the gate of the model in use is open."""
         return [settled_gate(a) > 0 for a in parameters]
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """`w z`, with gates drawn for the next step."""
-        drawn = self._drawn(moment.step + 1, tensors)
+        drawn = self._drawn(clock.step + 1, tensors)
         return [w * z for w, (z, _) in zip(tensors.weights, drawn, strict=True)]
 
     def evaluated(self, tensors: Tensors) -> Sequence[Any]:
@@ -138,10 +138,6 @@ class L0Rule(SampledWeights):
         """Those with an open gate: behind a closed one neither weight nor gate has a gradient."""
         open_ = [ops.convert_to_numpy(open_probability(a)) for a in state[PARAMETER]]
         return [float(np.sum(p)) for p in open_]
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "penalty": self.penalty, "closed": self.closed}
 
 
 class L0(SparsityFollows):

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.backend.step_random import normal
-from keras_sparse.engine.rule import Moment, Rule, Tensors
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.sampled.base import (
     PARAMETER,
     SampledWeights,
@@ -76,20 +76,20 @@ class SparseVariationalDropoutRule(SampledWeights):
         return {**super().initial_state(weights), _PULLS: pulls}
 
     def slopes(
-        self, moment: Moment, tensors: Tensors
+        self, clock: Clock, tensors: Tensors
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
         """`g eps sigma / 2 + b_t dKL/dlog_alpha`, g at the noisy weight; and `dKL/dtheta`.
 
         `log_alpha` is clipped, and the penalty without a gradient beyond.
         """
-        progress = (ops.cast(moment.step, "float32") + 1) / max(self.anneal_steps, 1)
+        progress = (ops.cast(clock.step, "float32") + 1) / max(self.anneal_steps, 1)
         weight = self.kl_weight * ops.minimum(progress, 1.0)
         slopes, pulls = [], []
         for g, w, v, noise in zip(
             tensors.gradients,
             tensors.weights,
             tensors.state[PARAMETER],
-            self._noise(moment.step, tensors),
+            self._noise(clock.step, tensors),
             strict=True,
         ):
             log_alpha = log_alpha_of(w, v)
@@ -116,9 +116,9 @@ class SparseVariationalDropoutRule(SampledWeights):
             log_alpha_of(w, v) <= self.threshold for w, v in zip(weights, parameters, strict=True)
         ]
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """`theta + sigma eps`, drawn for the next step."""
-        noises = self._noise(moment.step + 1, tensors)
+        noises = self._noise(clock.step + 1, tensors)
         return [w + noise for w, noise in zip(tensors.weights, noises, strict=True)]
 
     def evaluated(self, tensors: Tensors) -> Sequence[Any]:
@@ -139,16 +139,6 @@ class SparseVariationalDropoutRule(SampledWeights):
     ) -> Sequence[float]:
         """All."""
         return [float(mask.size) for mask in masks]
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "kl_weight": self.kl_weight,
-            "anneal_steps": self.anneal_steps,
-            "initial_log_variance": self.initial_log_variance,
-            "threshold": self.threshold,
-        }
 
 
 class SparseVariationalDropout(SparsityFollows):

@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import TopKMasks
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation
@@ -103,9 +103,9 @@ class EdgePopupRule(TopKMasks):
             for w, constant in zip(weights, self.constants, strict=True)
         ]
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """SGD with momentum on the scores, by the straight-through gradient of all of them."""
-        rate = ops.cast(moment.learning_rate, "float32") if self.rate is None else self.rate
+        rate = ops.cast(clock.learning_rate, "float32") if self.rate is None else self.rate
         new: dict[str, list[Any]] = {_SCORES: [], _VELOCITY: []}
         for g, w, s, velocity in zip(
             tensors.gradients,
@@ -119,7 +119,7 @@ class EdgePopupRule(TopKMasks):
             new[_SCORES].append(s - rate * new[_VELOCITY][-1])
         return new
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """The largest scores."""
         return Update(self.top(tensors.state[_SCORES], self.budget), {})
 
@@ -131,7 +131,7 @@ class EdgePopupRule(TopKMasks):
         """The weights as they were, whatever weight decay did to them."""
         return before.weights
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """The kept weights."""
         values = self._values(tensors.weights)
         return [apply_mask(w, m) for w, m in zip(values, tensors.masks, strict=True)]
@@ -141,17 +141,6 @@ class EdgePopupRule(TopKMasks):
     ) -> Sequence[float]:
         """All: the scores of pruned weights learn as well."""
         return [float(mask.size) for mask in masks]
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {
-            **super().get_config(),
-            "rate": self.rate,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "seed": self.seed,
-            "constants": None if self.constants is None else list(self.constants),
-        }
 
 
 class EdgePopup(SparseCallback):

@@ -42,10 +42,6 @@ class SRSTERule(DenseLearning, TopKMasks):
             for g, w, mask in zip(gradients, tensors.weights, tensors.masks, strict=True)
         ]
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {**super().get_config(), "decay": self.decay}
-
 
 class SRSTE(TopKCallback):
     """Trains n:m patterns from scratch: straight-through, with a decay of what is pruned.

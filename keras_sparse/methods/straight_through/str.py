@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_sparse.engine import installation
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Moment, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import DenseLearning
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
@@ -41,9 +41,9 @@ class STRRule(DenseLearning):
             _VELOCITY: [np.zeros((), "float32") for _ in weights],
         }
 
-    def update_state(self, moment: Moment, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
+    def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """SGD with momentum and weight decay on s, at the optimizer's learning rate."""
-        rate = ops.cast(moment.learning_rate, "float32")
+        rate = ops.cast(clock.learning_rate, "float32")
         new: dict[str, list[Any]] = {_S: [], _VELOCITY: []}
         for g, w, mask, s, velocity in zip(
             tensors.gradients,
@@ -66,24 +66,16 @@ class STRRule(DenseLearning):
         """At every step."""
         return ops.ones((), "bool")
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """What is above its threshold."""
         return Update(above(tensors.weights, tensors.state[_S]), {})
 
-    def effective(self, moment: Moment, tensors: Tensors) -> Sequence[Any]:
+    def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """Soft thresholding."""
         return [
             apply_mask(ops.sign(w) * (ops.abs(w) - ops.sigmoid(s)), m)
             for w, s, m in zip(tensors.weights, tensors.state[_S], tensors.masks, strict=True)
         ]
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "initial": self.initial,
-            "weight_decay": self.weight_decay,
-            "momentum": self.momentum,
-        }
 
 
 def above(weights: Sequence[Any], s: Sequence[Any]) -> list[Any]:

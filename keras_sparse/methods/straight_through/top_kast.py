@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_sparse.engine.rule import Moment, Tensors, Update
+from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import TopKMasks
 from keras_sparse.methods.exploration.base import check_unordered
 from keras_sparse.methods.straight_through.base import TopKCallback
@@ -53,7 +53,7 @@ class TopKASTRule(TopKMasks):
         )
         return {_BACKWARD: [ops.convert_to_numpy(mask) for mask in masks]}
 
-    def update_masks(self, moment: Moment, counters: Mapping[str, Any], tensors: Tensors) -> Update:
+    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """A and B anew."""
         forward = self.top(tensors.weights, self.budget)
         backward = self.top(tensors.weights, self.backward_budget)
@@ -81,15 +81,6 @@ class TopKASTRule(TopKMasks):
     ) -> Sequence[float]:
         """Those in B."""
         return [float(np.count_nonzero(mask)) for mask in state[_BACKWARD]]
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
-        return {
-            **super().get_config(),
-            "backward_budget": self.backward_budget.tolist(),
-            "density": self.density,
-            "penalty": self.penalty,
-        }
 
 
 class TopKAST(TopKCallback):

@@ -303,16 +303,16 @@ def test_masks_stay_for_an_interval():
         rule.choice.drawn = lambda step, draw=draw: ops.convert_to_tensor(draw)
         state = {"masks": [np.ones((3, 4, 1), bool)], "uses": [uses]}
         tensors = ks.Tensors([], [], (), state)
-        moment = ks.Moment(ops.convert_to_tensor(0), ops.convert_to_tensor(0.1))
+        clock = ks.Clock(ops.convert_to_tensor(0), ops.convert_to_tensor(0.1))
         weights = [ops.convert_to_tensor(np.reshape(THETA, (4, 1)).astype("float32"))]
-        point = rule.second_point(moment, weights, [ops.zeros_like(weights[0])], tensors)
+        point = rule.second_point(clock, weights, [ops.zeros_like(weights[0])], tensors)
         assert bool(point.due) == flags[-1]
         kept = int(np.count_nonzero(point.values[0]))
         assert kept == (draw + 1 if flags[-1] else 4)
         np.testing.assert_array_equal(
             ops.convert_to_numpy(point.memory["masks"][0])[draw].sum(), kept
         )
-        uses = ops.convert_to_numpy(rule.update_state(moment, tensors)["uses"][0])
+        uses = ops.convert_to_numpy(rule.update_state(clock, tensors)["uses"][0])
     assert flags == [True, True, False, True, True, False, False, True, False]
     assert list(uses) == [4, 1, 4]
 

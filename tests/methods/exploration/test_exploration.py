@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_sparse as ks
-from keras_sparse.engine.rule import Moment, Tensors
+from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import cosine_fractions
 from keras_sparse.methods.exploration.redistribution import share_out
 from keras_sparse.methods.exploration.rigl import RigLRule
@@ -177,5 +177,5 @@ def test_a_run_too_short_for_an_update(images):
 def test_random_growth_needs_no_gradient():
     rule = SETRule([0], [0.5], ks.Unstructured())
     rule.layouts = [type("L", (), {"shape": (3,)})()]
-    (scores,) = rule.grow_scores(Moment(0, 0.1), Tensors([], []))
+    (scores,) = rule.grow_scores(Clock(0, 0.1), Tensors([], []))
     assert scores.shape == (3,)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.engine.rule import Moment, Tensors
+from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.gradual.acdc_schedule import default_schedule, switches
 from keras_sparse.sparsity.duration import Run
 from tests.training import (
@@ -367,7 +367,7 @@ def test_rule_of_a_dense_phase_keeps_everything():
     model = conv_net()
     rule = rule_of(ks.ACDC(0.8, schedule="DCDC"), model, Run(4, 10))
     weights = [v.value for v in model.trainable_variables if len(v.shape) > 1]
-    update = rule.update_masks(Moment(25, 0.1), {"updates": 1}, Tensors(weights, [], []))
+    update = rule.update_masks(Clock(25, 0.1), {"updates": 1}, Tensors(weights, [], []))
     assert all(np.array(mask).all() for mask in update.masks)
     assert bool(update.reset)
     assert int(update.counters["updates"]) == 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.engine.rule import Moment, Tensors
+from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.grow_and_prune.rule import GrowAndPrune
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.selection import Target
@@ -75,15 +75,15 @@ def test_6_7_one_partition_is_pruned_and_opened_again():
     dense = [[False], [True], [True], [False]]
     made, tensors = rule([(0.4, -0.1, 0.3, 0.2)], [[True, False, True, False]], dense, [2])
     tensors = tensors._replace(weights=[keras.ops.convert_to_tensor([0.4, 0.0, 0.3, 0.0])])
-    first = made.update_masks(Moment(0, 0.1), {"updates": 0, "peak": 0}, tensors)
+    first = made.update_masks(Clock(0, 0.1), {"updates": 0, "peak": 0}, tensors)
     np.testing.assert_allclose(to_array(first.weights[0]), [0.4, 0, 0.3, 0])
     assert to_array(first.masks[0]).all()
     trained = Tensors([keras.ops.convert_to_tensor([0.1, -0.5, 0.3, 0.2])], first.masks)
-    second = made.update_masks(Moment(1, 0.1), first.counters, trained)
+    second = made.update_masks(Clock(1, 0.1), first.counters, trained)
     np.testing.assert_allclose(to_array(second.weights[0]), [0, -0.5, 0.3, 0])
     assert to_array(second.masks[0]).all()
     trained = Tensors([keras.ops.convert_to_tensor([0.1, -0.5, 0.3, 0.2])], second.masks)
-    third = made.update_masks(Moment(2, 0.1), second.counters, trained)
+    third = made.update_masks(Clock(2, 0.1), second.counters, trained)
     np.testing.assert_array_equal(to_array(third.masks[0]), [False, True, True, False])
     assert int(third.counters["peak"]) == 4
     assert int(third.counters["updates"]) == 3
