@@ -3,6 +3,9 @@
 from keras_sparse import data, deploy, distribute, models, plots
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.engine.early_stopping import SparseEarlyStopping
+from keras_sparse.engine.own_loop import sparse_optimizer
+from keras_sparse.engine.plain_checkpoint import PlainCheckpoint
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
@@ -98,6 +101,7 @@ __all__ = [
     "OneShot",
     "OneShotSweep",
     "ParallelGaP",
+    "PlainCheckpoint",
     "Polynomial",
     "PruneWrapper",
     "Quantize",
@@ -106,6 +110,7 @@ __all__ = [
     "ScheduledMasks",
     "SkinnyIHT",
     "SparseCallback",
+    "SparseEarlyStopping",
     "SparseOptimizer",
     "SparseVariationalDropout",
     "SparsityReport",
@@ -145,6 +150,7 @@ __all__ = [
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
+    "sparse_optimizer",
     "sparsegpt",
     "strip_pruning",
     "woodfisher",

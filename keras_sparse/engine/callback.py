@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine import installation
+from keras_sparse.engine.buffers import parts
+from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.engine.meter import Meter
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
@@ -18,10 +23,10 @@ from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.recipe import Recipe
-from keras_sparse.sparsity.selection import Selection, Which, check_built
+from keras_sparse.sparsity.selection import Selection, Which
 
 
-class SparseCallback(keras.callbacks.Callback):
+class SparseCallback(FitCallback):
     """Base class: trains a model sparse for the length of one `fit`.
 
     A method derives from it and implements `make_rule`. The callback installs the rule when
@@ -33,7 +38,10 @@ class SparseCallback(keras.callbacks.Callback):
     to prune), `mask_change` (fraction of the kept weights that have changed places since the
     epoch before; NaN in the first one), `inference_flops_ratio` and `train_flops_ratio`
     (operations relative to the dense model and to dense training so far; NaN where the input size
-    is unknown).
+    is unknown). Of each validation metric it adds a `sparse_val_...`, which is the metric where
+    the model is as sparse as asked, and the worst value there is (infinity) where it is not yet:
+    choose the best epoch by it, with `SparseEarlyStopping`, `ModelCheckpoint` or keras-tuner,
+    and list this callback before those that read it.
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
@@ -77,11 +85,20 @@ class SparseCallback(keras.callbacks.Callback):
         )
         self.seed = seed
         self.optimizer: Any = None
-        self._training = False
+        self._own: Any = None
 
     def _mask_is_given(self) -> bool:
         """Whether the sparsity follows from something else than the arguments."""
         return False
+
+    @property
+    def own_optimizer(self) -> Any:
+        """The user's own optimizer, built where it is a `MultiOptimizer`."""
+        own = self._own or installation.own_optimizer(self.model)
+        if own is not None and len(parts(own)) > 1 and not own.built:
+            with strategy_scope(self.model):
+                own.build(self.model.trainable_variables)
+        return own
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """The method itself.
@@ -100,82 +117,77 @@ class SparseCallback(keras.callbacks.Callback):
         """Masks to train with from the first step, or `None` to start dense."""
         return None
 
-    def epoch_logs(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
-        """The method's own logs, under its own prefix."""
+    def notes(self, selection: Selection) -> Mapping[str, np.ndarray]:
+        """What the method's logs follow from, kept with the masks in checkpoints.
+
+        Returns:
+            First values by name. `self.optimizer.notes` has variables of these names.
+        """
         return {}
 
-    def set_model(self, model: keras.Model) -> None:
-        """Refuses a second model while the first one's training is unfinished."""
-        if self.optimizer is not None and self.model is not model:
-            raise ValueError(
-                f"This {type(self).__name__} is training model {self.model.name!r}, and was given "
-                f"to model {model.name!r} as well. Make one callback for each model."
-            )
-        super().set_model(model)
+    def _settings(self) -> dict[str, Any]:
+        gone = ("meter", "selection", "final", "run")
+        kept = {key: value for key, value in vars(self).items() if key not in gone}
+        return {**kept, "optimizer": None, "_own": None}
 
-    def set_params(self, params: Any) -> None:
-        """Installs the rule. Keras calls this before any `on_train_begin`.
+    def in_training(self) -> bool:
+        """Whether a training with this callback is unfinished."""
+        installed = self.installed and installation.find(self.model) is self.optimizer
+        return installed or self._waiting
 
-        Being installed that early lets `BackupAndRestore` restore masks wherever it stands in
-        the list of callbacks.
-        """
-        super().set_params(params)
-        if self.model is not None:
-            self._install()
-
-    def _install(self) -> None:
-        model = self.model
-        check_built(model)
-        run = self._run()
+    def install(self, run: Run) -> None:
+        """Puts the rule between the model and its optimizer, and the first masks in force."""
+        model, self._told = self.model, False
         selection = self.recipe.select(model)
         final = self.recipe.final(selection)
         rule = self.make_rule(run, selection, final)
-        optimizer, resumed = installation.install(model, rule, selection)
+        optimizer, resumed = installation.install(
+            model, rule, selection, self.notes(selection), self.params
+        )
+        self.optimizer = optimizer
         if not resumed:
             self._set_first_masks(optimizer, selection)
-        self.run, self.selection, self.final, self.optimizer = run, selection, final, optimizer
+        self.selection, self.final = selection, final
         self.meter = Meter(model, selection, optimizer, run, self.recipe)
 
     def _set_first_masks(self, optimizer: SparseOptimizer, selection: Selection) -> None:
-        try:
-            masks = self.first_masks(selection, selection.variables(self.model))
-            if masks is not None:
-                kept = [int(ops.count_nonzero(mask)) for mask in masks]
-                self.recipe.check_filled(selection, kept)
-                optimizer.set_masks(masks)
-        except Exception:
-            installation.remove(self.model)
-            raise
+        masks = self.first_masks(selection, selection.variables(self.model))
+        if masks is not None:
+            kept = [int(ops.count_nonzero(mask)) for mask in masks]
+            self.recipe.check_filled(selection, kept)
+            optimizer.set_masks(masks)
 
-    def _run(self) -> Run:
-        epochs, steps = self.params.get("epochs"), self.params.get("steps")
-        if steps is None:
+    def install_in(self, optimizer: Any, model: keras.Model, run: Run) -> SparseOptimizer:
+        """Wraps an optimizer outside of `fit`. See `sparse_optimizer`."""
+        self.set_model(model)
+        self._own = optimizer
+        selection = self.recipe.select(model)
+        final = self.recipe.final(selection)
+        rule = self.make_rule(run, selection, final)
+        if type(rule).train_step is not Rule.train_step:
             raise ValueError(
-                f"{type(self).__name__} plans its mask updates ahead and needs the length of an "
-                "epoch, which this data does not tell. Give fit(steps_per_epoch=...), or "
-                "dataset.apply(tf.data.experimental.assert_cardinality(...))."
+                f"{type(self).__name__} takes two gradients in a step of Keras's own, and cannot "
+                "do so outside of model.fit. Use it as a callback of fit."
             )
-        return Run(epochs, steps)
+        with strategy_scope(model):
+            sparse = SparseOptimizer(optimizer, rule, selection.targets)
+            sparse.build(model.trainable_variables)
+        self._set_first_masks(sparse, selection)
+        return sparse
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Makes sure that the rule is in place."""
-        if self.optimizer is None:
-            self._install()
-        self._training = True
+    def uninstall(self) -> None:
+        """Gives the model its own optimizer back."""
+        if self.optimizer is not None:
+            installation.remove(self.model)
+        self.optimizer = None
 
-    def on_test_begin(self, logs: Any = None) -> None:
-        """Leaves a model that is only evaluated as it was."""
-        if not self._training:
-            self._leave()
-        else:
-            self.optimizer.show_evaluated()
+    def watched(self) -> Sequence[Any]:
+        """The model's weights, dense ones that are kept apart, and what the rule learns."""
+        optimizer = self.optimizer
+        state = [variable for group in optimizer.state.values() for variable in group]
+        return [*self.model.trainable_variables, *optimizer.shadows, *state]
 
-    def on_predict_begin(self, logs: Any = None) -> None:
-        """Leaves a model that only predicts as it was."""
-        if not self._training:
-            self._leave()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Sets the clock, which skipped steps or a restored epoch may have put out."""
         step = epoch * self.run.steps_per_epoch
         if int(ops.convert_to_numpy(self.optimizer.step)) != step:
@@ -183,49 +195,84 @@ class SparseCallback(keras.callbacks.Callback):
         self.optimizer.show_sampled()
         self.meter.begin(epoch)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Stops at a loss that is not a number, and measures at the end of an epoch."""
-        loss = (logs or {}).get("loss", 0.0)
-        last = batch >= self.run.steps_per_epoch - 1
-        if (last or not np.isfinite(loss)) and keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        if not np.isfinite(loss):
-            self._check_diverged(batch, loss)
-        if last:
-            self.optimizer.show_evaluated()
-            self.meter.measure()
+    def end_batches(self, epoch: int) -> None:
+        """Gives the model, and averages of it, the weights to evaluate, and measures them."""
+        self._check_steps(epoch)
+        self.optimizer.show_evaluated()
+        self.optimizer.mask_averages()
+        self.meter.measure()
 
-    def _check_diverged(self, batch: int, loss: float) -> None:
-        weights = self.selection.variables(self.model)
-        if all(np.isfinite(ops.convert_to_numpy(weight)).all() for weight in weights):
-            return  # Loss scaling skipped the step; the weights are sound.
-        raise FloatingPointError(
-            f"Training diverged: the loss is {loss} at batch {batch} of this epoch, and weights "
-            "are not finite. Checkpoints of earlier epochs were left alone; go on from one with "
-            "a lower learning rate, gradient clipping (clipnorm) or a lower sparsity."
+    def _check_steps(self, epoch: int) -> None:
+        """Says so if the model trains by another optimizer than the one that it is compiled with.
+
+        Loss scaling may skip steps, but not the steps of a whole epoch for long.
+        """
+        step = int(ops.convert_to_numpy(self.optimizer.step))
+        if self._told or step > epoch * self.run.steps_per_epoch:
+            return
+        self._told = True
+        asked, _ = self._asked_and_achieved()
+        warnings.warn(
+            f"{type(self).__name__} was asked for {asked:.2%} zeros and prunes nothing: "
+            f"the optimizer that model {self.model.name!r} is compiled with took no step in epoch "
+            f"{epoch + 1}. If the model's train_step uses optimizers of its own, compile it with "
+            "keras_sparse.sparse_optimizer(optimizer, model, method, steps=...) in their place, "
+            "or put the masks into its layers with keras_sparse.prune_wrap.",
+            SparsityWarning,
+            stacklevel=2,
         )
+
+    def begin_evaluation(self) -> None:
+        """Puts zeros where masks say so, whatever other callbacks have written meanwhile."""
+        self.optimizer.show_evaluated()
+        self.optimizer.hold_masks()
+        self.meter.count()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Puts zeros where masks say so before the first step of an epoch."""
+        if batch == 0 and self.installed:
+            self.optimizer.hold_masks()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds to the logs."""
+        self.finish_batches()
         if logs is not None:
             logs.update(self.meter.logs(epoch))
-            logs.update(self.epoch_logs(epoch, logs))
+        super().on_epoch_end(epoch, logs)
+        if logs is not None and self.ends_sparse:
+            sparse = self._is_as_sparse_as_asked()
+            for name in [name for name in logs if name.startswith("val_")]:
+                logs[f"sparse_{name}"] = logs[name] if sparse else worst(name)
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """Gives the model its own optimizer back, and says so if less was pruned than asked."""
-        self.optimizer.show_evaluated()
-        sizes, nonzeros = self.meter.sizes, self.meter.nonzeros()
+    def _asked_and_achieved(self) -> tuple[float, float]:
+        sizes = self.meter.sizes
         asked = float(np.nansum(self.final * sizes) / sizes.sum())
-        achieved = 1 - float(nonzeros.sum() / sizes.sum())
-        self._leave()
+        return asked, 1 - float(self.meter.nonzeros().sum() / sizes.sum())
+
+    def _is_as_sparse_as_asked(self) -> bool:
+        asked, achieved = self._asked_and_achieved()
+        # Each tensor's count is rounded by itself.
+        return achieved >= asked - len(self.meter.sizes) / self.meter.sizes.sum()
+
+    def end_fit(self) -> None:
+        """Gives a model whose weights are drawn those to be evaluated with."""
+        self.optimizer.show_evaluated()
+
+    def after_fit(self) -> None:
+        """Says so if the model that is handed back is less sparse than asked."""
+        if not self.ends_sparse:
+            return
         name, message = type(self).__name__, None
-        if self.ends_sparse and achieved < asked - len(sizes) / sizes.sum():
+        asked, achieved = self._asked_and_achieved()
+        if not self._is_as_sparse_as_asked():
             message = (
                 f"{name} was asked for {asked:.2%} zeros and ended with {achieved:.2%}. Was "
-                "training stopped early, or in a dense phase? Train to the end, or prune what is "
-                "missing with keras_sparse.prune(model, ...)."
+                "training stopped early or in a dense phase, or are these the weights of an "
+                "earlier epoch (EarlyStopping(restore_best_weights=True))? Train to the end, "
+                "choose the best of the sparse epochs with keras_sparse.SparseEarlyStopping, or "
+                "prune what is missing with keras_sparse.prune(model, ...)."
             )
-        elif self.ends_sparse and achieved == 0:
+        elif achieved == 0:
             message = f"{name} pruned nothing: " + (
                 "no weight fell below its threshold."
                 if np.all(np.isnan(self.final))
@@ -234,6 +281,7 @@ class SparseCallback(keras.callbacks.Callback):
         if message:
             warnings.warn(message, SparsityWarning, stacklevel=2)
 
-    def _leave(self) -> None:
-        installation.remove(self.model)
-        self.optimizer, self._training = None, False
+
+def worst(metric: str) -> float:
+    """A value that no other of a metric is worse than."""
+    return math.inf if "loss" in metric or "error" in metric else -math.inf

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.methods.compression_aware.two_gradient_step import TwoGradientStep
-from keras_sparse.methods.compression_aware.two_gradients import TwoGradientRule
 from keras_sparse.sparsity.selection import Selection
 
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
@@ -38,53 +35,69 @@ def own_optimizer(model: keras.Model) -> Any:
     return optimizer.inner_optimizer if isinstance(optimizer, SparseOptimizer) else optimizer
 
 
-def learning_rates(model: keras.Model, steps: int) -> np.ndarray:
-    """The learning rate of every step of a run, from at most 200 samples of its schedule.
-
-    A rate that callbacks change is taken as it is now.
-    """
-    rate = own_optimizer(model)._learning_rate
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        at = np.linspace(0, steps - 1, min(steps, 200)).astype(int)
-        values = [float(ops.convert_to_numpy(rate(int(step)))) for step in at]
-        return np.interp(np.arange(steps), at, values)
-    value = rate() if callable(rate) else rate
-    return np.full(steps, float(ops.convert_to_numpy(value)))
-
-
-def install(model: keras.Model, rule: Rule, selection: Selection) -> tuple[SparseOptimizer, bool]:
+def install(
+    model: keras.Model,
+    rule: Rule,
+    selection: Selection,
+    notes: Mapping[str, np.ndarray] | None = None,
+    fit: object = None,
+) -> tuple[SparseOptimizer, bool]:
     """Puts a `SparseOptimizer` between a compiled model and its optimizer.
 
     A model whose last training was interrupted, or that was loaded from a checkpoint made while
     training, still carries one; its masks, counters and buffers are taken over.
 
+    Args:
+        model: A compiled model.
+        rule: The method.
+        selection: What is pruned.
+        notes: First values of what a callback keeps with the masks, by name.
+        fit: Anything that is the same object for all callbacks of one `fit`.
+
     Returns:
         The sparse optimizer, and whether it was taken over.
 
     Raises:
-        ValueError: If the model carries an unfinished training by another method.
+        ValueError: If the model carries an unfinished training by another method, or another
+            callback of the same `fit` has installed a rule.
     """
     previous = find(model)
     if previous is not None:
+        if fit is not None and previous.fit() is fit:
+            remove(model)
+            raise ValueError(
+                f"{type(previous.rule).__name__} and {type(rule).__name__} would both prune model "
+                f"{model.name!r} in the same fit. Give it one sparse-training callback."
+            )
         _check_same(previous, rule, selection, model)
-        previous.replace_rule(rule)
-        _set_train_step(model, previous)
-        _retrace(model)
-        return previous, True
-    inner = innermost(model.optimizer)
+        previous.replace_rule(rule, notes or {})
+        sparse = previous
+    else:
+        sparse = _put_new(model, rule, selection, notes or {})
+    sparse.fit = lambda: fit
+    try:
+        sparse.train_step = rule.train_step(model, sparse)
+    except ValueError:
+        remove(model)
+        raise
+    if sparse.train_step is not None:
+        model.train_step = sparse.train_step
+    _retrace(model)
+    return sparse, previous is not None
+
+
+def _put_new(
+    model: keras.Model, rule: Rule, selection: Selection, notes: Mapping[str, np.ndarray]
+) -> SparseOptimizer:
+    if model.optimizer is None:
+        raise ValueError(f"Model {model.name!r} is not compiled. Compile it before fit.")
     with strategy_scope(model):
-        sparse = SparseOptimizer(inner, rule, selection.targets)
+        sparse = SparseOptimizer(innermost(model.optimizer), rule, selection.targets, notes=notes)
         sparse.build(model.trainable_variables)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         _put(model, sparse)
-    try:
-        _set_train_step(model, sparse)
-    except ValueError:
-        remove(model)
-        raise
-    _retrace(model)
-    return sparse, False
+    return sparse
 
 
 def remove(model: keras.Model) -> None:
@@ -93,7 +106,7 @@ def remove(model: keras.Model) -> None:
     if sparse is None:
         return
     _put(model, sparse.inner_optimizer)
-    if isinstance(sparse.rule, TwoGradientRule):
+    if sparse.train_step is not None:
         vars(model).pop("train_step", None)
     _retrace(model)
 
@@ -103,10 +116,12 @@ def without(model: keras.Model) -> Iterator[None]:
     """Gives a model its own optimizer back for a while, to write a plain file in training."""
     installed = innermost(model.optimizer)
     _put(model, own_optimizer(model))
+    _name_optimizer(model)
     try:
         yield
     finally:
         _put(model, installed)
+        _name_optimizer(model)
 
 
 def check_weights_path(argument: str, path: str | os.PathLike[str] | None) -> str | None:
@@ -134,11 +149,6 @@ def save_plain_weights(model: keras.Model, path: str) -> None:
         os.replace(partial, path)
 
 
-def _set_train_step(model: keras.Model, sparse: SparseOptimizer) -> None:
-    if isinstance(sparse.rule, TwoGradientRule):
-        model.train_step = TwoGradientStep(model, sparse).step
-
-
 def _put(model: keras.Model, optimizer: Any) -> None:
     """Makes an optimizer the one that takes a model's steps, inside loss scaling if any."""
     if isinstance(model.optimizer, LossScaleOptimizer):
@@ -148,8 +158,13 @@ def _put(model: keras.Model, optimizer: Any) -> None:
 
 
 def _retrace(model: keras.Model) -> None:
-    """Makes the next step compile anew, and files name the optimizer that the model has."""
+    """Makes the next step compile anew."""
     model.train_function = None
+    _name_optimizer(model)
+
+
+def _name_optimizer(model: keras.Model) -> None:
+    """Makes files name the optimizer that the model has."""
     compile_config = getattr(model, "_compile_config", None)
     if compile_config is not None and "optimizer" in compile_config.config:
         compile_config.config["optimizer"] = model.optimizer

@@ -58,7 +58,13 @@ class Meter:
     def nonzeros(self) -> np.ndarray:
         """Nonzero weights of each target."""
         weights = self.selection.variables(self.model)
-        return np.array([np.count_nonzero(ops.convert_to_numpy(w)) for w in weights])
+        return np.array([int(ops.count_nonzero(ops.convert_to_tensor(w))) for w in weights])
+
+    def count(self) -> np.ndarray:
+        """Counts the nonzero weights of each target, and with them the sparsity."""
+        nonzeros = self.nonzeros()
+        self.sparsity = 1 - float(nonzeros.sum() / self.sizes.sum())
+        return nonzeros
 
     def begin(self, epoch: int) -> None:
         """Takes the masks with which a resumed training goes on as those of the epoch before."""
@@ -67,10 +73,10 @@ class Meter:
 
     def measure(self) -> None:
         """Measures an epoch at its end and adds its cost."""
-        nonzeros = self.nonzeros()
-        self.sparsity = 1 - float(nonzeros.sum() / self.sizes.sum())
+        nonzeros = self.count()
         self._check_filled(nonzeros)
         masks = self.masks()
+        self.kept = np.array([np.count_nonzero(mask) for mask in masks])
         self._compare(masks)
         if self._uses is None:
             return

@@ -18,11 +18,18 @@ class Clock(NamedTuple):
 
     Args:
         step: Integer scalar, steps taken since training began.
-        learning_rate: Float scalar, the inner optimizer's at this step.
+        learning_rate: Float scalar, the inner optimizer's at this step; of several optimizers
+            (`MultiOptimizer`) that of the one that trains the first pruned tensor.
+        learning_rates: Of several optimizers, for each pruned tensor that of its own.
     """
 
     step: Any
     learning_rate: Any
+    learning_rates: Sequence[Any] = ()
+
+    def rate_of(self, index: int) -> Any:
+        """The learning rate of a pruned tensor, a float scalar."""
+        return self.learning_rates[index] if self.learning_rates else self.learning_rate
 
 
 class Tensors(NamedTuple):
@@ -101,6 +108,18 @@ class Rule:
         super().__init_subclass__(**kwargs)
         if "after_step" in vars(cls):
             raise TypeError(f"{cls.__name__}.after_step is now called masks_follow_step.")
+
+    def train_step(self, model: keras.Model, optimizer: Any) -> Any:
+        """A `train_step` in place of the model's own, or `None`.
+
+        Args:
+            model: The compiled model.
+            optimizer: The `SparseOptimizer` in it.
+
+        Raises:
+            ValueError: If the model has a `train_step` that cannot be replaced.
+        """
+        return None
 
     @property
     def passes(self) -> float:

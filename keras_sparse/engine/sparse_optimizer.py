@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
-from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
-from keras_sparse.engine.rule import Clock, Rule, Tensors
-from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
+from keras_sparse.engine.buffers import (
+    average_of,
+    parts,
+    resettable_buffers,
+    slots_of,
+    start_values,
+    trainer_of,
+)
+from keras_sparse.engine.rule import Rule, Tensors
+from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step, clock_of
+from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
 
@@ -35,6 +44,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         inner_optimizer: The `keras.optimizers.Optimizer` that trains.
         rule: The `Rule` that decides which weights are kept.
         targets: The `Target`s of the weights to prune.
+        notes: First values of what a callback keeps with the masks, arrays by name.
+
+    Attributes:
+        notes: The variables of these names, which no step touches.
+        fit: Gives what stands for the `fit` that it is installed for, kept from Keras's tracking.
+        train_step: The `train_step` that its rule has put in the model, if any.
     """
 
     def __init__(
@@ -43,12 +58,24 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         rule: Rule,
         targets: Sequence[Target],
         name: str | None = None,
+        notes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
         self.targets = tuple(targets)
         self.rule = rule
+        self.fit: Callable[[], object] = lambda: None
+        self.train_step: Any = None
+        self.notes: dict[str, Any] = {}
+        self._first_notes = dict(notes or {})
         rule.build(self.targets)
+
+    def __getattr__(self, name: str) -> Any:
+        """What this optimizer lacks is the inner one's: Keras itself unwraps one optimizer only."""
+        inner = vars(self).get("inner_optimizer")
+        if inner is None or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(inner, name)
 
     def build(self, variables: Iterable[Any]) -> None:
         """Creates masks (all True), counters and the rule's tensors; builds the inner optimizer."""
@@ -77,9 +104,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
             for key, tensors in self.rule.initial_state(values).items()
         }
+        # Last, so that what earlier versions have saved comes first.
+        self._add_notes(self._first_notes)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
         self._find_buffers()
+
+    def _add_notes(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, value in values.items():
+            if name not in self.notes:
+                self._first_notes[name] = np.asarray(value)
+                self.notes[name] = self._holding(self._first_notes[name], name)
 
     def _shadowed(self) -> list[Any]:
         return self.weights_to_prune if self.rule.shadow else []
@@ -96,14 +131,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         return variable
 
     def _find_buffers(self) -> None:
-        inner = self.inner_optimizer
+        inner, weights = self.inner_optimizer, self.weights_to_prune
         self.buffers = resettable_buffers(inner, self.rule.reset_buffers)
         self._starts = start_values(inner, self.buffers)
-        self.slots = (
-            [slots_of(inner, target.index) for target in self.targets]
-            if self.rule.reset_grown
-            else [[] for _ in self.targets]
-        )
+        self.slots = [slots_of(inner, w) if self.rule.reset_grown else [] for w in weights]
+        self._trainers = [trainer_of(inner, weight) for weight in weights]
 
     @property
     def weights_to_prune(self) -> list[Any]:
@@ -141,15 +173,21 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             scale = (self.inner_optimizer.loss_scale_factor or 1.0) / replica_count()
             gradients = [g / (scale * replica_count()) for g in sum_over_replicas(gradients)]
         due = self.rule.due(self.step, self.counters)
-        rate = ops.convert_to_tensor(self.inner_optimizer.learning_rate)
+        rates = self.rates()
         shown = gradients if self.rule.uses_gradients else []
-        self._on_replicas(before_step, due, rate, shown)
+        self._on_replicas(before_step, due, rates, shown)
         learning = self.rule.learning_gradients(gradients, self._step_variables.tensors(shown))
         for i, gradient in zip(places, learning, strict=True):
             if i is not None and grads[i] is not None:
                 grads[i] = gradient if scale == 1.0 else gradient * scale
         self.inner_optimizer.apply(grads, trainable_variables)
-        self._on_replicas(after_step, due, rate, shown)
+        self._on_replicas(after_step, due, rates, shown)
+
+    def rates(self) -> list[Any]:
+        """The learning rate, or those of the pruned tensors' own optimizers."""
+        several = len({id(trainer) for trainer in self._trainers}) > 1
+        trainers = self._trainers if several else self._trainers[:1]
+        return [ops.convert_to_tensor(trainer.learning_rate) for trainer in trainers]
 
     @property
     def _step_variables(self) -> Variables:
@@ -174,10 +212,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         update = functools.partial(update, self.rule, self._starts)
         assign_on_replicas(strategy, update, self.step, *arguments, self._step_variables)
 
-    def replace_rule(self, rule: Rule) -> None:
+    def replace_rule(self, rule: Rule, notes: Mapping[str, np.ndarray]) -> None:
         """Goes on under another rule of the same type, with the masks and counters at hand."""
         rule.build(self.targets)
         self.rule = rule
+        self._add_notes(notes)
         self._find_buffers()
 
     def set_masks(self, masks: Sequence[Any]) -> None:
@@ -187,9 +226,30 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             masks: Boolean arrays of the targets' shapes.
         """
         assign(self.masks, [ops.convert_to_tensor(mask, "bool") for mask in masks])
-        clock = Clock(self.step, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-        effective = self.rule.effective(clock, self.tensors)
+        effective = self.rule.effective(clock_of(self.step, self.rates()), self.tensors)
         assign(self.weights_to_prune, effective)
+
+    def hold_masks(self) -> None:
+        """Puts zeros where the masks say so, in whatever stands in the model's weights.
+
+        Weights that are drawn for each batch are left alone: the masks are of the evaluated ones.
+        """
+        if not self.rule.sampled:
+            self._mask(self.weights_to_prune)
+
+    def mask_averages(self) -> None:
+        """Puts zeros where the masks say so in averages of the weights, if there are any."""
+        averages = [
+            average_of(trainer, weight)
+            for trainer, weight in zip(self._trainers, self.weights_to_prune, strict=True)
+        ]
+        self._mask(averages)
+
+    def _mask(self, variables: Sequence[Any]) -> None:
+        for variable, mask in zip(variables, self.masks, strict=True):
+            if variable is not None:
+                value, kept = ops.convert_to_tensor(variable), ops.convert_to_tensor(mask)
+                variable.assign(apply_mask(value, kept))
 
     def show_evaluated(self) -> None:
         """Gives a model whose weights are drawn for each batch those to be evaluated with."""
@@ -200,13 +260,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """Gives a model whose weights are drawn for each batch those of the next batch."""
         if self.rule.sampled:
             before = ops.convert_to_tensor(self.step) - 1
-            clock = Clock(before, ops.convert_to_tensor(self.inner_optimizer.learning_rate))
-            sampled = self.rule.effective(clock, self.tensors)
+            sampled = self.rule.effective(clock_of(before, self.rates()), self.tensors)
             assign(self.weights_to_prune, sampled)
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Lets the inner optimizer write averaged weights, and masks those."""
-        if self.inner_optimizer.use_ema:
+        self.show_evaluated()
+        if any(part.use_ema for part in parts(self.inner_optimizer)):
             self.inner_optimizer.finalize_variable_values(var_list)
             assign(self.learned, self.weights_to_prune)
             self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
@@ -223,15 +283,20 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def load_own_variables(self, store: Any) -> None:
         """Restores masks and counters, and refuses those of another model or method."""
+        if not self.built:
+            super().load_own_variables(store)  # Keras's warning: nothing to load into yet.
+            return
         saved = [store[str(i)] for i in range(len(store.keys()))]
         own = [tuple(variable.shape) for variable in self._variables]
-        if [tuple(value.shape) for value in saved] != own:
+        # Files of versions that kept no notes lack these.
+        needed = own[: len(own) - len(self.notes)]
+        if [tuple(value.shape) for value in saved] not in (own, needed):
             raise ValueError(
                 "This checkpoint was written by another sparse training: it holds "
                 f"{len(saved)} masks and counters, and {len(own)} of particular shapes are "
                 "needed. Use the model, method and arguments that it was written with."
             )
-        for variable, value in zip(self._variables, saved, strict=True):
+        for variable, value in zip(self._variables, saved, strict=False):
             variable.assign(value)
 
     @property
@@ -259,6 +324,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
             "rule": keras.saving.serialize_keras_object(self.rule),
             "targets": [target.get_config() for target in self.targets],
+            "notes": {
+                key: {"shape": list(value.shape), "dtype": str(value.dtype)}
+                for key, value in self._first_notes.items()
+            },
         }
 
     @classmethod
@@ -270,4 +339,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             read(config["rule"], custom_objects=custom_objects),
             [Target.from_config(target) for target in config["targets"]],
             name=config.get("name"),
+            notes={
+                key: np.zeros(note["shape"], note["dtype"])
+                for key, note in config.get("notes", {}).items()
+            },
         )

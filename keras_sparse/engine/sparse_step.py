@@ -52,11 +52,16 @@ def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
         variable.assign(ops.convert_to_tensor(value))
 
 
+def clock_of(step: Any, rates: Sequence[Any]) -> Clock:
+    """The step of a training, with one learning rate or one for each pruned tensor."""
+    return Clock(step, rates[0], rates if len(rates) > 1 else ())
+
+
 def before_step(
     rule: Rule,
     starts: Sequence[float],
     due: Any,
-    learning_rate: Any,
+    rates: Sequence[Any],
     gradients: Sequence[Any],
     variables: Variables,
 ) -> None:
@@ -66,11 +71,11 @@ def before_step(
         rule: The method.
         starts: What a reset sets each of the buffers to.
         due: Whether masks are updated in this step: a boolean scalar, or `None` for never.
-        learning_rate: The inner optimizer's.
+        rates: The inner optimizer's learning rate, or those of each tensor's own optimizer.
         gradients: Gradients of the pruned tensors, where the rule uses them.
         variables: What may change.
     """
-    clock = Clock(variables.step, learning_rate)
+    clock = clock_of(variables.step, rates)
     if variables.state:
         new = rule.update_state(clock, variables.tensors(gradients))
         for key, values in new.items():
@@ -85,7 +90,7 @@ def after_step(
     rule: Rule,
     starts: Sequence[float],
     due: Any,
-    learning_rate: Any,
+    rates: Sequence[Any],
     gradients: Sequence[Any],
     variables: Variables,
 ) -> None:
@@ -93,7 +98,7 @@ def after_step(
 
     The arguments are those of `before_step`.
     """
-    clock = Clock(variables.step, learning_rate)
+    clock = clock_of(variables.step, rates)
     if rule.shadow:
         before = variables.tensors(gradients)
         assign(variables.learned, rule.learned(before, read(variables.weights)))

@@ -238,14 +238,14 @@ class PruneWrapper(keras.layers.Wrapper):
             inner = inner.inner_optimizer
         if inner is None or not inner.built:
             return [[] for _ in self.kernels]
-        place = {id(variable): i for i, variable in enumerate(inner._trainable_variables)}
-        strangers = [kernel.path for kernel in self.kernels if id(kernel) not in place]
+        trained = {id(variable) for variable in inner._trainable_variables}
+        strangers = [kernel.path for kernel in self.kernels if id(kernel) not in trained]
         if strangers:
             raise ValueError(
                 f"This optimizer does not train {', '.join(strangers)}. Give the one that does, "
                 "or leave optimizer out."
             )
-        return [slots_of(inner, place[id(kernel)]) for kernel in self.kernels]
+        return [slots_of(inner, kernel) for kernel in self.kernels]
 
     def _check_built(self) -> None:
         if not self.built:

@@ -63,8 +63,6 @@ def test_a_model_with_nothing_prunable_says_why():
 
 def test_an_unbuilt_model(images):
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)])
-    with pytest.raises(ValueError, match="Call it on a batch"):
-        fit(compiled(model), images, ks.ACDC(0.8))
     for act in (ks.report, lambda m: ks.prune(m, 0.5), lambda m: ks.batch_norm_tuning(m, None)):
         with pytest.raises(ValueError, match="not built"):
             act(model)

@@ -63,10 +63,11 @@ class InitialMasks(SparseCallback):
             draw(self.model, weights, self.reinitialize, self.seed)
         return masks
 
-    def _leave(self) -> None:
+    def uninstall(self) -> None:
+        """Gives the model its own optimizer back, and remembers the masks."""
         if self.optimizer is not None:
             self._last_masks = self.masks
-        super()._leave()
+        super().uninstall()
 
 
 def masks_by_path(targets: Sequence[Target], masks: Sequence[Any]) -> dict[str, np.ndarray]:

@@ -52,6 +52,7 @@ class CompressionAwareCallback(SparseCallback):
                 "sparsities=[0.5, 0.7, 0.9], operators=['2:4'] or operators=['4bit']."
             )
         self._before: list[list[np.ndarray]] | None = None
+        self._mask_change: float | None = None
 
     def _mask_is_given(self) -> bool:
         return True
@@ -73,23 +74,26 @@ class CompressionAwareCallback(SparseCallback):
             if isinstance(operator, LargestKept)
         ]
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Remembers what the operators would keep."""
-        super().on_epoch_begin(epoch, logs)
+        super().begin_epoch(epoch)
         if self._before is None:
             self._before = self._masks()
 
+    def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Compares what the operators would keep with what they would have kept before."""
+        before, self._before = self._before, self._masks()
+        pairs = list(zip(before or [], self._before, strict=True))
+        changes = [mask_change(old, new)["swapped"] for old, new in pairs]
+        self._mask_change = float(np.mean(changes)) if changes else None
+
     def epoch_logs(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
         """How far the operators' masks moved in the epoch, on average over the operators."""
-        if not self._before:
-            return {}
-        before, self._before = self._before, self._masks()
-        pairs = zip(before, self._before, strict=True)
-        return {"mask_change": float(np.mean([mask_change(b, a)["swapped"] for b, a in pairs]))}
+        return {} if self._mask_change is None else {"mask_change": self._mask_change}
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def uninstall(self) -> None:
         """Gives the model its own optimizer back."""
-        super().on_train_end(logs)
+        super().uninstall()
         self._before = None
 
 

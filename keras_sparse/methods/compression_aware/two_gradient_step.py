@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 from keras import ops
@@ -16,9 +16,11 @@ from keras_sparse.backend.replicas import (
     replica_count,
     sum_over_replicas,
 )
-from keras_sparse.engine.rule import Clock
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule
+from keras_sparse.engine.sparse_step import clock_of
+
+if TYPE_CHECKING:
+    from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule
 
 _SEED = "seed_generator_state"
 Given = list[tuple[Any, Any]]
@@ -89,7 +91,7 @@ class TwoGradientStep:
     @property
     def rule(self) -> TwoGradientRule:
         """The method."""
-        return cast(TwoGradientRule, self.optimizer.rule)
+        return cast("TwoGradientRule", self.optimizer.rule)
 
     def _on_tensorflow(self, data: Any) -> Any:
         model, recorder = self.model, _Recorder(self.model.optimizer)
@@ -127,10 +129,7 @@ class TwoGradientStep:
         ]
         scale = model.optimizer.scale_loss(1.0)
         penalties = self._penalties(weights)
-        clock = Clock(
-            ops.convert_to_tensor(self.optimizer.step),
-            ops.convert_to_tensor(self.optimizer.learning_rate),
-        )
+        clock = clock_of(ops.convert_to_tensor(self.optimizer.step), self.optimizer.rates())
         tensors = self.optimizer.tensors
 
         def gradient_at(point: Point) -> list[Any]:

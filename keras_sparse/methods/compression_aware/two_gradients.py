@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_sparse.engine.rule import Clock, Rule, Tensors
+from keras_sparse.methods.compression_aware.two_gradient_step import TwoGradientStep
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
@@ -55,6 +57,10 @@ class TwoGradientRule(Rule):
         """Learns which of the weights are compressed."""
         super().build(targets)
         self.indices = [target.index for target in targets]
+
+    def train_step(self, model: keras.Model, optimizer: Any) -> Any:
+        """Keras's, with a second gradient."""
+        return TwoGradientStep(model, optimizer).step
 
     def is_plain(self, clock: Clock) -> Any:
         """Whether this step takes the first gradient alone, a boolean scalar."""

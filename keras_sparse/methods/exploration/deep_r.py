@@ -58,7 +58,7 @@ class DeepRRule(Rule):
         return Update(masks, {}, weights=weights)
 
     def _moved(self, theta: Any, clock: Clock, tensor: int) -> Any:
-        rate = ops.cast(clock.learning_rate, "float32")
+        rate = ops.cast(clock.rate_of(tensor), "float32")
         noise = normal(self.layouts[tensor].shape, self.seed, clock.step, tensor)
         return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_sparse.engine import installation
 from keras_sparse.engine.buffers import RESETS, resolve_reset
-from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.engine.callback import SparseCallback, worst
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.messages.names import unknown_name
@@ -20,6 +20,8 @@ from keras_sparse.methods.gradual.acdc_schedule import default_schedule, read_sc
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.selection import Selection
+
+_NONE = -1  # no compressed phase yet
 
 
 class ACDC(SparseCallback):
@@ -82,8 +84,6 @@ class ACDC(SparseCallback):
         self.dense_checkpoint = installation.check_weights_path(
             "dense_checkpoint", dense_checkpoint
         )
-        self._last_mask: tuple[int, list[np.ndarray]] | None = None
-        self._mask_change = self._dense_zeros = float("nan")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Top-K masks where compressed phases begin, full ones where they end."""
@@ -102,9 +102,7 @@ class ACDC(SparseCallback):
             self.recipe.granularity,
             self.recipe.joint,
             resets=~compressed[1:] & np.any(final > 0),
-            reset_buffers=resolve_reset(
-                self.reset_optimizer_state, installation.own_optimizer(self.model)
-            ),
+            reset_buffers=resolve_reset(self.reset_optimizer_state, self.own_optimizer),
         )
 
     @property
@@ -112,35 +110,61 @@ class ACDC(SparseCallback):
         """Epochs up to the end of the last decompressed phase."""
         return len(self.phases.rstrip("C"))
 
+    def notes(self, selection: Selection) -> Mapping[str, np.ndarray]:
+        """The masks of the latest compressed phase, packed, where it began, and what was logged."""
+        packed = sum(-(-target.layout.size // 8) for target in selection.targets)
+        return {
+            "acdc_masks": np.zeros(packed, "uint8"),
+            "acdc_masks_of": np.array(_NONE, "int32"),
+            "acdc_mask_change": np.array(np.nan, "float32"),
+            "acdc_dense_zero_fraction": np.array(np.nan, "float32"),
+        }
+
+    def end_batches(self, epoch: int) -> None:
+        """Compares the masks of a compressed phase with those of the one before."""
+        super().end_batches(epoch)
+        notes = self.optimizer.notes
+        if self.phases[epoch] == "D":
+            notes["acdc_dense_zero_fraction"].assign(self.meter.sparsity)
+            return
+        begin = len(self.phases[:epoch].rstrip("C"))
+        before = int(ops.convert_to_numpy(notes["acdc_masks_of"]))
+        if before == begin:
+            return
+        masks = self.meter.masks()
+        if before != _NONE:
+            earlier = _unpacked(ops.convert_to_numpy(notes["acdc_masks"]), masks)
+            notes["acdc_mask_change"].assign(mask_change(earlier, masks)["swapped"])
+        notes["acdc_masks"].assign(np.concatenate([np.packbits(mask) for mask in masks]))
+        notes["acdc_masks_of"].assign(begin)
+
+    def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Saves the dense model at the end of its last phase."""
+        if epoch + 1 == self.dense_epochs and self.dense_checkpoint is not None:
+            installation.save_plain_weights(self.model, self.dense_checkpoint)
+
     def epoch_logs(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
         """Phase, mask change, dead weights, and validation metrics of sparse epochs."""
         compressed = self.phases[epoch] == "C"
-        if compressed:
-            self._compare_masks(epoch)
-        else:
-            self._dense_zeros = logs["sparsity"]
+        noted = ("acdc_mask_change", "acdc_dense_zero_fraction")
         own = {
             "acdc_phase": float(compressed),
-            "acdc_mask_change": self._mask_change,
-            "acdc_dense_zero_fraction": self._dense_zeros,
+            **{name: float(ops.convert_to_numpy(self.optimizer.notes[name])) for name in noted},
         }
         for name in [name for name in logs if name.startswith("val_")]:
-            own[f"acdc_sparse_{name}"] = logs[name] if compressed else _worst(name)
-        if epoch + 1 == self.dense_epochs and self.dense_checkpoint is not None:
-            installation.save_plain_weights(self.model, self.dense_checkpoint)
+            own[f"acdc_sparse_{name}"] = logs[name] if compressed else worst(name)
         return own
 
-    def _compare_masks(self, epoch: int) -> None:
-        begin = len(self.phases[:epoch].rstrip("C"))
-        if self._last_mask is None or self._last_mask[0] != begin:
-            packed = [np.packbits(mask) for mask in self.meter.masks()]
-            if self._last_mask is not None:
-                before, after = (
-                    [np.unpackbits(m).astype(bool) for m in masks]
-                    for masks in (self._last_mask[1], packed)
-                )
-                self._mask_change = mask_change(before, after)["swapped"]
-            self._last_mask = (begin, packed)
+
+def _unpacked(packed: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Boolean masks of the shapes of others."""
+    masks, at = [], 0
+    for mask in like:
+        end = at + -(-mask.size // 8)
+        bits = np.unpackbits(packed[at:end], count=mask.size)
+        masks.append(bits.astype(bool).reshape(mask.shape))
+        at = end
+    return masks
 
 
 def finetune_dense(
@@ -187,7 +211,3 @@ def finetune_dense(
     dense.load_weights(path)
     history = dense.fit(x, y, initial_epoch=acdc.dense_epochs, epochs=len(acdc.phases), **kwargs)
     return dense, history
-
-
-def _worst(metric: str) -> float:
-    return math.inf if "loss" in metric or "error" in metric else -math.inf

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.engine import installation
+from keras_sparse.engine.buffers import parts
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule, Tensors
 from keras_sparse.messages.names import unknown_name
@@ -143,7 +144,13 @@ class GaP(SparseCallback):
         return resolve(self.model, selection, given)
 
     def _check_learning_rate(self) -> None:
-        rate = installation.own_optimizer(self.model)._learning_rate
+        own = self.own_optimizer
+        if self.learning_rate is not None and len(parts(own)) > 1:
+            raise ValueError(
+                "learning_rate=... sets one learning rate, and a MultiOptimizer has several. "
+                "Leave learning_rate out, or compile the model with one optimizer."
+            )
+        rate = own._learning_rate
         if self.learning_rate is not None and not isinstance(rate, keras.Variable):
             raise ValueError(
                 "learning_rate=... sets the optimizer's learning rate, and the optimizer has a "
@@ -162,13 +169,13 @@ class GaP(SparseCallback):
         drawn = scores("random", tensors, self.seed)
         return choose_masks(drawn, layouts, budget, recipe.granularity, joint=False)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Sets the learning rate, if it is asked to."""
-        super().on_epoch_begin(epoch, logs)
+        super().begin_epoch(epoch)
         if self.learning_rate is not None:
             begin, length = self._phase(epoch)
             rate = float(self.learning_rate(epoch - begin, length))
-            installation.own_optimizer(self.model).learning_rate = rate
+            self.own_optimizer.learning_rate = rate
         if self._candidates is None and self.scores_candidates():
             self._candidates = BestCandidate(
                 self.model, self.validation_data, self.best_checkpoint, resumed=epoch > 0
@@ -184,32 +191,39 @@ class GaP(SparseCallback):
         tuning = step == self.lengths.steps
         return step * length, self.lengths.finetune_epochs if tuning else length
 
+    def _ends_step(self, epoch: int) -> bool:
+        begin, length = self._phase(epoch)
+        return self._step_of(epoch) < self.lengths.steps and epoch == begin + length - 1
+
+    def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Ends a step, and scores the candidate that there is then."""
+        step, ends = self._step_of(epoch), self._ends_step(epoch)
+        if ends:
+            self.end_step(step)
+        if self._candidates is None:
+            return
+        if step == self.lengths.steps:
+            self._candidate_loss = self._candidates.offer(lambda: None)
+        elif ends:
+            self._candidate_loss = self._candidates.offer(lambda: self._prune(step))
+
     def epoch_logs(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
         """Where in the schedule the training is, densities, and the latest candidate's loss."""
-        step, count = self._step_of(epoch), self.partitioning.count
+        step, kept, sizes = self._step_of(epoch), self.meter.kept, self.meter.sizes
         tuning = step == self.lengths.steps
-        kept = np.array([np.count_nonzero(mask) for mask in self.meter.masks()])
         peak = int(ops.convert_to_numpy(self.optimizer.counters["peak"]))
         own = {
             "gap_step": float(step),
             "gap_round": float(self.round_of(step)),
             "gap_partition": -1.0 if tuning else float(self.dense_partition(step)),
-            "gap_density": float(kept.sum() / self.meter.sizes.sum()),
-            "gap_peak_density": float(peak / self.meter.sizes.sum()),
+            "gap_density": float(kept.sum() / sizes.sum()),
+            "gap_peak_density": float(peak / sizes.sum()),
         }
         owner = np.array(self.partitioning.of_target)
-        for i in range(count):
+        for i in range(self.partitioning.count):
             mine = owner == i
-            own[f"gap_density_{i}"] = float(kept[mine].sum() / self.meter.sizes[mine].sum())
-        begin, length = self._phase(epoch)
-        ends = not tuning and epoch == begin + length - 1
-        if ends:
-            self.end_step(step)
+            own[f"gap_density_{i}"] = float(kept[mine].sum() / sizes[mine].sum())
         if self._candidates is not None:
-            if tuning:
-                self._candidate_loss = self._candidates.offer(lambda: None)
-            elif ends:
-                self._candidate_loss = self._candidates.offer(lambda: self._prune(step))
             own["gap_candidate_loss"] = self._candidate_loss
         return own
 
@@ -231,8 +245,9 @@ class GaP(SparseCallback):
         given = self.validation_data
         return given[0] if isinstance(given, tuple) else given
 
-    def _leave(self) -> None:
-        super()._leave()
+    def uninstall(self) -> None:
+        """Gives the model its own optimizer back."""
+        super().uninstall()
         self._candidates, self._candidate_loss = None, float("nan")
 
 

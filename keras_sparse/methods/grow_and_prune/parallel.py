@@ -96,6 +96,12 @@ class ParallelGaP(GaP):
             )
         self.workers, self.backup = workers, backup
 
+    def install_in(self, optimizer: Any, model: Any, run: Run) -> Any:
+        """Refused: the workers meet at the ends of rounds, in `fit`."""
+        raise ValueError(
+            "ParallelGaP exchanges weights between workers in model.fit. Use it there."
+        )
+
     def default_partitions(self, run: Run, layers: int) -> int:
         """One for each worker."""
         return self.workers.count
@@ -190,6 +196,7 @@ class ParallelGaP(GaP):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Notices workers that have ended."""
+        super().on_train_batch_begin(batch, logs)
         self.workers.check()
 
     def end_step(self, step: int) -> None:

@@ -105,15 +105,17 @@ class EdgePopupRule(TopKMasks):
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """SGD with momentum on the scores, by the straight-through gradient of all of them."""
-        rate = ops.cast(clock.learning_rate, "float32") if self.rate is None else self.rate
         new: dict[str, list[Any]] = {_SCORES: [], _VELOCITY: []}
-        for g, w, s, velocity in zip(
-            tensors.gradients,
-            self._values(tensors.weights),
-            tensors.state[_SCORES],
-            tensors.state[_VELOCITY],
-            strict=True,
+        for i, (g, w, s, velocity) in enumerate(
+            zip(
+                tensors.gradients,
+                self._values(tensors.weights),
+                tensors.state[_SCORES],
+                tensors.state[_VELOCITY],
+                strict=True,
+            )
         ):
+            rate = ops.cast(clock.rate_of(i), "float32") if self.rate is None else self.rate
             slope = g * w * ops.where(s < 0, -1.0, 1.0) + self.weight_decay * s
             new[_VELOCITY].append(self.momentum * velocity + slope)
             new[_SCORES].append(s - rate * new[_VELOCITY][-1])

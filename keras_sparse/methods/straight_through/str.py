@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.engine import installation
+from keras_sparse.engine.buffers import learning_rates
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import DenseLearning
@@ -43,16 +43,18 @@ class STRRule(DenseLearning):
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """SGD with momentum and weight decay on s, at the optimizer's learning rate."""
-        rate = ops.cast(clock.learning_rate, "float32")
         new: dict[str, list[Any]] = {_S: [], _VELOCITY: []}
-        for g, w, mask, s, velocity in zip(
-            tensors.gradients,
-            tensors.weights,
-            tensors.masks,
-            tensors.state[_S],
-            tensors.state[_VELOCITY],
-            strict=True,
+        for i, (g, w, mask, s, velocity) in enumerate(
+            zip(
+                tensors.gradients,
+                tensors.weights,
+                tensors.masks,
+                tensors.state[_S],
+                tensors.state[_VELOCITY],
+                strict=True,
+            )
         ):
+            rate = ops.cast(clock.rate_of(i), "float32")
             step = s_gradient(g, w, mask, s) + self.weight_decay * s
             new[_VELOCITY].append(self.momentum * velocity + step)
             new[_S].append(s - rate * new[_VELOCITY][-1])
@@ -175,7 +177,9 @@ class STR(SparseCallback):
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Thresholds that weight decay takes to where they are meant to be."""
-        rates = installation.learning_rates(self.model, run.steps).tolist()
+        rates = learning_rates(
+            self.own_optimizer, run.steps, selection.variables(self.model)
+        ).tolist()
         left = decayed(rates, self.weight_decay, self.momentum)
         self._s = self.initial
         if self._s is None:

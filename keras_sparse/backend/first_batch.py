@@ -1,0 +1,53 @@
+"""Models that are built from the first batch they are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+class _FirstBatch:
+    """Stands in for a model's `train_function` until there is a batch to build the model from."""
+
+    def __init__(self, model: keras.Model, then: Callable[[], None]) -> None:
+        self.model, self.then, self.waiting_before = model, then, model.train_function
+
+    def __call__(self, iterator: Any) -> Any:
+        model = self.model
+        try:
+            model._symbolic_build(data_batch=iterator.element_spec)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"Model {model.name!r} is not built, and cannot be built from its first batch. "
+                "Call it on a batch, call model.build(input_shape), or give it an Input, before "
+                f"fit. The reason: {error}"
+            ) from error
+        self.then()
+        if isinstance(self.waiting_before, _FirstBatch):
+            return self.waiting_before(iterator)
+        model.train_function = None
+        model.make_train_function()
+        return model.train_function(iterator)
+
+
+def at_first_batch(model: keras.Model, then: Callable[[], None]) -> None:
+    """Builds a model when its training's first batch is at hand, and calls `then`.
+
+    For the time between `on_train_begin` and the first step, on TensorFlow, where Keras leaves
+    the building to the step itself. Elsewhere Keras has built the model by then.
+
+    Args:
+        model: A compiled model in `fit`, without variables.
+        then: Called once, with the model built and its first step not taken.
+
+    Raises:
+        ValueError: If the model is still not built elsewhere; in the first step, if it cannot be
+            built.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Model {model.name!r} has no weights: there is nothing to train or prune in it."
+        )
+    model.train_function = _FirstBatch(model, then)
