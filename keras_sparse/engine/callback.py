@@ -144,10 +144,9 @@ class SparseCallback(FitCallback):
         optimizer, resumed = installation.install(
             model, rule, selection, self.notes(selection), self.params
         )
-        self.optimizer = optimizer
+        self.optimizer, self.selection, self.final = optimizer, selection, final
         if not resumed:
             self._set_first_masks(optimizer, selection)
-        self.selection, self.final = selection, final
         self.meter = Meter(model, selection, optimizer, run, self.recipe)
 
     def _set_first_masks(self, optimizer: SparseOptimizer, selection: Selection) -> None:
@@ -203,12 +202,10 @@ class SparseCallback(FitCallback):
         self.meter.measure()
 
     def _check_steps(self, epoch: int) -> None:
-        """Says so if the model trains by another optimizer than the one that it is compiled with.
-
-        Loss scaling may skip steps, but not the steps of a whole epoch for long.
-        """
+        """Says so if the model trains by another optimizer than the one that it is compiled with."""
         step = int(ops.convert_to_numpy(self.optimizer.step))
-        if self._told or step > epoch * self.run.steps_per_epoch:
+        skipped = installation.skips_steps(self.model)
+        if self._told or skipped or step > epoch * self.run.steps_per_epoch:
             return
         self._told = True
         asked, _ = self._asked_and_achieved()

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
@@ -27,6 +28,14 @@ def find(model: keras.Model) -> SparseOptimizer | None:
     """The sparse optimizer that is installed in a model, if any."""
     optimizer = innermost(getattr(model, "optimizer", None))
     return optimizer if isinstance(optimizer, SparseOptimizer) else None
+
+
+def skips_steps(model: keras.Model) -> bool:
+    """Whether loss scaling has skipped steps of a model in training."""
+    outer = model.optimizer
+    if not isinstance(outer, LossScaleOptimizer) or not outer.built:
+        return False
+    return float(ops.convert_to_numpy(outer.dynamic_scale)) < outer.initial_scale
 
 
 def own_optimizer(model: keras.Model) -> Any:

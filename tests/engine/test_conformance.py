@@ -482,6 +482,7 @@ MEMORY = {
     "MovementPruning": MASK + 2 * COPY,  # scores
     "EdgePopup": MASK + 3 * COPY,  # scores and their momentum
     "ADMM": MASK + 2 * COPY,  # sparse weights and duals
+    "ACDC": MASK + 1 / 8,  # the masks of the phase before, a bit a weight, for its logs
 }
 
 
@@ -499,7 +500,8 @@ def test_8_memory(name, images):
         keras.ops.convert_to_numpy(variable).nbytes for variable in own if len(variable.shape)
     )
     weights = sum(kernel.size for kernel in kernels(model))
-    assert kept == MEMORY.get(name, MASK) * weights
+    # Packed bits fill whole bytes in each tensor.
+    assert 0 <= kept - MEMORY.get(name, MASK) * weights < len(kernels(model))
 
 
 @pytest.mark.jax
