@@ -202,7 +202,7 @@ class SparseCallback(FitCallback):
         self.meter.measure()
 
     def _check_steps(self, epoch: int) -> None:
-        """Says so if the model trains by another optimizer than the one that it is compiled with."""
+        """Says so if the model trains by another optimizer than its own."""
         step = int(ops.convert_to_numpy(self.optimizer.step))
         skipped = installation.skips_steps(self.model)
         if self._told or skipped or step > epoch * self.run.steps_per_epoch:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_sparse.backend.first_batch import at_first_batch
+from keras_sparse.backend.training_state import fetch_state
 from keras_sparse.probe.finite import not_finite
 from keras_sparse.sparsity.duration import Run
 
@@ -200,8 +201,8 @@ class FitCallback(keras.callbacks.Callback):
         """Stops at a loss that is not a number, and looks at the model at the end of an epoch."""
         loss = (logs or {}).get("loss", 0.0)
         last = batch >= self.run.steps_per_epoch - 1
-        if (last or not np.isfinite(loss)) and keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
+        if last or not np.isfinite(loss):
+            fetch_state(self.model)
         if not np.isfinite(loss):
             own = getattr(self.model.optimizer, "variables", ())
             self._check_diverged([*self.watched(), *own], f"the loss is {loss} at batch {batch}")

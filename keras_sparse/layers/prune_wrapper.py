@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.buffers import slots_of
 from keras_sparse.engine.installation import innermost
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
@@ -108,7 +109,7 @@ class PruneWrapper(keras.layers.Wrapper):
             )
             for kernel in self.kernels
         ]
-        if keras.backend.backend() == "tensorflow":
+        if not steps_are_pure():
             for kernel, mask in zip(self.kernels, self.masks, strict=True):
                 kernel.constraint = _Remasked(mask, kernel.constraint)
 

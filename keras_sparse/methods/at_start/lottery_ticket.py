@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.training_state import fetch_state
 from keras_sparse.methods.at_start.base import masks_by_path
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.probe.snapshot import Snapshot
@@ -124,8 +125,7 @@ class _Rewinding(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch + 1 == self.epochs:
-            if keras.backend.backend() == "jax":
-                self.model.jax_state_sync()
+            fetch_state(self.model)
             self.snapshot = Snapshot(self.model, self.variables)
 
 

@@ -16,6 +16,7 @@ from keras_sparse.backend.replicas import (
     replica_count,
     sum_over_replicas,
 )
+from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.engine.sparse_step import clock_of
 
@@ -85,8 +86,7 @@ class TwoGradientStep:
                 "own. Override compute_loss instead, which both gradients are taken of."
             )
         self.model, self.optimizer, self._own = model, optimizer, own
-        on_jax = keras.backend.backend() == "jax"
-        self.step = self._on_jax if on_jax else self._on_tensorflow
+        self.step = self._on_jax if steps_are_pure() else self._on_tensorflow
 
     @property
     def rule(self) -> TwoGradientRule:
