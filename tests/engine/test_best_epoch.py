@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from tests.training import compiled, conv_net, fit, nonzeros
+from tests.training import compiled, dense_net, fit, nonzeros
 
 pytestmark = pytest.mark.jax
 
@@ -25,11 +25,11 @@ class Overwrite(keras.callbacks.Callback):
 def test_a_dense_model_handed_back_is_noticed_in_any_order(images, order):
     callbacks = [ks.GMP(0.8), Overwrite()][order]
     with pytest.warns(ks.SparsityWarning, match="ended with 0"):
-        fit(compiled(conv_net()), images, *callbacks)
+        fit(compiled(dense_net()), images, *callbacks)
 
 
 def test_validation_metrics_exist_for_sparse_epochs_only(images):
-    model = compiled(conv_net())
+    model = compiled(dense_net())
     logs = fit(model, images, ks.GMP(0.8, ks.OneShot(3)), validation_data=images).history
     sparse = np.array(logs["sparsity"]) > 0.79
     assert sparse.any()
@@ -40,7 +40,7 @@ def test_validation_metrics_exist_for_sparse_epochs_only(images):
 
 
 def test_the_best_sparse_epoch_is_restored(images):
-    model = compiled(conv_net())
+    model = compiled(dense_net())
     best = ks.SparseEarlyStopping(patience=1, restore_best_weights=True)
     logs = fit(model, images, ks.GMP(0.8, ks.OneShot(3)), best, validation_data=images).history
     assert len(logs["loss"]) > 4, "dense epochs do not count"
@@ -54,7 +54,7 @@ def test_the_best_sparse_epoch_is_restored(images):
 def test_model_checkpoint_keeps_a_sparse_epoch(images, tmp_path):
     path = tmp_path / "best.keras"
     best = ks.PlainCheckpoint(path, monitor="sparse_val_loss", mode="min", save_best_only=True)
-    model = compiled(conv_net())
+    model = compiled(dense_net())
     fit(model, images, ks.GMP(0.8, ks.OneShot(3)), best, validation_data=images)
     assert ks.report(keras.saving.load_model(path)).sparsity == pytest.approx(0.8, abs=2e-3)
 
@@ -62,7 +62,7 @@ def test_model_checkpoint_keeps_a_sparse_epoch(images, tmp_path):
 @pytest.mark.slow
 def test_plain_checkpoints_load_without_the_package(images, tmp_path):
     path = tmp_path / "plain.keras"
-    model = compiled(conv_net())
+    model = compiled(dense_net())
     fit(model, images, ks.RigL(0.8), ks.PlainCheckpoint(path))
     code = (
         f"import sys, keras; m = keras.saving.load_model({str(path)!r}); "
@@ -79,7 +79,7 @@ def test_plain_checkpoints_load_without_the_package(images, tmp_path):
 def test_averages_are_as_sparse_as_the_model(images, tmp_path, first, policy, method):
     keras.config.set_dtype_policy(policy)
     try:
-        model = compiled(conv_net(), keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9))
+        model = compiled(dense_net(), keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9))
     finally:
         keras.config.set_dtype_policy("float32")
     path = tmp_path / "last.keras"
@@ -122,7 +122,7 @@ def test_what_others_write_is_masked(images, event):
         def on_test_batch_end(self, batch, logs=None):
             seen.append(ks.report(self.model).sparsity)
 
-    model = compiled(conv_net())
+    model = compiled(dense_net())
     callbacks = [ks.StaticMask(0.8, seed=1), Writes(event), Look()]
     logs = fit(model, images, *callbacks, validation_data=images, epochs=2).history
     assert seen == [pytest.approx(0.8, abs=2e-3)] * len(seen)
