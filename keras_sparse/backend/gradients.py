@@ -35,6 +35,15 @@ def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) ->
     return [tf.convert_to_tensor(slope) for slope in found]
 
 
+def as_dense(gradient: Any) -> Any:
+    """A gradient as a tensor. That of an embedding, read by gather, names the rows it is of."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(gradient)
+    return ops.convert_to_tensor(gradient)
+
+
 class LossGradients:
     """The gradient of the mean loss of a batch with respect to some of a model's weights.
 

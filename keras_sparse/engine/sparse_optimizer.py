@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.gradients import as_dense
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
     average_of,
@@ -20,7 +21,14 @@ from keras_sparse.engine.buffers import (
     trainer_of,
 )
 from keras_sparse.engine.rule import Rule, Tensors
-from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step, clock_of
+from keras_sparse.engine.sparse_step import (
+    Variables,
+    after_step,
+    assign,
+    before_step,
+    clock_of,
+    widened,
+)
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
@@ -99,7 +107,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         # In units of one dense training step; kept here so that resumed runs go on counting.
         self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
         self.shadows = [self._copy_of(weight) for weight in self._shadowed()]
-        values = [ops.convert_to_numpy(weight) for weight in self.weights_to_prune]
+        values = [
+            ops.convert_to_numpy(widened(ops.convert_to_tensor(v))) for v in self.weights_to_prune
+        ]
         self.state = {
             key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
             for key, tensors in self.rule.initial_state(values).items()
@@ -165,7 +175,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         gradients = [
             ops.zeros(target.layout.shape)
             if i is None or grads[i] is None
-            else ops.convert_to_tensor(grads[i])
+            else widened(as_dense(grads[i]))
             for i, target in zip(places, self.targets, strict=True)
         ]
         scale = 1.0
@@ -179,7 +189,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         learning = self.rule.learning_gradients(gradients, self._step_variables.tensors(shown))
         for i, gradient in zip(places, learning, strict=True):
             if i is not None and grads[i] is not None:
-                grads[i] = gradient if scale == 1.0 else gradient * scale
+                scaled = gradient if scale == 1.0 else gradient * scale
+                grads[i] = ops.cast(scaled, grads[i].dtype)
         self.inner_optimizer.apply(grads, trainable_variables)
         self._on_replicas(after_step, due, rates, shown)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 from keras_sparse.backend.replicas import assign_if
@@ -36,9 +37,27 @@ class Variables(NamedTuple):
     slots: Sequence[Sequence[Any]]
 
     def tensors(self, gradients: Sequence[Any] = ()) -> Tensors:
-        """What a rule sees of them."""
-        state = {key: read(variables) for key, variables in self.state.items()}
-        return Tensors(read(self.learned), read(self.masks), gradients, state)
+        """What a rule sees of them: floats in the weights' type, in float32 where that is half."""
+        weights = [widened(weight) for weight in read(self.learned)]
+
+        def as_weights(values: Sequence[Any]) -> list[Any]:
+            return [
+                ops.cast(value, weight.dtype) if _is_float(value) else value
+                for value, weight in zip(values, weights, strict=True)
+            ]
+
+        state = {key: as_weights(read(variables)) for key, variables in self.state.items()}
+        gradients = as_weights(gradients) if gradients else ()
+        return Tensors(weights, read(self.masks), gradients, state)
+
+
+def _is_float(value: Any) -> bool:
+    return keras.backend.is_float_dtype(value.dtype)
+
+
+def widened(value: Any) -> Any:
+    """A float tensor in float32, or in its own type where that is wider."""
+    return ops.cast(value, keras.backend.result_type(value.dtype, "float32"))
 
 
 def read(variables: Sequence[Any]) -> list[Any]:
@@ -49,7 +68,7 @@ def read(variables: Sequence[Any]) -> list[Any]:
 def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
     """Gives variables new values."""
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(ops.convert_to_tensor(value))
+        variable.assign(ops.cast(ops.convert_to_tensor(value), variable.dtype))
 
 
 def clock_of(step: Any, rates: Sequence[Any]) -> Clock:

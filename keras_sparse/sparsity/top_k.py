@@ -8,6 +8,9 @@ from typing import Any
 from keras import ops
 
 _SMALLEST = -(2**31)
+_ALL_BUT_SIGN = 2**31 - 1
+# Scores that are looked at in one piece: what is made of them stays within a few megabytes.
+_PIECE = 2**22
 
 
 def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: bool) -> list[Any]:
@@ -15,8 +18,8 @@ def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: 
 
     A float's bits, read as an integer, have the order of the float, so the threshold is searched
     among integers, by counting how many scores are above a guess. That takes about a dozen passes
-    over the scores, 62 at most, for a k that is known only when the graph runs. Ties go to the
-    lowest flat index (and the first tensor), so that counts are exact.
+    over the scores, 62 at most, for a k that is known only when the graph runs, and no copy of
+    them. Ties go to the lowest flat index (and the first tensor), so that counts are exact.
 
     Args:
         scores: Tensors of shape `(units,)`, float32.
@@ -29,34 +32,69 @@ def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: 
     Returns:
         Boolean tensors of the shapes of `scores`.
     """
-    keys = [_ordered_bits(score) for score in scores]
+    pieces = [_pieces(score, cost) for score, cost in zip(scores, costs, strict=True)]
     keeps = ops.cast(keeps, "int32")
     # The tensors that each threshold is for.
-    groups = [list(range(len(keys)))] if joint else [[i] for i in range(len(keys))]
-
-    def cost(marked: Any, i: int) -> Any:
-        count = ops.cast(marked, "int32")
-        return count if isinstance(costs[i], int) and costs[i] == 1 else count * costs[i]
+    groups = [list(range(len(scores)))] if joint else [[i] for i in range(len(scores))]
 
     def counts(thresholds: Any) -> Any:
         return ops.stack(
             [
-                sum(ops.sum(cost(keys[i] >= thresholds[g], i)) for i in group)
+                sum(
+                    ops.sum(_spent(_at_least(thresholds[g], bits), cost))
+                    for i in group
+                    for bits, cost in pieces[i]
+                )
                 for g, group in enumerate(groups)
             ]
         )
 
     thresholds = _largest_thresholds(counts, keeps, len(groups))
-    masks = []
+    above = thresholds + 1
+    room = keeps - counts(above)
+    masks: list[Any] = []
     for g, group in enumerate(groups):
-        above = [keys[i] > thresholds[g] for i in group]
-        room = keeps[g] - sum(ops.sum(cost(m, i)) for m, i in zip(above, group, strict=True))
-        for marked, i in zip(above, group, strict=True):
-            ties = ops.equal(keys[i], thresholds[g])
-            taken = ops.cumsum(cost(ties, i))
-            masks.append(ops.logical_or(marked, ops.logical_and(ties, taken <= room)))
-            room = room - taken[-1]
+        left = room[g]
+        for i in group:
+            marked = []
+            for bits, cost in pieces[i]:
+                ties = ops.equal(bits, _bits_of(thresholds[g]))
+                taken = ops.cumsum(_spent(ties, cost))
+                chosen = ops.logical_and(ties, taken <= left)
+                marked.append(ops.logical_or(_at_least(above[g], bits), chosen))
+                left = left - taken[-1]
+            masks.append(marked[0] if len(marked) == 1 else ops.concatenate(marked))
     return masks
+
+
+def _pieces(score: Any, cost: Any) -> list[tuple[Any, Any]]:
+    """The bits of a float32 vector and what its units cost, in pieces of bounded size."""
+    bits = ops.view(ops.cast(score, "float32"), "int32")
+    size = bits.shape[0]
+    if size <= _PIECE:
+        return [(bits, cost)]
+    cuts = [slice(at, min(at + _PIECE, size)) for at in range(0, size, _PIECE)]
+    return [(bits[cut], cost if isinstance(cost, int) else cost[cut]) for cut in cuts]
+
+
+def _spent(marked: Any, cost: Any) -> Any:
+    count = ops.cast(marked, "int32")
+    return count if isinstance(cost, int) and cost == 1 else count * cost
+
+
+def _bits_of(key: Any) -> Any:
+    """The bits of the float whose place in the order of all floats is a key."""
+    return ops.where(key < 0, ops.bitwise_xor(key, _ALL_BUT_SIGN), key)
+
+
+def _at_least(key: Any, bits: Any) -> Any:
+    """Which floats, given by their bits, have that place in the order or a higher one.
+
+    The bits of negative floats are negative integers in the opposite order. (Negative zero is
+    just below zero.)
+    """
+    below = ops.where(key < 0, _bits_of(key) + 1, _SMALLEST)
+    return ops.logical_or(bits >= ops.maximum(key, 0), bits < below)
 
 
 def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) -> Any:
@@ -102,9 +140,3 @@ def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) 
 
     state = (ops.zeros((), "int32"), low, low + (2**31 - 1), at_low, at_high)
     return ops.while_loop(lambda *state: ops.any(is_open(*state)), narrow, state)[1]
-
-
-def _ordered_bits(score: Any) -> Any:
-    """A float32 tensor as int32 with the same order (negative zero just below zero)."""
-    bits = ops.view(ops.cast(score, "float32"), "int32")
-    return ops.where(bits < 0, ops.bitwise_xor(bits, 2**31 - 1), bits)

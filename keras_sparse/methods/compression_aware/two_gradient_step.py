@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 from keras import ops
 
-from keras_sparse.backend.gradients import gradient
+from keras_sparse.backend.gradients import as_dense, gradient
 from keras_sparse.backend.replicas import (
     assign_if,
     assign_on_replicas,
@@ -124,7 +124,7 @@ class TwoGradientStep:
         rule, model = self.rule, self.model
         weights = _tensors(model.trainable_variables)
         found = [
-            ops.zeros_like(w) if g is None else ops.convert_to_tensor(g)
+            ops.zeros_like(w) if g is None else as_dense(g)
             for g, w in zip(recorded, weights, strict=True)
         ]
         scale = model.optimizer.scale_loss(1.0)

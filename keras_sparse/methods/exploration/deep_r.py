@@ -49,7 +49,7 @@ class DeepRRule(Rule):
         """What has flipped its sign dies, and as many others wake at zero."""
         weights, alive = [], []
         for i, (weight, mask) in enumerate(zip(tensors.weights, tensors.masks, strict=True)):
-            sign = ops.where(tensors.state[_SIGNS][i], 1.0, -1.0)
+            sign = ops.cast(ops.where(tensors.state[_SIGNS][i], 1.0, -1.0), weight.dtype)
             theta = self._moved(sign * weight, clock, i)
             alive.append(ops.logical_and(mask, theta >= 0))
             weights.append(ops.where(alive[i], sign * theta, ops.zeros_like(theta)))
@@ -58,8 +58,9 @@ class DeepRRule(Rule):
         return Update(masks, {}, weights=weights)
 
     def _moved(self, theta: Any, clock: Clock, tensor: int) -> Any:
-        rate = ops.cast(clock.rate_of(tensor), "float32")
-        noise = normal(self.layouts[tensor].shape, self.seed, clock.step, tensor)
+        rate = ops.cast(clock.rate_of(tensor), theta.dtype)
+        drawn = normal(self.layouts[tensor].shape, self.seed, clock.step, tensor)
+        noise = ops.cast(drawn, theta.dtype)
         return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
 
     def _wake(self, clock: Clock, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:

@@ -80,7 +80,10 @@ class SampledWeights(Rule):
         first_scale = self.rate / (1 - ops.power(_BETA_1, count))
         second_scale = 1 / (1 - ops.power(_BETA_2, count))
         parameters = [
-            p - first_scale * m / (ops.sqrt(second_scale * v) + _EPSILON)
+            p
+            - ops.cast(first_scale, p.dtype)
+            * m
+            / (ops.sqrt(ops.cast(second_scale, p.dtype) * v) + _EPSILON)
             for p, m, v in zip(
                 tensors.state[PARAMETER], tensors.state[_FIRST], tensors.state[_SECOND], strict=True
             )

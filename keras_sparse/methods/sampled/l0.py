@@ -86,7 +86,7 @@ class L0Rule(SampledWeights):
 
     def _drawn(self, step: Any, tensors: Tensors) -> list[tuple[Any, Any]]:
         return [
-            hard_concrete(a, uniform(layout.shape, self.seed, step, i))
+            hard_concrete(a, ops.cast(uniform(layout.shape, self.seed, step, i), a.dtype))
             for i, (a, layout) in enumerate(
                 zip(tensors.state[PARAMETER], self.layouts, strict=True)
             )

@@ -93,14 +93,15 @@ class SparseVariationalDropoutRule(SampledWeights):
             strict=True,
         ):
             log_alpha = log_alpha_of(w, v)
-            penalty = apply_mask(weight * kl_slope(log_alpha), ops.abs(log_alpha) < _CLIP)
+            slope = ops.cast(weight, w.dtype) * kl_slope(log_alpha)
+            penalty = apply_mask(slope, ops.abs(log_alpha) < _CLIP)
             slopes.append(0.5 * g * noise + penalty)
             pulls.append(-2 * w / (ops.square(w) + _TINY) * penalty)
         return slopes, {_PULLS: pulls}
 
     def _noise(self, step: Any, tensors: Tensors) -> list[Any]:
         return [
-            ops.exp(0.5 * v) * normal(layout.shape, self.seed, step, i)
+            ops.exp(0.5 * v) * ops.cast(normal(layout.shape, self.seed, step, i), v.dtype)
             for i, (v, layout) in enumerate(
                 zip(tensors.state[PARAMETER], self.layouts, strict=True)
             )

@@ -99,7 +99,7 @@ class EdgePopupRule(TopKMasks):
         if self.constants is None:
             return list(weights)
         return [
-            ops.where(w < 0, -constant, constant)
+            ops.cast(ops.where(w < 0, -constant, constant), w.dtype)
             for w, constant in zip(weights, self.constants, strict=True)
         ]
 
@@ -115,8 +115,8 @@ class EdgePopupRule(TopKMasks):
                 strict=True,
             )
         ):
-            rate = ops.cast(clock.rate_of(i), "float32") if self.rate is None else self.rate
-            slope = g * w * ops.where(s < 0, -1.0, 1.0) + self.weight_decay * s
+            rate = ops.cast(clock.rate_of(i), s.dtype) if self.rate is None else self.rate
+            slope = g * ops.where(s < 0, -w, w) + self.weight_decay * s
             new[_VELOCITY].append(self.momentum * velocity + slope)
             new[_SCORES].append(s - rate * new[_VELOCITY][-1])
         return new

@@ -16,7 +16,6 @@ from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import DenseLearning
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
-from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
 SMALLEST = 1e-35  # s starts at its end divided by this at most, in float32
@@ -54,7 +53,7 @@ class STRRule(DenseLearning):
                 strict=True,
             )
         ):
-            rate = ops.cast(clock.rate_of(i), "float32")
+            rate = ops.cast(clock.rate_of(i), s.dtype)
             step = s_gradient(g, w, mask, s) + self.weight_decay * s
             new[_VELOCITY].append(self.momentum * velocity + step)
             new[_S].append(s - rate * new[_VELOCITY][-1])
@@ -82,7 +81,8 @@ class STRRule(DenseLearning):
 
 def above(weights: Sequence[Any], s: Sequence[Any]) -> list[Any]:
     """Where weights exceed `sigmoid(s)` in magnitude."""
-    return [w > ops.sigmoid(t) for w, t in zip(magnitude(weights), s, strict=True)]
+    pairs = zip(weights, s, strict=True)
+    return [ops.abs(w) > ops.sigmoid(ops.cast(t, w.dtype)) for w, t in pairs]
 
 
 def s_gradient(gradient: Any, weight: Any, mask: Any, s: Any) -> Any:

@@ -1,0 +1,82 @@
+"""Weights of any float type, and weights that are read by gather."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_sparse as ks
+from tests.engine.test_conformance import METHODS
+from tests.training import Probe, compiled, dense_net, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
+MORE = {
+    "STR": lambda: ks.STR(),
+    "L0": lambda: ks.L0(seed=1),
+    "SparseVariationalDropout": lambda: ks.SparseVariationalDropout(seed=1),
+    "SoftMovement": lambda: ks.MovementPruning(soft=True, threshold=0.1, penalty=0.1),
+    "SAM": lambda: ks.SAM(),
+    "CrAM": lambda: ks.CrAM([0.5], operators=["4bit"], seed=1),
+    "CSAM": lambda: ks.CSAM([0.5], seed=1),
+    "TopKPlus": lambda: ks.TopKPlus([0.5], seed=1),
+    "N:M": lambda: ks.SRSTE(granularity="2:4"),
+}
+EVERY = {**METHODS, **MORE}
+# Methods that score weights on data before training, which an embedding's indices are not.
+SCORED = ("SNIP", "GraSP", "SynFlow")
+
+
+@pytest.fixture(params=["bfloat16", "float64"])
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_weights_of_any_float_type(images, name, policy):
+    model = compiled(dense_net(), keras.optimizers.SGD(0.01, momentum=0.9))
+    method = EVERY[name]()
+    probe = Probe(method)
+    logs = fit(model, images, method, *([] if method.ends_sparse is False else [probe])).history
+    assert np.isfinite(logs["loss"]).all()
+    assert {variable.dtype for variable in model.trainable_variables} == {policy}
+    if name in METHODS:
+        assert all(probe.exact)
+        assert sum(probe.kept[-1]) == method.selection.size - round(0.8 * method.selection.size)
+
+
+def test_float16_is_scaled_and_pruned(images):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float16")
+    try:
+        for name in ("GMP", "RigL", "ADMM", "EdgePopup"):
+            model = compiled(dense_net(), keras.optimizers.SGD(0.01))
+            fit(model, images, METHODS[name]())
+            assert ks.report(model).sparsity == pytest.approx(0.8, abs=2e-3), name
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in SCORED])
+def test_weights_that_are_read_by_gather(name):
+    random = np.random.default_rng(0)
+    words, labels = random.integers(0, 40, (96, 5)), random.integers(0, 4, 96)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            layers.Embedding(40, 8, name="words"),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(4, name="logits"),
+        ]
+    )
+    method = EVERY[name]()
+    method.recipe.include = ("words",)
+    probe = Probe(method)
+    probes = [probe] if name in METHODS else []
+    fit(compiled(model), (words, labels), method, *probes)
+    if name in METHODS:
+        assert all(probe.exact)
+        assert sum(probe.kept[-1]) == method.selection.size - round(0.8 * method.selection.size)
