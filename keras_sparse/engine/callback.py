@@ -14,11 +14,12 @@ from keras_sparse.engine.meter import Meter
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.messages.warning import SparsityWarning
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.recipe import Recipe
-from keras_sparse.sparsity.selection import Selection, Which, check_built
+from keras_sparse.sparsity.selection import Selection, Which
 
 
 class SparseCallback(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ from keras import ops
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.probe.calibration import calibration_batches
-from keras_sparse.sparsity.selection import owners
+from keras_sparse.probe.variables import owners
 
 
 def hessians(chosen: PrunedWeights, data: Any, batch_size: int, method: str) -> list[np.ndarray]:

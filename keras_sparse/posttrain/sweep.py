@@ -17,9 +17,9 @@ from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure,
 from keras_sparse.posttrain.compress import compress
 from keras_sparse.probe.batch_norm import StatisticsTuner, tuning_batches
 from keras_sparse.probe.snapshot import borrowed
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.operators import TopK, get_operator
 from keras_sparse.sparsity.report import report
-from keras_sparse.sparsity.selection import check_built
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_sparse.backend.compiled import compiled
 from keras_sparse.backend.replicas import strategy_scope
-from keras_sparse.sparsity.selection import check_built
+from keras_sparse.probe.variables import check_built
 
 
 def batch_norm_tuning(

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sparse.backend.gradients import LossGradients
 from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.gradients import LossGradients
 from tests.training import compiled, conv_net
 
 pytestmark = pytest.mark.jax
