@@ -190,7 +190,7 @@ def one_shot_sweep(
             before = evaluated()[1] if evaluate_untuned or tuner is None else None
             after = None
             if tuner is not None:
-                tuner.tune(tuning_batches(calibration, tuning_batch_size, None, seed))
+                tuner.tune(tuning_batches(model, calibration, tuning_batch_size, None, seed))
                 after = evaluated()[1]
             return SweepRow(operator.label, zeros, before, after)
 
