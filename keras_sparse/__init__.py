@@ -50,6 +50,7 @@ from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.prune import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
 from keras_sparse.posttrain.sweep import OneShotSweep, one_shot_sweep
+from keras_sparse.posttrain.wanda import wanda
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.probe.batch_norm import batch_norm_tuning
 from keras_sparse.sparsity.duration import Duration
@@ -147,5 +148,6 @@ __all__ = [
     "sparse_dense_cross_entropy",
     "sparsegpt",
     "strip_pruning",
+    "wanda",
     "woodfisher",
 ]
