@@ -54,8 +54,7 @@ def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
     for i, variable in enumerate(model.variables):
         layer, name = owner[id(variable)], variable.name
         shape = logical_shape(layer, variable)
-        idle = isinstance(layer, keras.layers.Embedding) or name == "bias" or 0 in shape
-        if len(shape) < 2 or idle or not is_weight(layer, variable):
+        if len(shape) < 2 or name == "bias" or 0 in shape or not is_weight(layer, variable):
             continue
         rnn = _around(layer, cells)
         for inputs, outputs in seen.get(id(layer if rnn is None else rnn), ()):
@@ -171,6 +170,11 @@ def _uses(
 ) -> float:
     if isinstance(layer, _TRANSPOSED):
         return math.prod(inputs[1:-1] if layer.data_format == "channels_last" else inputs[2:])
+    if isinstance(layer, keras.layers.Embedding):
+        # Looked up, a table is not multiplied; one that also makes the logits is, there.
+        reversed_ = "embeddings" if getattr(layer, "tie_weights", True) else "reverse_embeddings"
+        makes_logits = len(inputs) == len(outputs) and name == reversed_
+        return math.prod(outputs[1:-1]) if makes_logits else 0
     if isinstance(layer, _SEPARABLE):
         return math.prod(outputs[1:]) / layer.filters
     return math.prod(outputs[1:]) / kernel_layout(layer, name, shape).matrix_shape[2]

@@ -70,13 +70,7 @@ def _is_packed(layer: keras.layers.Layer, variable: Any) -> bool:
 
 def _matrix(layer: keras.layers.Layer, variable: Any) -> tuple[int, int]:
     """Columns and rows of a kernel as a matrix of its outputs and inputs."""
-    shape = logical_shape(layer, variable)
-    columns = next(
-        (
-            getattr(layer, name)
-            for name in ("_int4_unpacked_column_size", "gptq_unpacked_column_size")
-            if hasattr(layer, name)
-        ),
-        shape[-1],
-    )
+    shape, mode = logical_shape(layer, variable), layer.quantization_mode
+    known = "_int4" if mode == "int4" else mode
+    columns = getattr(layer, f"{known}_unpacked_column_size", shape[-1])
     return columns, int(np.prod(shape)) // columns

@@ -51,6 +51,16 @@ def test_flops_by_hand(inputs, layer, flops):
     assert "call" not in vars(layer)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_table_counts_where_it_makes_the_logits(tied):
+    table = layers.ReversibleEmbedding(20, 3, tie_weights=tied, name="table")
+    inputs = keras.Input((5,), dtype="int32")
+    looked_up = keras.Model(inputs, table(inputs))
+    assert ks.report(looked_up).dense_flops == 0
+    both = keras.Model(inputs, table(table(inputs), reverse=True))
+    assert ks.report(both).dense_flops == 2 * 5 * 20 * 3
+
+
 def test_an_open_input_size():
     model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
     report = ks.report(model)
