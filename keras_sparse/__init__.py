@@ -53,6 +53,7 @@ from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.prune import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
 from keras_sparse.posttrain.sweep import OneShotSweep, one_shot_sweep
+from keras_sparse.posttrain.wanda import wanda
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.probe.batch_norm import batch_norm_tuning
 from keras_sparse.sparsity.duration import Duration
@@ -153,5 +154,6 @@ __all__ = [
     "sparse_optimizer",
     "sparsegpt",
     "strip_pruning",
+    "wanda",
     "woodfisher",
 ]

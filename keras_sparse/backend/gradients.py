@@ -1,4 +1,4 @@
-"""Gradients of functions of tensors; gradients and curvature of a loss outside of training."""
+"""Gradients of functions of tensors, and derivatives by variables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 
 import keras
 from keras import ops
-
-# Gradients of a float16 model underflow without it; a power of two is undone exactly.
-_FLOAT16_SCALE = 2.0**10
 
 
 def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> list[Any]:
@@ -44,82 +41,24 @@ def as_dense(gradient: Any) -> Any:
     return ops.convert_to_tensor(gradient)
 
 
-class LossGradients:
-    """The gradient of the mean loss of a batch with respect to some of a model's weights.
-
-    The model runs in inference mode: no dropout, batch normalization by its moving statistics,
-    which stay as they are. Each method is compiled once and follows later changes of the weights.
-
-    ```python
-    gradients = LossGradients(model, model.trainable_variables)
-    for value in gradients(x[:100], y[:100]):
-        print(value.shape)
-    ```
+def derivatives(
+    objective: Callable[..., Any], variables: Sequence[Any], others: Sequence[Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The first and second derivatives of a scalar by Keras variables, outside of training.
 
     Args:
-        model: A built Keras model.
-        variables: Float variables of the model to differentiate by.
-        loss: A Keras loss, its name, or a function `loss(y, outputs)`. Defaults to the loss that
-            the model is compiled with.
+        objective: Computes the scalar from tensors, and from the variables as they are.
+        variables: Float variables to differentiate by.
+        others: The other variables that it reads.
 
-    Raises:
-        ValueError: If no loss is given and the model is not compiled.
+    Returns:
+        Two compiled functions that follow later changes of the variables: the gradients, of
+        `objective`'s arguments, and the Hessian times a vector, of the vector (tensors of the
+        variables' shapes) and `objective`'s arguments.
     """
-
-    def __init__(self, model: keras.Model, variables: Sequence[Any], loss: Any = None) -> None:
-        self.model, self.variables = model, list(variables)
-        self._loss = _get_loss(model, loss)
-        self._scale = _FLOAT16_SCALE if model.compute_dtype == "float16" else 1.0
-        compile_ = _on_jax if keras.backend.backend() == "jax" else _on_tensorflow
-        self._gradients, self._hessian_product = compile_(self)
-
-    def objective(self, x: Any, y: Any) -> Any:
-        """The mean loss of a batch, times the scale of the gradients."""
-        loss = self._loss(y, self.model(x, training=False))
-        return ops.mean(ops.cast(loss, "float32")) * self._scale
-
-    def __call__(self, x: Any, y: Any) -> list[Any]:
-        """Gradients at the current weights, float32 tensors of the variables' shapes.
-
-        Args:
-            x: A batch of inputs.
-            y: Its targets.
-        """
-        return self._unscaled(self._gradients(*_tensors(x, y)))
-
-    def hessian_product(self, x: Any, y: Any, vectors: Sequence[Any]) -> list[Any]:
-        """The Hessian of the mean loss times a vector.
-
-        Args:
-            x: A batch of inputs.
-            y: Its targets.
-            vectors: The vector, as tensors of the variables' shapes.
-        """
-        given = [ops.convert_to_tensor(vector, "float32") for vector in vectors]
-        return self._unscaled(self._hessian_product(*_tensors(x, y), given))
-
-    def _unscaled(self, values: Sequence[Any]) -> list[Any]:
-        return [ops.cast(value, "float32") / self._scale for value in values]
-
-
-def _get_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
-    if loss is not None:
-        return keras.losses.get(loss)
-    compiled = getattr(model, "_compile_loss", None)
-    if compiled is None:
-        raise ValueError(
-            f"Model {model.name!r} is not compiled, so its loss is not known. Compile it, or give "
-            "loss=..., such as keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
-        )
-    return compiled
-
-
-def _tensors(x: Any, y: Any) -> tuple[Any, Any]:
-    x, y = (
-        None if given is None else keras.tree.map_structure(ops.convert_to_tensor, given)
-        for given in (x, y)
-    )
-    return x, y
+    if keras.backend.backend() == "jax":
+        return _on_jax(objective, variables, others)
+    return _on_tensorflow(objective, variables)
 
 
 def _dot(one: Sequence[Any], two: Sequence[Any]) -> Any:
@@ -130,53 +69,50 @@ def _dot(one: Sequence[Any], two: Sequence[Any]) -> Any:
     return ops.sum(ops.stack(products))
 
 
-def _on_tensorflow(owner: LossGradients) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _on_tensorflow(
+    objective: Callable[..., Any], variables: Sequence[Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     import tensorflow as tf
 
     # Outside of a replica a mirrored variable is read from its first copy, so watch that one.
-    natives = [getattr(v.value, "values", (v.value,))[0] for v in owner.variables]
+    natives = [getattr(v.value, "values", (v.value,))[0] for v in variables]
 
-    def first(x: Any, y: Any) -> Any:
+    def first(*batch: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(natives)
-            value = owner.objective(x, y)
+            value = objective(*batch)
         found = tape.gradient(value, natives, unconnected_gradients="zero")
         return [tf.convert_to_tensor(gradient) for gradient in found]
 
-    def second(x: Any, y: Any, vectors: Any) -> Any:
+    def second(vectors: Any, *batch: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(natives)
-            along = _dot(first(x, y), vectors)
+            along = _dot(first(*batch), vectors)
         found = tape.gradient(along, natives, unconnected_gradients="zero")
         return [tf.convert_to_tensor(product) for product in found]
 
     return tf.function(first, reduce_retracing=True), tf.function(second, reduce_retracing=True)
 
 
-def _on_jax(owner: LossGradients) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _on_jax(
+    objective: Callable[..., Any], variables: Sequence[Any], others: Sequence[Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     import jax
 
-    chosen = {id(variable) for variable in owner.variables}
-    others = [variable for variable in owner.model.variables if id(variable) not in chosen]
-
-    def objective(values: Any, fixed: Any, x: Any, y: Any) -> Any:
-        mapping = [
-            *zip(owner.variables, values, strict=True),
-            *zip(others, fixed, strict=True),
-        ]
+    def at(values: Any, fixed: Any, batch: Any) -> Any:
+        mapping = [*zip(variables, values, strict=True), *zip(others, fixed, strict=True)]
         with keras.StatelessScope(state_mapping=mapping):
-            return owner.objective(x, y)
+            return objective(*batch)
 
-    def product(values: Any, fixed: Any, x: Any, y: Any, vectors: Any) -> Any:
-        return jax.grad(lambda at: _dot(jax.grad(objective)(at, fixed, x, y), vectors))(values)
+    def product(values: Any, fixed: Any, batch: Any, vectors: Any) -> Any:
+        return jax.grad(lambda v: _dot(jax.grad(at)(v, fixed, batch), vectors))(values)
 
-    def with_weights(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled = jax.jit(function)
+    first, second = jax.jit(jax.grad(at)), jax.jit(product)
 
-        def call(*arguments: Any) -> Any:
-            weights, rest = ([v.value for v in group] for group in (owner.variables, others))
-            return compiled(weights, rest, *arguments)
+    def now() -> tuple[list[Any], list[Any]]:
+        return [v.value for v in variables], [v.value for v in others]
 
-        return call
-
-    return with_weights(jax.grad(objective)), with_weights(product)
+    return (
+        lambda *batch: first(*now(), batch),
+        lambda vectors, *batch: second(*now(), batch, vectors),
+    )

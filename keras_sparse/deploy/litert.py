@@ -18,6 +18,7 @@ from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.signature import read_signature
 from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
 from keras_sparse.messages.warning import SparsityWarning
+from keras_sparse.probe.variables import places
 from keras_sparse.storage.files import check_destination, replace_file
 
 
@@ -104,8 +105,10 @@ def to_litert(
     contents, notes = dense, dict[str, str]()
     if sparse:
         contents, notes = restore_truncated(convert(traced, sparse=True), dense)
-    kernels = [v for v in model.weights if len(v.shape) > 1]
-    weights = {v.path: v.numpy() for v in kernels}
+    place = places(model)
+    kernels = [(v, place[id(v)].path) for v in model.weights if len(v.shape) > 1]
+    # Keras's own path, but where several variables share it.
+    weights = {v.path if v.path.endswith(path) else path: v.numpy() for v, path in kernels}
     tensors, densify_ops = read_encodings(contents, sparse, weights, notes)
     errors = verify(contents, signature, traced.outputs, expected, batch_size, tolerance)
     replace_file(destination, contents)

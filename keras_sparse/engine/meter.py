@@ -8,6 +8,8 @@ from keras import ops
 
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.probe.flops import inference_flops, training_flops, weight_uses
+from keras_sparse.probe.quantized import count_nonzeros, logical_shape
+from keras_sparse.probe.variables import owners
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection
@@ -36,16 +38,32 @@ class Meter:
         self.model, self.selection, self.optimizer, self.run = model, selection, optimizer, run
         self.recipe = recipe
         self.sizes = np.array([target.layout.size for target in selection.targets])
-        self._full = np.array([np.prod(v.shape) for v in model.trainable_variables], float)
         self._empty = np.array([not mask.any() for mask in self.masks()])
         self.sparsity = float("nan")
         self.inference_ratio = float("nan")
         self._mask_change = float("nan")
         self._packed: list[np.ndarray] | None = None
+        self._uses = self._find_uses()
+        place = {id(variable): i for i, variable in enumerate(model.variables)}
+        self._index = [place[id(variable)] for variable in selection.variables(model)]
+
+    def _find_uses(self) -> np.ndarray | None:
+        """How often weights are used, `None` if it is not known or nothing is ever used."""
+        model, owner = self.model, owners(self.model)
+        trained = {id(variable) for variable in model.trainable_variables}
+        learns = np.array([id(variable) in trained for variable in model.variables])
+        shapes = [logical_shape(owner[id(variable)], variable) for variable in model.variables]
+        self._full = np.array([np.prod(shape) for shape in shapes], float)
+        self._trained = self._full * learns
+        self._kept = self._full.copy()
+        for i in np.flatnonzero(~learns):  # what an earlier training pruned stays as it is
+            variable = model.variables[i]
+            self._kept[i] = count_nonzeros(owner[id(variable)], variable)
         try:
-            self._uses: np.ndarray | None = weight_uses(model)
+            uses = weight_uses(model)
         except ValueError:
-            self._uses = None
+            return None
+        return uses if uses @ self._full else None
 
     def masks(self) -> list[np.ndarray]:
         """The masks in force."""
@@ -80,15 +98,16 @@ class Meter:
         self._compare(masks)
         if self._uses is None:
             return
-        index = [target.index for target in self.selection.targets]
-        left, trained = self._full.copy(), self._full.copy()
+        index = self._index
+        left, trained = self._kept.copy(), self._trained.copy()
         left[index] = nonzeros
         rule, state = self.optimizer.rule, self._state()
         trained[index] = rule.trained_weights(masks, state)
         dense = inference_flops(self._uses, self._full)
         self.inference_ratio = inference_flops(self._uses, left) / dense
         left[index] = rule.computed_weights(nonzeros.tolist(), masks, state)
-        cost = rule.passes * training_flops(self._uses, left, trained) / (3 * dense)
+        whole = training_flops(self._uses, self._full, self._trained)
+        cost = rule.passes * training_flops(self._uses, left, trained) / whole
         total = ops.convert_to_numpy(self.optimizer.training_cost)
         self.optimizer.training_cost.assign(total + np.float32(cost * self.run.steps_per_epoch))
 

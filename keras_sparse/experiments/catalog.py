@@ -39,6 +39,7 @@ from keras_sparse.posttrain.obc import obc
 from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.prune import prune
 from keras_sparse.posttrain.sparsegpt import sparsegpt
+from keras_sparse.posttrain.wanda import wanda
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.sparsity.granularity import NM
 from keras_sparse.sparsity.recipe import Recipe
@@ -209,6 +210,7 @@ METHODS: Mapping[str, Method] = {
     "sparsegpt": _after_training(
         sparsegpt, "cut column by column by layers' outputs", "Frantar and Alistarh 2023"
     ),
+    "wanda": _after_training(wanda, "cut by weights times their inputs' norms", "Sun et al. 2023"),
     "adaprune": _after_training(
         adaprune, "cut and layers fitted to their outputs", "Hubara et al. 2021"
     ),

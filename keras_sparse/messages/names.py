@@ -1,21 +1,9 @@
-"""The names of variables, and errors for misspelt names that say what was probably meant."""
+"""Errors for misspelt names that say what was probably meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-
-
-def names_of(layer: str, path: str) -> tuple[str, ...]:
-    """The names of a variable: its layer, every layer around that, and paths to it.
-
-    ```python
-    names_of("lstm_cell", "model/lstm/lstm_cell/kernel")
-    # ("lstm_cell", "model/lstm/lstm_cell/kernel", "lstm_cell/kernel", "model", "lstm")
-    ```
-    """
-    parts = path.split("/")
-    return tuple(dict.fromkeys((layer, path, "/".join(parts[-2:]), *parts[:-1])))
 
 
 def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:

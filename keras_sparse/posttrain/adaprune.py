@@ -9,14 +9,8 @@ import numpy as np
 
 from keras_sparse.posttrain.exact_obs import refit
 from keras_sparse.posttrain.fisher import check_damping
-from keras_sparse.posttrain.layer_hessians import (
-    chosen_layers,
-    damped,
-    hessians,
-    input_rows,
-    recorded,
-    warn_of_magnitude,
-)
+from keras_sparse.posttrain.layer_hessians import damped, hessians, warn_of_magnitude
+from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
@@ -43,12 +37,13 @@ def adaprune(
     channels` of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
 
     ```python
-    ks.adaprune(model, (x[:1000], y[:1000]), granularity="2:4")
+    ks.adaprune(model, x[:1000], granularity="2:4")
     ```
 
     Args:
         model: A built Keras model.
-        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
+            given with them, as `(x, y)`, they play no part.
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
@@ -101,12 +96,13 @@ def global_adaprune(
     for the largest layer of d inputs, the inputs of one batch twice, and the weights twice.
 
     ```python
-    ks.global_adaprune(model, (x[:1000], y[:1000]), granularity="2:4")
+    ks.global_adaprune(model, x[:1000], granularity="2:4")
     ```
 
     Args:
         model: A built Keras model.
-        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
+            given with them, as `(x, y)`, they play no part.
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
@@ -128,14 +124,14 @@ def global_adaprune(
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     dense = chosen.read()
     masks = chosen.masks([np.abs(weight) for weight in dense], chosen.budgets()[0])
-    batches = [x for x, _ in calibration_batches(model, data, batch_size)]
+    batches = [x for x, _ in calibration_batches(model, data, batch_size, targets=False)]
     now, unseen = list(dense), []
     try:
         for i, (target, layer) in enumerate(
             zip(chosen.selection.targets, chosen_layers(chosen), strict=True)
         ):
             products = (
-                None if layer is None else _products(chosen, layer, batches, dense, now, masks)
+                None if layer is None else _products(chosen, layer, i, batches, dense, now, masks)
             )
             if products is None:
                 unseen.append(target.path)
@@ -151,15 +147,15 @@ def global_adaprune(
 
 def _products(
     chosen: PrunedWeights,
-    layer: keras.layers.Layer | None,
+    layer: keras.layers.Layer,
+    place: int,
     batches: list[Any],
     dense: list[np.ndarray],
     now: list[np.ndarray],
     masks: list[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Compressed inputs times themselves and times the dense ones, `(d, d)`; `None` if unseen."""
-    if layer is None:
-        return None
+    variable = chosen.variables[place]
     own = cross = None
     everything = [np.ones_like(mask) for mask in masks]
     for x in batches:
@@ -168,8 +164,8 @@ def _products(
         chosen.write(now, masks)
         (given,) = recorded(chosen.model, [layer], x)
         for one, other in zip(given, wanted, strict=True):
-            rows = input_rows(layer, one)
-            square, product = rows.T @ rows, rows.T @ input_rows(layer, other)
+            rows, before = (input_rows(layer, variable, side) for side in (one, other))
+            square, product = rows.T @ rows, rows.T @ before
             own = square if own is None else own + square
             cross = product if cross is None else cross + product
     return None if own is None or cross is None else (own, cross)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.posttrain.pruned_weights import check_finite
 from keras_sparse.sparsity.operators import get_operator
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.report import SparsityReport, report
@@ -37,13 +38,14 @@ def compress(model: keras.Model, operator: Any, **kwargs: Any) -> SparsityReport
 
     Raises:
         ValueError: For arguments out of range, an operator that does not fit a layer, or a model
-            with nothing to compress.
+            with nothing to compress or with weights that are not finite.
 
     Source: Peste et al. (2023), 5.4.1.
     """
     chosen = get_operator(operator)
     recipe = Recipe(None, open_sparsity=True, **kwargs)
     selection = recipe.select(model)
+    check_finite(model)
     variables = selection.variables(model)
     layouts = [target.layout for target in selection.targets]
     weights = [ops.convert_to_tensor(variable) for variable in variables]

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.backend.gradients import LossGradients
 from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.gradients import LossGradients
 
 
 class GradientRows:

@@ -30,18 +30,19 @@ def obc(
     Per output and with `H = X X^T` of the layer's inputs, the weight with the smallest
     `w_p^2 / [H^-1]_pp` goes, the others of that output make up for it, and H^-1 loses its row and
     column. How many weights each output loses follows from merging the costs of all outputs of a
-    layer, or with `allocation="global"` of all layers. Targets and the loss play no part.
+    layer, or with `allocation="global"` of all layers.
 
     The time of a layer grows with `outputs * d ** 3` for d inputs (`height * width * channels`
     of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
 
     ```python
-    ks.obc(model, (x[:1000], y[:1000]), granularity="2:4")
+    ks.obc(model, x[:1000], granularity="2:4")
     ```
 
     Args:
         model: A built Keras model.
-        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
+            given with them, as `(x, y)`, they play no part.
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.posttrain.pruned_weights import check_finite
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.report import SparsityReport, report
@@ -44,12 +45,14 @@ def prune(
         A `SparsityReport` of the pruned model.
 
     Raises:
-        ValueError: For arguments out of range, or a model with nothing to prune.
+        ValueError: For arguments out of range, or a model with nothing to prune or with weights
+            that are not finite.
 
     Source: Peste (2023), 2.2.1 and 2.2.2.
     """
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
+    check_finite(model)
     variables = selection.variables(model)
     weights = [ops.convert_to_tensor(variable) for variable in variables]
     masks = recipe.masks(selection, scores(saliency, weights, seed))

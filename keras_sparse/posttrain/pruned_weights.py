@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.probe.layout import Layout
+from keras_sparse.probe.variables import broken_weights
 from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
 from keras_sparse.sparsity.masks import choose_masks
 from keras_sparse.sparsity.recipe import Recipe
@@ -25,7 +26,8 @@ class PrunedWeights:
         options: The other common arguments of pruning methods, as for `Recipe`.
 
     Raises:
-        ValueError: For arguments out of range, or a model with nothing to prune.
+        ValueError: For arguments out of range, or a model with nothing to prune or with weights
+            that are not finite.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class PrunedWeights:
         self.model = model
         self.recipe = Recipe(sparsity, **options)
         self.selection = self.recipe.select(model)
+        check_finite(model)
         self.variables = self.selection.variables(model)
         self.layouts = [target.layout for target in self.selection.targets]
 
@@ -67,6 +70,19 @@ class PrunedWeights:
         Raises:
             ValueError: If scores are not finite, or all of them are zero.
         """
+        largest = self.check_scores(scores)
+        # Products of small gradients would underflow in the float32 in which scores are ranked.
+        ranked = [ops.convert_to_tensor(score / largest, "float32") for score in scores]
+        recipe = self.recipe
+        found = choose_masks(ranked, self.layouts, budget, recipe.granularity, recipe.joint)
+        return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
+
+    def check_scores(self, scores: Sequence[np.ndarray]) -> float:
+        """The largest score of all.
+
+        Raises:
+            ValueError: If scores are not finite, or all of them are zero.
+        """
         for target, score in zip(self.selection.targets, scores, strict=True):
             if not np.isfinite(score).all():
                 raise ValueError(
@@ -79,11 +95,7 @@ class PrunedWeights:
                 "All scores are zero: the calibration data says nothing about the weights. Give "
                 "inputs that are not all zero, and targets whose loss has a gradient."
             )
-        # Products of small gradients would underflow in the float32 in which scores are ranked.
-        ranked = [ops.convert_to_tensor(score / largest, "float32") for score in scores]
-        recipe = self.recipe
-        found = choose_masks(ranked, self.layouts, budget, recipe.granularity, recipe.joint)
-        return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
+        return largest
 
     def write(self, values: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
         """Gives the model new weights, with exact zeros where the masks are False.
@@ -102,6 +114,21 @@ class PrunedWeights:
             exclude=self.recipe.exclude,
             include=self.recipe.include,
             keep_dense=self.recipe.keep_dense,
+        )
+
+
+def check_finite(model: keras.Model) -> None:
+    """Checks that a model is worth pruning: NaN ranks nowhere, and infinity above everything.
+
+    Raises:
+        ValueError: If weights are not finite, naming them.
+    """
+    paths = broken_weights(model)
+    if paths:
+        raise ValueError(
+            f"Model {model.name!r} has weights that are NaN or infinite: {', '.join(paths)}. Its "
+            "training diverged: load weights from before that, or train it again with a lower "
+            "learning rate or with clipnorm."
         )
 
 

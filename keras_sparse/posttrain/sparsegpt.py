@@ -38,12 +38,13 @@ def sparsegpt(
     channels` of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
 
     ```python
-    ks.sparsegpt(model, (x[:1000], y[:1000]), sparsity=0.5)
+    ks.sparsegpt(model, x[:1000], sparsity=0.5)
     ```
 
     Args:
         model: A built Keras model.
-        data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
+        data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
+            given with them, as `(x, y)`, they play no part.
         sparsity: Fraction of weights to remove. See `prune`.
         block_size: Columns among which weights compete, each time the same share.
         damping: Added to the diagonal of H, as a fraction of its mean.

@@ -17,9 +17,9 @@ from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure,
 from keras_sparse.posttrain.compress import compress
 from keras_sparse.probe.batch_norm import StatisticsTuner, tuning_batches
 from keras_sparse.probe.snapshot import borrowed
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.operators import TopK, get_operator
 from keras_sparse.sparsity.report import report
-from keras_sparse.sparsity.selection import check_built
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +190,7 @@ def one_shot_sweep(
             before = evaluated()[1] if evaluate_untuned or tuner is None else None
             after = None
             if tuner is not None:
-                tuner.tune(tuning_batches(calibration, tuning_batch_size, None, seed))
+                tuner.tune(tuning_batches(model, calibration, tuning_batch_size, None, seed))
                 after = evaluated()[1]
             return SweepRow(operator.label, zeros, before, after)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from keras import ops
 
 from keras_sparse.backend.compiled import compiled
 from keras_sparse.backend.replicas import strategy_scope
-from keras_sparse.sparsity.selection import check_built
+from keras_sparse.probe.calibration import arrays_of, check_inputs, given_batches
+from keras_sparse.probe.variables import check_built
 
 
 def batch_norm_tuning(
@@ -39,8 +41,9 @@ def batch_norm_tuning(
     Args:
         model: A built Keras model.
         data: Calibration inputs: an array of shape `(samples,) + input_shape` (1,000 samples are
-            enough), or an iterable of batches, inputs alone or `(inputs, ...)` tuples.
-        batch_size: Samples in a batch, for an array.
+            enough), or `(x, y)`; a list or dict of arrays for several inputs; or an iterable of
+            batches, inputs alone or `(inputs, ...)` tuples, such as a `tf.data.Dataset`.
+        batch_size: Samples in a batch, for arrays.
         steps: Forward passes. Data that is shorter is passed over again, an array in new order.
             `None` for the batches that there are.
         momentum: Share of the old value that each batch leaves in the moving statistics. `None`
@@ -61,7 +64,7 @@ def batch_norm_tuning(
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1. Received: steps={steps}")
     tuner = StatisticsTuner(model, momentum)
-    tuner.tune(tuning_batches(data, batch_size, steps, seed))
+    tuner.tune(tuning_batches(model, data, batch_size, steps, seed))
     return len(tuner.layers)
 
 
@@ -142,53 +145,62 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
     ]
 
 
-def tuning_batches(data: Any, batch_size: int, steps: int | None, seed: int) -> Iterator[Any]:
+def tuning_batches(
+    model: keras.Model, data: Any, batch_size: int, steps: int | None, seed: int
+) -> Iterator[Any]:
     """Batches of calibration inputs, passed over again until there are enough.
 
     Args:
-        data: An array, or an iterable of batches: see `batch_norm_tuning`.
-        batch_size: Samples in a batch, for an array.
+        model: The model that the samples are for.
+        data: Arrays or batches: see `batch_norm_tuning`.
+        batch_size: Samples in a batch, for arrays.
         steps: How many batches, or `None` for those of one pass.
-        seed: Seed of an array's order.
+        seed: Seed of the order of arrays.
 
     Yields:
         The inputs of a batch.
 
     Raises:
-        ValueError: If the data is empty or its batches hold one sample only.
+        ValueError: If the data is empty or unsuitable, or of arrays a batch holds one sample only.
     """
-    if hasattr(data, "shape"):
-        return _array_batches(np.asarray(data), batch_size, steps, seed)
-    return _given_batches(data, steps)
+    arrays = arrays_of(model, data)
+    if arrays is None:
+        return _given_batches(model, data, steps)
+    check_inputs(model, arrays[0])
+    return _array_batches(arrays[0], batch_size, steps, seed)
 
 
-def _array_batches(x: np.ndarray, batch_size: int, steps: int | None, seed: int) -> Iterator[Any]:
-    size = min(batch_size, len(x))
+def _array_batches(x: Any, batch_size: int, steps: int | None, seed: int) -> Iterator[Any]:
+    samples = len(keras.tree.flatten(x)[0])
+    size = min(batch_size, samples)
     if size < 2:
         raise ValueError(
             "Batch statistics need at least two samples a batch, and better a hundred. Received: "
-            f"{len(x)} calibration samples, batch_size={batch_size}. Give about 1,000 samples of "
+            f"{samples} calibration samples, batch_size={batch_size}. Give about 1,000 samples of "
             "the training data, and a batch_size of at least 2."
         )
+    x = keras.tree.map_structure(np.asarray, x)
     generator = np.random.default_rng(seed)
-    per_pass = len(x) // size
+    per_pass = samples // size
     steps = steps or per_pass
-    orders = (generator.permutation(len(x)) for _ in range(math.ceil(steps / per_pass)))
+    orders = (generator.permutation(samples) for _ in range(math.ceil(steps / per_pass)))
     made = 0
     for order in orders:
         for i in range(per_pass):
             if made == steps:
                 return
             made += 1
-            yield x[order[i * size : (i + 1) * size]]
+            part = operator.itemgetter(order[i * size : (i + 1) * size])
+            yield keras.tree.map_structure(part, x)
 
 
-def _given_batches(data: Any, steps: int | None) -> Iterator[Any]:
+def _given_batches(model: keras.Model, data: Any, steps: int | None) -> Iterator[Any]:
     made = 0
     while made == 0 or (steps is not None and made < steps):
         before = made
-        for batch in data:
-            inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+        for inputs, _ in given_batches(model, data, endless=steps is not None):
+            if made == 0:
+                check_inputs(model, inputs)
             yield inputs
             made += 1
             if made == steps:

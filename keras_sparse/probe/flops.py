@@ -14,8 +14,10 @@ import numpy as np
 from keras import ops, tree
 from numpy.typing import ArrayLike
 
+from keras_sparse.probe.calls import run_recorded
 from keras_sparse.probe.layout import kernel_layout
-from keras_sparse.sparsity.selection import check_built, owners
+from keras_sparse.probe.quantized import logical_shape
+from keras_sparse.probe.variables import check_built, is_weight, owners
 
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -26,11 +28,13 @@ _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
 def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
-    """How often each trainable tensor's weights are multiplied in one sample's inference.
+    """How often each tensor's weights are multiplied in one sample's inference.
 
     The model runs once on a batch of one, and every layer notes the shapes it sees: a
     convolution's weight is used once per output position, a dense weight once per row, a
-    recurrent one once per time step. A layer that is called twice counts twice.
+    recurrent one once per time step. A layer that is called twice counts twice. Frozen and
+    quantized kernels compute as others do; LoRA's factors count as layers of their own beside the
+    kernel.
 
     Args:
         model: A built Keras model.
@@ -38,7 +42,7 @@ def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
             shape has open axes. Defaults to the model's.
 
     Returns:
-        Floats of shape `(len(model.trainable_variables),)`; 0 for biases and the like.
+        Floats of shape `(len(model.variables),)`; 0 for biases, state and the like.
 
     Raises:
         ValueError: If the input shape is not known.
@@ -46,17 +50,20 @@ def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
     owner = owners(model)
     seen = layer_shapes(model, input_shape)
     cells = {id(rnn.cell): rnn for rnn in _recurrent(model)}
-    uses = np.zeros(len(model.trainable_variables))
-    for i, variable in enumerate(model.trainable_variables):
-        layer, shape = owner[id(variable)], tuple(variable.shape)
-        if len(shape) < 2 or variable.name == "bias" or isinstance(layer, keras.layers.Embedding):
+    uses = np.zeros(len(model.variables))
+    for i, variable in enumerate(model.variables):
+        layer, name = owner[id(variable)], variable.name
+        shape = logical_shape(layer, variable)
+        if len(shape) < 2 or name == "bias" or 0 in shape or not is_weight(layer, variable):
             continue
         rnn = _around(layer, cells)
         for inputs, outputs in seen.get(id(layer if rnn is None else rnn), ()):
-            if rnn is None:
-                uses[i] += _uses(layer, variable, inputs, outputs)
+            if rnn is not None:
+                uses[i] += _uses_in_time(shape, inputs, outputs)
+            elif name.startswith("lora_kernel_"):
+                uses[i] += _uses_of_factor(layer, name, inputs, outputs)
             else:
-                uses[i] += _uses_in_time(variable, inputs, outputs)
+                uses[i] += _uses(layer, name, shape, inputs, outputs)
     return uses
 
 
@@ -135,30 +142,13 @@ def layer_shapes(
     sample = _sample(model, input_shape)
     seen: dict[int, list[tuple[tuple, tuple]]] = {}
 
-    def recorded(layer: keras.layers.Layer) -> Any:
-        call = layer.call
-
-        def record(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            outputs = call(inputs, *args, **kwargs)
-            ins, outs = tree.flatten(inputs), tree.flatten(outputs)
-            if ins and outs:
-                seen.setdefault(id(layer), []).append((tuple(ins[0].shape), tuple(outs[0].shape)))
-            return outputs
-
-        return record
+    def note(layer: keras.layers.Layer, inputs: Any, outputs: Any) -> None:
+        ins, outs = tree.flatten(inputs), tree.flatten(outputs)
+        if ins and outs:
+            seen.setdefault(id(layer), []).append((tuple(ins[0].shape), tuple(outs[0].shape)))
 
     layers = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
-    originals = {id(layer): vars(layer).get("call") for layer in layers}
-    try:
-        for layer in layers:
-            object.__setattr__(layer, "call", recorded(layer))
-        model(sample, training=False)
-    finally:
-        for layer in layers:
-            if originals[id(layer)] is None:
-                object.__delattr__(layer, "call")
-            else:
-                object.__setattr__(layer, "call", originals[id(layer)])
+    run_recorded(model, layers, sample, note)
     return seen
 
 
@@ -175,16 +165,37 @@ def _around(layer: keras.layers.Layer, cells: dict[int, Any]) -> Any:
     return None
 
 
-def _uses(layer: keras.layers.Layer, variable: Any, inputs: tuple, outputs: tuple) -> float:
+def _uses(
+    layer: keras.layers.Layer, name: str, shape: tuple[int, ...], inputs: tuple, outputs: tuple
+) -> float:
     if isinstance(layer, _TRANSPOSED):
         return math.prod(inputs[1:-1] if layer.data_format == "channels_last" else inputs[2:])
+    if isinstance(layer, keras.layers.Embedding):
+        # Looked up, a table is not multiplied; one that also makes the logits is, there.
+        reversed_ = "embeddings" if getattr(layer, "tie_weights", True) else "reverse_embeddings"
+        makes_logits = len(inputs) == len(outputs) and name == reversed_
+        return math.prod(outputs[1:-1]) if makes_logits else 0
     if isinstance(layer, _SEPARABLE):
         return math.prod(outputs[1:]) / layer.filters
-    layout = kernel_layout(layer, variable.name, tuple(variable.shape))
-    return math.prod(outputs[1:]) / layout.matrix_shape[2]
+    return math.prod(outputs[1:]) / kernel_layout(layer, name, shape).matrix_shape[2]
 
 
-def _uses_in_time(variable: Any, inputs: tuple, outputs: tuple) -> float:
+def _uses_of_factor(layer: keras.layers.Layer, name: str, inputs: tuple, outputs: tuple) -> float:
+    """Uses of a factor of LoRA's `A @ B`, which splits a kernel's last axis.
+
+    A stands where the kernel does, B behind it, at each place along the axes that A also has of
+    the kind of the last one.
+    """
+    shape = (*layer.lora_kernel_a.shape[:-1], layer.lora_kernel_b.shape[-1])
+    uses = _uses(layer, "kernel", shape, inputs, outputs)
+    if name == "lora_kernel_a":
+        return uses
+    layout, last = kernel_layout(layer, "kernel", shape), len(shape) - 1
+    kind = layout.outputs if last in layout.outputs else layout.inputs
+    return uses * math.prod(shape[axis] for axis in kind if axis != last)
+
+
+def _uses_in_time(shape: tuple[int, ...], inputs: tuple, outputs: tuple) -> float:
     """Time steps, times the positions of a convolutional cell."""
-    slides_over = len(variable.shape) - 2
+    slides_over = len(shape) - 2
     return inputs[1] * math.prod(outputs[-1 - slides_over : -1])

@@ -42,8 +42,9 @@ def parts_of(
     if by == "params":
         return balanced([sum(t.layout.size for t in targets) for _, targets in layers], parts)
     if by == "flops":
-        uses = weight_uses(model)
-        loads = [sum(uses[t.index] * t.layout.size for t in targets) for _, targets in layers]
+        uses = dict(zip(map(id, model.variables), weight_uses(model), strict=True))
+        trainable = [uses[id(variable)] for variable in model.trainable_variables]
+        loads = [sum(trainable[t.index] * t.layout.size for t in targets) for _, targets in layers]
         return balanced(loads, parts)
     if by == "stages":
         return _stages(model, [layer for layer, _ in layers], parts)

@@ -8,14 +8,13 @@ from typing import Any
 
 import keras
 
+from keras_sparse.probe.variables import owners, places
 from keras_sparse.sparsity.balance import parts_of
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.selection import (
     Selection,
     Target,
     Which,
-    owners,
-    path_in,
     select,
     variables_meant,
 )
@@ -95,15 +94,16 @@ class GrowPrunePartition:
             keep_dense=keep_dense,
             granularity=granularity,
         )
-        owner = owners(model)
+        place = places(model)
+        owner = {key: at.layer for key, at in place.items()}
         partitioning = divide(model, selection, kappa, by, seed)
         named: list[list[str | keras.layers.Layer]] = [[] for _ in range(kappa)]
         for layer, number in _layer_numbers(model, owner, partitioning):
             own = {id(v) for v in model.variables if owner[id(v)] is layer}
-            if variables_meant(layer.name, "layers", owner, model) == own:
+            if variables_meant(layer.name, "layers", place, model) == own:
                 named[number].append(layer.name)
             else:
-                paths = [path_in(model, v) for v in model.variables if id(v) in own]
+                paths = [place[id(v)].path for v in model.variables if id(v) in own]
                 named[number].extend(paths)
         return tuple(cls(layers) for layers in named)
 
@@ -169,16 +169,15 @@ def resolve(
         ValueError: If two of them overlap, a layer to prune is in none, or a partition has
             nothing to prune.
     """
-    owner = owners(model)
+    place = places(model)
     named: dict[int, int] = {}
-    paths = {id(v): path_in(model, v) for v in model.variables}
     for number, partition in enumerate(partitions):
-        hits = variables_meant(partition.layers, "partitions", owner, model)
+        hits = variables_meant(partition.layers, "partitions", place, model)
         twice = [key for key in hits if key in named]
         if twice:
             raise ValueError(
                 f"Partitions {named[twice[0]]} and {number} overlap: both name "
-                f"{', '.join(sorted(paths[key] for key in twice))}. Name each layer in one."
+                f"{', '.join(sorted(place[key].path for key in twice))}. Name each layer in one."
             )
         named.update(dict.fromkeys(hits, number))
     targets = [

@@ -18,7 +18,8 @@ from keras_sparse.sparsity.allocation import (
 )
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
 from keras_sparse.sparsity.masks import choose_masks, mask_budgets
-from keras_sparse.sparsity.selection import Selection, Which, check_keep_dense, select
+from keras_sparse.sparsity.reasons import check_keep_dense
+from keras_sparse.sparsity.selection import Selection, Which, select
 
 
 class Recipe:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.probe.flops import inference_flops, weight_uses
-from keras_sparse.sparsity.selection import STATE, Which, owners, path_in, select
+from keras_sparse.probe.quantized import count_nonzeros, logical_shape
+from keras_sparse.probe.variables import places
+from keras_sparse.sparsity.reasons import STATE
+from keras_sparse.sparsity.selection import Which, survey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Row:
     @property
     def sparsity(self) -> float:
         """Fraction of zeros."""
-        return 1 - self.nonzeros / self.size
+        return 1 - self.nonzeros / self.size if self.size else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,33 +166,30 @@ def report(
         and the others with the reason.
 
     Raises:
-        ValueError: If the model is unbuilt or has nothing that can be pruned.
+        ValueError: If the model is unbuilt, or a name means nothing.
 
     Source: FLOPs as in Peste (2023), A.2.3.
     """
-    selection = select(model, exclude=exclude, include=include, keep_dense=keep_dense)
+    selection = survey(model, exclude=exclude, include=include, keep_dense=keep_dense)
     reasons = {skipped.path: skipped.reason for skipped in selection.skipped}
-    prunable = {id(variable) for variable in selection.variables(model)}
-    owner = owners(model)
-    place = {id(v): i for i, v in enumerate(model.trainable_variables)}
-    uses, flops_reason = None, None
+    place = places(model)
+    uses: Sequence[float | None] = [None] * len(place)
+    flops_reason = None
     try:
-        uses = weight_uses(model, input_shape)
+        uses = weight_uses(model, input_shape).tolist()
     except ValueError as error:
         flops_reason = str(error)
     rows = []
-    for variable in model.variables:
-        path = path_in(model, variable)
-        reason = None if id(variable) in prunable else reasons[path]
+    for variable, times in zip(model.variables, uses, strict=True):
+        layer, path, _ = place[id(variable)]
+        reason = reasons.get(path)
         if reason == STATE:
             continue
-        nonzeros = int(np.count_nonzero(ops.convert_to_numpy(variable)))
-        times = None if uses is None else uses[place[id(variable)]] if id(variable) in place else 0
-        shape = tuple(variable.shape)
+        nonzeros, shape = count_nonzeros(layer, variable), logical_shape(layer, variable)
         rows.append(
             Row(
                 path=path,
-                layer=owner[id(variable)].name,
+                layer=layer.name,
                 shape=shape,
                 nonzeros=nonzeros,
                 flops=None if times is None else inference_flops([times], [nonzeros]),

@@ -8,23 +8,27 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_sparse.messages.names import names_of, unknown_name
-from keras_sparse.probe.layout import Layout, is_depthwise, kernel_layout
+from keras_sparse.messages.names import unknown_name
+from keras_sparse.probe.layout import Layout, kernel_layout
+from keras_sparse.probe.variables import (
+    Place,
+    check_built,
+    is_weight,
+    names_of,
+    owners,
+    places,
+)
 from keras_sparse.sparsity.allocation import matches
 from keras_sparse.sparsity.granularity import Granularity, Unstructured
+from keras_sparse.sparsity.reasons import (
+    STATE,
+    check_keep_dense,
+    default_reason,
+    not_trainable,
+)
 
 Predicate: TypeAlias = Callable[[keras.layers.Layer, Any], bool]
 Which: TypeAlias = str | keras.layers.Layer | Predicate | Iterable[str | keras.layers.Layer]
-STATE = "state, not a weight"
-KEEP_DENSE = ("first", "last", "depthwise")
-
-_NORMALIZATION = (
-    keras.layers.BatchNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.UnitNormalization,
-)
-_KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +40,19 @@ class Target:
         path: The variable's path, such as `"conv1/kernel"`.
         layer: The name of the layer that owns it.
         layout: Its axes, sorted into positions, inputs and outputs.
+        more_names: Names by which it may be meant that its path does not tell.
     """
 
     index: int
     path: str
     layer: str
     layout: Layout
+    more_names: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names by which a mapping or glob may mean this tensor."""
-        return names_of(self.layer, self.path)
+        return tuple(dict.fromkeys((*names_of(self.layer, self.path), *self.more_names)))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, serialisable."""
@@ -55,12 +61,14 @@ class Target:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Target:
         """Builds the target from `get_config`."""
-        return cls(**{**config, "layout": Layout.from_config(config["layout"])})
+        more = tuple(config.get("more_names", ()))
+        layout = Layout.from_config(config["layout"])
+        return cls(**{**config, "layout": layout, "more_names": more})
 
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """One trainable weight tensor that is not pruned, and why."""
+    """One variable that is not pruned, and why."""
 
     path: str
     layer: str
@@ -102,26 +110,6 @@ class Selection:
         return Selection(kept, self.skipped + left_out)
 
 
-def path_in(model: keras.Model, variable: Any) -> str:
-    """A variable's path within a model, the same before and after saving."""
-    return variable.path.removeprefix(f"{model.name}/")
-
-
-def owners(model: keras.layers.Layer) -> dict[int, keras.layers.Layer]:
-    """The innermost layer that owns each variable, by the variable's `id`."""
-    found: dict[int, keras.layers.Layer] = {}
-    pending: list[keras.layers.Layer] = [model]
-    while pending:
-        layer = pending.pop()
-        children = layer._flatten_layers(include_self=False, recursive=False)
-        pending.extend(children)
-        inner = {id(variable) for child in children for variable in child.variables}
-        for variable in layer.variables:
-            if id(variable) not in inner:
-                found[id(variable)] = layer
-    return found
-
-
 def kernels_of(layer: keras.layers.Layer) -> list[tuple[Any, Layout]]:
     """The weights of a built layer that are pruned by default, those of its sublayers included.
 
@@ -135,7 +123,7 @@ def kernels_of(layer: keras.layers.Layer) -> list[tuple[Any, Layout]]:
     return [
         (variable, kernel_layout(owner[id(variable)], variable.name, tuple(variable.shape)))
         for variable in layer.variables
-        if _default_reason(owner[id(variable)], variable, ()) is None
+        if default_reason(owner[id(variable)], variable, ()) is None
     ]
 
 
@@ -166,103 +154,77 @@ def select(
         ValueError: If the model is unbuilt, a name means nothing, a layer does not fit the
             pattern, or nothing is left to prune.
     """
-    check_built(model)
-    keep_dense = check_keep_dense(keep_dense)
-    owner = owners(model)
-    excluded = variables_meant(exclude, "exclude", owner, model)
-    included = variables_meant(include, "include", owner, model)
-    trainable = model.trainable_variables
-    index = {id(variable): i for i, variable in enumerate(trainable)}
-    targets: list[Target] = []
-    skipped: list[Skipped] = []
-    for variable in model.variables:
-        layer, shape = owner[id(variable)], tuple(variable.shape)
-        path = path_in(model, variable)
-        if id(variable) in excluded:
-            reason = "excluded"
-        elif id(variable) not in index:
-            reason = _not_trainable(layer)
-        elif id(variable) in included and len(shape) >= 2:
-            reason = None
-        else:
-            reason = _default_reason(layer, variable, keep_dense)
-        if reason is None:
-            layout = kernel_layout(layer, variable.name, shape)
-            targets.append(Target(index[id(variable)], path, layer.name, layout))
-        else:
-            skipped.append(Skipped(path, layer.name, shape, reason))
-    targets.sort(key=lambda target: target.index)
-    selection = Selection(tuple(targets), tuple(skipped))
-    ends = {
-        target.layer: f"{end} layer kept dense (keep_dense)"
-        for end, target in zip(("last", "first"), (targets[-1:] + targets[:1]), strict=False)
-        if end in keep_dense
-    }
-    selection = selection.restricted_to(lambda target: ends.get(target.layer))
+    selection = survey(model, exclude=exclude, include=include, keep_dense=keep_dense)
     check_fit(selection, granularity or Unstructured())
     if not selection.targets:
         raise ValueError(_nothing_to_prune(selection))
     return selection
 
 
-def check_built(model: keras.Model) -> None:
-    """Checks that a model has its variables.
+def survey(
+    model: keras.Model,
+    *,
+    exclude: Which = (),
+    include: Which = (),
+    keep_dense: str | Iterable[str] = (),
+) -> Selection:
+    """What `select` finds, which may be nothing, for whoever only asks.
+
+    The arguments are those of `select`.
 
     Raises:
-        ValueError: If it is not a Keras model or not built.
+        ValueError: If the model is unbuilt or a name means nothing.
     """
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"A built keras.Model is needed. Received: {model!r}")
-    if not model.built or not model.variables:
-        raise ValueError(
-            f"Model {model.name!r} is not built: it has no weights yet. Call it on a batch, call "
-            "model.build(input_shape), or give it an Input."
-        )
-
-
-def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
-    """Checks `keep_dense` and returns it as a tuple.
-
-    Raises:
-        ValueError: If a word in it is not one of `KEEP_DENSE`.
-    """
-    words = (keep_dense,) if isinstance(keep_dense, str) else tuple(keep_dense or ())
-    for word in words:
-        if word not in KEEP_DENSE:
-            raise unknown_name("keep_dense", word, KEEP_DENSE)
-    return words
-
-
-def _not_trainable(layer: keras.layers.Layer) -> str:
-    return STATE if layer.trainable else "frozen (trainable=False)"
-
-
-def _default_reason(
-    layer: keras.layers.Layer, variable: Any, keep_dense: tuple[str, ...]
-) -> str | None:
-    name = variable.name
-    if isinstance(layer, _NORMALIZATION):
-        return "normalization parameter"
-    if name == "bias" or len(variable.shape) < 2:
-        return "bias or scale"
-    if isinstance(layer, keras.layers.Embedding):
-        return "embedding (prune it with include=...)"
-    if "depthwise" in keep_dense and is_depthwise(layer, name):
-        return "depthwise kernel kept dense (keep_dense)"
-    if name in _KERNELS or name.endswith("_kernel"):
-        return None
-    return f"not known to be a kernel: {name!r} (prune it with include=...)"
+    check_built(model)
+    keep_dense = check_keep_dense(keep_dense)
+    place = places(model)
+    excluded = variables_meant(exclude, "exclude", place, model)
+    included = variables_meant(include, "include", place, model)
+    index = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
+    targets: list[Target] = []
+    skipped: list[Skipped] = []
+    for variable in model.variables:
+        (layer, path, names), shape = place[id(variable)], tuple(variable.shape)
+        if not is_weight(layer, variable):
+            reason: str | None = STATE
+        elif id(variable) in excluded:
+            reason = "excluded"
+        elif id(variable) not in index:
+            reason = not_trainable(layer, variable)
+        elif 0 in shape:
+            reason = "empty: it has no weights"
+        elif id(variable) in included and len(shape) >= 2:
+            reason = None
+        else:
+            reason = default_reason(layer, variable, keep_dense)
+        if reason is None:
+            layout = kernel_layout(layer, variable.name, shape)
+            known = names_of(layer.name, path)
+            more = tuple(name for name in names if name not in known)
+            targets.append(Target(index[id(variable)], path, layer.name, layout, more))
+        else:
+            skipped.append(Skipped(path, layer.name, shape, reason))
+    targets.sort(key=lambda target: target.index)
+    selection = Selection(tuple(targets), tuple(skipped))
+    owner = [place[id(variable)].layer for variable in selection.variables(model)]
+    ends = {
+        id(layer): f"{end} layer kept dense (keep_dense)"
+        for end, layer in zip(("last", "first"), (owner[-1:] + owner[:1]), strict=False)
+        if end in keep_dense
+    }
+    of = {t.index: ends.get(id(layer)) for t, layer in zip(targets, owner, strict=True)}
+    return selection.restricted_to(lambda target: of[target.index])
 
 
 def variables_meant(
-    which: Which, argument: str, owner: dict[int, keras.layers.Layer], model: keras.Model
+    which: Which, argument: str, place: dict[int, Place], model: keras.Model
 ) -> set[int]:
     """Ids of the variables that layers, names, globs or a predicate mean.
 
     Args:
         which: As `exclude` and `include` of `select`.
         argument: The name of the argument, for errors.
-        owner: What `owners(model)` gives.
+        place: What `places(model)` gives.
         model: The model.
 
     Raises:
@@ -272,24 +234,22 @@ def variables_meant(
         which = (which,)
     variables = model.variables
     if callable(which):
-        return {id(v) for v in variables if which(owner[id(v)], v)}
+        return {id(v) for v in variables if which(place[id(v)].layer, v)}
     chosen: set[int] = set()
     for item in which or ():
         if isinstance(item, keras.layers.Layer):
-            hits = {id(v) for v in item.variables} & owner.keys()
+            hits = {id(v) for v in item.variables} & place.keys()
         elif isinstance(item, str):
-            hits = {
-                id(v)
-                for v in variables
-                if matches(item, names_of(owner[id(v)].name, path_in(model, v)))
-            }
+            hits = {id(v) for v in variables if matches(item, place[id(v)].names)}
         else:
             raise ValueError(
                 f"{argument} takes layers, names, globs or a predicate f(layer, variable) -> "
                 f"bool. Received an item of type {type(item).__name__}: {item!r}"
             )
         if not hits:
-            known = dict.fromkeys(layer.name for layer in owner.values())
+            known = dict.fromkeys(
+                name for at in place.values() for name in at.names if "/" not in name
+            )
             name = item if isinstance(item, str) else item.name
             raise unknown_name(f"layer in {argument}", name, known)
         chosen |= hits

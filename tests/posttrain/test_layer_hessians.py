@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keras_sparse as ks
-from keras_sparse.posttrain.layer_hessians import chosen_layers, input_rows, recorded
+from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
 
 
@@ -18,6 +18,9 @@ from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_r
         (layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (2, 4)),
         (layers.EinsumDense("abcd,cde->abe", (None, 3)), (2, 2, 3)),
         (layers.EinsumDense("...x,xy->...y", 3), (2, 4)),
+        (layers.EinsumDense("abc,dec->abde", (None, 2, 3)), (2, 4)),
+        (layers.EinsumDense("abcd,dec->abe", (None, 3)), (2, 2, 3)),
+        (layers.EinsumDense("abc,cd->ad", 3), (2, 4)),
         (layers.Conv1D(3, 3, padding="causal", dilation_rate=2), (6, 2)),
         (layers.Conv1D(3, 4, padding="same", strides=3), (7, 2)),
         (layers.Conv2D(3, (3, 2), padding="same", strides=2), (6, 5, 2)),
@@ -32,7 +35,7 @@ def test_rows(layer, shape):
     ((inputs,),) = recorded(model, found, x)
     rows = to_rows(chosen.layouts[0], chosen.read()[0])
     outputs = ops.convert_to_numpy(model(x))
-    product = (input_rows(layer, inputs) @ rows.T).reshape(outputs.shape)
+    product = (input_rows(layer, chosen.variables[0], inputs) @ rows.T).reshape(outputs.shape)
     np.testing.assert_allclose(product, outputs, atol=1e-5)
     np.testing.assert_array_equal(from_rows(chosen.layouts[0], rows), chosen.read()[0])
     assert "call" not in vars(layer)

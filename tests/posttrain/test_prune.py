@@ -104,6 +104,27 @@ def test_batch_norm_tuning_changes_statistics_only(images):
     assert model.evaluate(*images, verbose=0)[0] < loss
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda model, data: ks.prune(model, 0.5),
+        lambda model, data: ks.compress(model, "4bit"),
+        lambda model, data: ks.obc(model, data, 0.5),
+        lambda model, data: ks.obd(model, data, 0.5),
+    ],
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(images, act, value):
+    model = compiled(conv_net())
+    bias = model.get_layer("hidden").bias
+    bias.assign(np.full(bias.shape, value))
+    before = values(model)
+    with pytest.raises(ValueError, match=r"NaN or infinite: hidden/bias\. .*load weights"):
+        act(model, images)
+    for one, two in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_batch_norm_tuning_bad_input(images):
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="no batch normalization"):

@@ -4,8 +4,8 @@ import pytest
 from keras import ops
 
 import keras_sparse as ks
-from keras_sparse.backend.gradients import LossGradients
 from keras_sparse.posttrain.fisher import BlockInverse, GradientRows, obs_scores, obs_update
+from keras_sparse.probe.gradients import LossGradients
 from tests.posttrain.calibrated import check_common, one_layer, outputs_as_loss, small_net
 from tests.training import conv_net, kernels
 

@@ -8,17 +8,19 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.probe.layout import Layout
+from keras_sparse.probe.variables import places
 from keras_sparse.sparsity.balance import balanced
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.masks import prune_further
 from keras_sparse.sparsity.partition import Partitioning, divide, resolve
-from keras_sparse.sparsity.selection import path_in, select
+from keras_sparse.sparsity.selection import select
 from tests.training import conv_net
 
 
 def paths(model, partitioning):
+    place = places(model)
     return [
-        [path_in(model, v) for v in partitioning.variables(model, i)]
+        [place[id(v)].path for v in partitioning.variables(model, i)]
         for i in range(partitioning.count)
     ]
 

@@ -51,6 +51,16 @@ def test_flops_by_hand(inputs, layer, flops):
     assert "call" not in vars(layer)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_table_counts_where_it_makes_the_logits(tied):
+    table = layers.ReversibleEmbedding(20, 3, tie_weights=tied, name="table")
+    inputs = keras.Input((5,), dtype="int32")
+    looked_up = keras.Model(inputs, table(inputs))
+    assert ks.report(looked_up).dense_flops == 0
+    both = keras.Model(inputs, table(table(inputs), reverse=True))
+    assert ks.report(both).dense_flops == 2 * 5 * 20 * 3
+
+
 def test_an_open_input_size():
     model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
     report = ks.report(model)
@@ -97,3 +107,127 @@ def test_every_weight_has_a_row_and_a_reason(capsys):
 
 def test_flops_ignore_what_is_not_multiplied():
     assert inference_flops([0, 3], [10, 2]) == 12
+
+
+def transfer():
+    keras.utils.set_random_seed(0)
+    base = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, padding="same", name="one"),
+            layers.BatchNormalization(name="norm"),
+            layers.Conv2D(4, 3, padding="same", name="two"),
+        ],
+        name="base",
+    )
+    inputs = keras.Input((8, 8, 3))
+    pooled = layers.GlobalAveragePooling2D()(base(inputs))
+    return base, keras.Model(inputs, layers.Dense(2, name="head")(pooled))
+
+
+def test_frozen_layers_compute():
+    base, model = transfer()
+    dense = 2 * 64 * (27 * 4 + 36 * 4) + 2 * 8
+    before = ks.report(model)
+    assert before.dense_flops == dense
+    base.trainable = False
+    frozen = ks.report(model)
+    assert frozen.dense_flops == dense
+    assert [row.path for row in frozen.rows] == [row.path for row in before.rows]
+    kernel = base.layers[0].kernel
+    kernel.assign(np.where(np.arange(27 * 4).reshape(kernel.shape) % 2, 0, kernel))
+    assert ks.report(model).flops == dense - 2 * 64 * 27 * 2
+
+
+@pytest.mark.jax
+def test_logged_ratios_count_frozen_layers():
+    base, model = transfer()
+    base.trainable = False
+    kernel = base.layers[0].kernel
+    kernel.assign(np.where(np.arange(27 * 4).reshape(kernel.shape) % 2, 0, kernel))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, y = np.zeros((8, 8, 8, 3), "float32"), np.zeros(8)
+    logs = model.fit(x, y, epochs=1, verbose=0, callbacks=[ks.StaticMask(0.5)]).history
+    report = ks.report(model)
+    ratio = report.flops / report.dense_flops
+    assert logs["inference_flops_ratio"][-1] == pytest.approx(ratio)
+    # Forward and backward through everything, and a weight gradient of the head alone.
+    train = (2 * report.flops + 2 * 4) / (2 * report.dense_flops + 2 * 8)
+    assert logs["train_flops_ratio"][-1] == pytest.approx(train)
+
+
+def test_ratios_of_nothing_are_not_a_number():
+    a, b = keras.Input((), dtype="int32"), keras.Input((), dtype="int32")
+    tables = [layers.Embedding(5, 4, name="user")(a), layers.Embedding(6, 4, name="item")(b)]
+    model = keras.Model([a, b], layers.Dot(1)(tables))
+    own = keras.optimizers.SGD()
+    model.compile(own, "mse")
+    ids = np.arange(5)
+    method = ks.GMP(0.5, include=["user", "item"])
+    logs = model.fit([ids, ids], np.ones(5), epochs=3, verbose=0, callbacks=[method]).history
+    assert np.isnan(logs["inference_flops_ratio"]).all()
+    assert np.isnan(logs["train_flops_ratio"]).all()
+    assert logs["sparsity"][-1] == pytest.approx(0.5, abs=0.02)
+    assert model.optimizer is own
+    report = ks.report(model)
+    assert (report.prunable, report.sparsity, report.flops) == ((), 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "uses"),
+    [
+        ((10,), layers.Dense(6), (1, 1)),
+        ((7, 10), layers.Dense(6), (7, 7)),
+        ((9, 9, 4), layers.Conv2D(6, 3), (49, 49)),
+        # The factors of (4, 2, 3) are (4, 2, 2) and (2, 3): B is used by each of two heads.
+        ((6, 4), layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (6, 12)),
+    ],
+)
+def test_lora_counts_beside_the_kernel(shape, layer, uses):
+    model = keras.Sequential([keras.Input(shape), layer])
+    before = ks.report(model).dense_flops
+    layer.enable_lora(2)
+    a, b = layer.lora_kernel_a, layer.lora_kernel_b
+    factors = 2 * (uses[0] * np.prod(a.shape) + uses[1] * np.prod(b.shape))
+    report = ks.report(model)
+    assert report.dense_flops == before + factors
+    assert report.size == model.count_params()
+    reasons = {row.path.split("/")[-1]: row.reason for row in report.rows}
+    assert reasons["kernel"] == "frozen by LoRA"
+    with pytest.raises(ValueError, match=r"Nothing in this model can be pruned(.|\n)*LoRA"):
+        ks.prune(model, 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:Layer InputLayer:UserWarning")
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize(
+    ("shape", "make"),
+    [
+        ((10,), lambda: layers.Dense(7, name="fc")),
+        ((6, 4), lambda: layers.EinsumDense("abc,cde->abde", (None, 3, 5), name="fc")),
+    ],
+)
+def test_quantized_kernels_count_as_those_they_stand_for(mode, shape, make):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(shape), make()])
+    kernel = model.layers[0].kernel
+    # Weights of one size survive rounding to any number of bits.
+    signs = np.sign(np.random.default_rng(0).normal(size=kernel.shape))
+    kernel.assign(signs)
+    ks.prune(model, 0.6)
+    before = ks.report(model).rows[0]
+    model.quantize(mode)
+    after = next(row for row in ks.report(model).rows if row.path.endswith("fc/kernel"))
+    assert after.reason == (None if mode == "float8" else f"quantized ({mode})")
+    assert after.shape == before.shape
+    assert (after.size, after.nonzeros) == (before.size, before.nonzeros)
+    assert (after.flops, after.dense_flops) == (before.flops, before.dense_flops)
+
+
+def test_a_kernel_without_weights():
+    model = keras.Sequential([keras.Input((0,)), layers.Dense(4, name="none"), layers.Dense(2)])
+    report = ks.report(model)
+    row = next(row for row in report.rows if row.path == "none/kernel")
+    assert (row.reason, row.sparsity, row.dense_flops) == ("empty: it has no weights", 0.0, 0.0)
+    assert report.dense_flops == 2 * 8
+    assert ks.prune(model, 0.5).sparsity == 0.5

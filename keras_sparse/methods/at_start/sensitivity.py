@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.backend.gradients import LossGradients
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.gradients import LossGradients
 
 CRITERIA = ("snip", "gradient", "grasp")
 ACCUMULATIONS = ("gradient", "saliency", "ema")

@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.backend.compiled import compiled
-from keras_sparse.backend.gradients import LossGradients
 from keras_sparse.methods.at_start.base import masks_from_scores
 from keras_sparse.methods.at_start.sensitivity import check_scores
+from keras_sparse.probe.gradients import LossGradients
 from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.sparsity.masks import apply_mask, choose_masks
 from keras_sparse.sparsity.recipe import Recipe

@@ -15,9 +15,10 @@ from keras_sparse.distribute.rounds import Rounds
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.methods.grow_and_prune.base import GaP
 from keras_sparse.methods.grow_and_prune.schedule import Lengths, fit_lengths
+from keras_sparse.probe.variables import places
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.partition import Partitioning
-from keras_sparse.sparsity.selection import Selection, path_in
+from keras_sparse.sparsity.selection import Selection
 
 
 class ParallelGaP(GaP):
@@ -180,12 +181,13 @@ class ParallelGaP(GaP):
     def _identity(self) -> dict[str, Any]:
         """What the workers must agree upon, by the names that errors use."""
         variables, targets = self.model.variables, self.selection.targets
+        place = places(self.model)
         pairs = zip(targets, self.partitioning.of_target, strict=True)
         return {
             "keras_sparse": version("keras-sparse"),
             "method": type(self).__name__,
             "workers": self.workers.count,
-            "variable": [f"{path_in(self.model, v)} {v.dtype} {v.shape}" for v in variables],
+            "variable": [f"{place[id(v)].path} {v.dtype} {v.shape}" for v in variables],
             "sparsity": self.final.tolist(),
             "granularity": str(self.recipe.granularity),
             "allocation": str(self.recipe.allocation),

@@ -4,7 +4,6 @@ import pytest
 from keras import ops
 
 import keras_sparse as ks
-from keras_sparse.sparsity.selection import path_in
 from tests.training import BATCH, compiled, conv_net, kernels
 
 pytestmark = pytest.mark.jax
@@ -36,7 +35,7 @@ def state(model):
     optimizer = model.optimizer
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return {
-        path_in(model, variable): np.array(ops.convert_to_numpy(variable))
+        variable.path.removeprefix(f"{model.name}/"): np.array(ops.convert_to_numpy(variable))
         for variable in (*model.variables, *optimizer.variables)
     }
 

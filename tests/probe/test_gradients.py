@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sparse.backend.gradients import LossGradients
-from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.gradients import LossGradients
 from tests.training import compiled, conv_net
 
 pytestmark = pytest.mark.jax
@@ -80,28 +79,3 @@ def test_without_a_loss():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match=r"not compiled.*give loss"):
         LossGradients(model, model.trainable_variables)
-
-
-def test_calibration_batches(images):
-    x, y = images
-    model = conv_net()
-    batches = list(calibration_batches(model, (x, y), batch_size=40))
-    assert [len(a) for a, _ in batches] == [40, 40, 16]
-    np.testing.assert_array_equal(np.concatenate([b for _, b in batches]), y)
-    assert [len(a) for a, _ in calibration_batches(model, batches)] == [40, 40, 16]
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (lambda x, y: (x[:0], y[:0]), "holds no batch"),
-        (lambda x, y: (x, y[:5]), "one entry per sample"),
-        (lambda x, y: (x[:, :4], y), r"takes inputs of shape .*\(96, 4, 8, 1\)"),
-        (lambda x, y: [x], "are tuples"),
-        (lambda x, y: 3, "Received: int"),
-        (lambda x, y: iter(()), "holds no batch"),
-    ],
-)
-def test_bad_calibration_data(images, data, message):
-    with pytest.raises(ValueError, match=message):
-        list(calibration_batches(conv_net(), data(*images)))

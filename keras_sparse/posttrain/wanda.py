@@ -1,0 +1,123 @@
+"""Wanda: pruning by the size of weights and of what they are multiplied with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.posttrain.layer_hessians import warn_of_magnitude
+from keras_sparse.posttrain.layer_inputs import recorded, squared_inputs, summed_layers
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.report import SparsityReport
+
+_SEEN = "Dense, EinsumDense, convolution and depthwise convolution layers"
+
+
+def wanda(
+    model: keras.Model,
+    data: Any,
+    sparsity: float | None = None,
+    *,
+    per_output: bool = True,
+    batch_size: int = 128,
+    allocation: Allocation = "uniform",
+    **kwargs: Any,
+) -> SparsityReport:
+    """Removes from each output the weights with the smallest `|W_ij| * ||X_j||_2`.
+
+    `||X_j||_2` is the norm of the inputs that a weight is multiplied with, over all samples and
+    places. The weights that stay are not changed, which takes one forward pass of the samples and
+    no more: much faster than `sparsegpt`, and often as good.
+
+    Memory: the inputs of one batch, for a convolution `height * width` times.
+
+    ```python
+    ks.wanda(model, x[:1000], sparsity=0.5)
+    ```
+
+    Args:
+        model: A built Keras model.
+        data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
+            given with them, as `(x, y)`, they play no part.
+        sparsity: Fraction of weights to remove. See `prune`.
+        per_output: Whether weights compete within their output, each of which keeps as many (one
+            more, where the count does not divide, for those that miss it most). False for a
+            ranking of all weights of a layer.
+        batch_size: Samples in a forward pass, for arrays.
+        allocation: See `SparseCallback`; `"global"` with `per_output=False` only.
+        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
+            `strict`: see `SparseCallback`.
+
+    Returns:
+        A `SparsityReport` of the pruned model.
+
+    Raises:
+        ValueError: For arguments out of range, a model with nothing to prune, or inputs that the
+            model does not take, that are not finite or that are all zero.
+
+    Warns:
+        SparsityWarning: If a layer is pruned by magnitude because its inputs cannot be seen.
+
+    Source: Sun et al. (2023), section 3.
+    """
+    chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
+    group = group_of(chosen.recipe.granularity, "wanda")
+    if per_output and group is None and chosen.recipe.joint:
+        raise ValueError(
+            "wanda compares weights within each output, so that no ranking of all layers is left. "
+            "Received: allocation='global'. Give per_output=False, or another allocation."
+        )
+    weights = chosen.read()
+    norms = _norms(chosen, data, batch_size)
+    scores = [np.abs(w) * norm for w, norm in zip(weights, norms, strict=True)]
+    budget = chosen.budgets()[0]
+    if group is None and per_output:
+        chosen.check_scores(scores)
+        masks = [
+            from_rows(layout, largest_of_rows(to_rows(layout, score), int(keep)))
+            for layout, score, keep in zip(chosen.layouts, scores, budget, strict=True)
+        ]
+    else:
+        masks = chosen.masks(scores, budget)
+    chosen.write(weights, masks)
+    return chosen.report()
+
+
+def largest_of_rows(scores: np.ndarray, keep: int) -> np.ndarray:
+    """Keeps the same number of the highest scores of each row, of equal ones the first.
+
+    Args:
+        scores: Shape `(rows, d)`.
+        keep: How many to keep in all. Where rows do not divide it, those with the highest next
+            score keep one more.
+
+    Returns:
+        A boolean array of the same shape, True where a score is kept.
+    """
+    each, more = divmod(keep, len(scores))
+    order = np.argsort(-scores, axis=1, kind="stable")
+    kept = np.zeros(scores.shape, bool)
+    np.put_along_axis(kept, order[:, :each], True, axis=1)
+    if more:
+        following = order[:, each]
+        missed = scores[np.arange(len(scores)), following]
+        rows = np.argsort(-missed, kind="stable")[:more]
+        kept[rows, following[rows]] = True
+    return kept
+
+
+def _norms(chosen: PrunedWeights, data: Any, batch_size: int) -> list[np.ndarray]:
+    layers = summed_layers(chosen)
+    squares: list[np.ndarray | None] = [None] * len(layers)
+    for x, _ in calibration_batches(chosen.model, data, batch_size, targets=False):
+        for i, inputs in enumerate(recorded(chosen.model, layers, x)):
+            for one in inputs:
+                found = squared_inputs(layers[i], chosen.variables[i], one)
+                squares[i] = found if squares[i] is None else squares[i] + found
+    unseen = [t.path for t, s in zip(chosen.selection.targets, squares, strict=True) if s is None]
+    warn_of_magnitude(unseen, "wanda", stacklevel=4, seen=_SEEN)
+    return [np.ones(()) if found is None else np.sqrt(found) for found in squares]
