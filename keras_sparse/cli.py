@@ -123,6 +123,7 @@ def _compare(args: argparse.Namespace) -> None:
         common=given,
         equal=args.equal,
         processes=args.processes,
+        again=args.again,
     )
 
 

@@ -125,6 +125,14 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--processes", type=int, default=2, help="runs at a time, of one thread each (default: 2)"
     )
+    compare.add_argument(
+        "--again",
+        type=_names,
+        default=(),
+        metavar="METHODS",
+        help="where results.json is there and its runs are not: the methods to run again, with "
+        "commas; the results of all others are taken from it",
+    )
     _add_options(compare, without=("method", "sparsity", "seed"))
     compare.set_defaults(command="compare")
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import RunConfig
-from keras_sparse.experiments.study import Comparison, compare, name_of
+from keras_sparse.experiments.study import Comparison, compare, name_of, read_results
 from keras_sparse.experiments.table import table, write
 from keras_sparse.plots.runs import read_history
 
@@ -27,6 +27,7 @@ def compare_and_show(
     common: Mapping[str, Any] | None = None,
     equal: str = "epochs",
     processes: int = 2,
+    again: tuple[str, ...] = (),
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
     """Makes a comparison, shows how far it is, and leaves table and pictures in its folder.
@@ -49,17 +50,21 @@ def compare_and_show(
         common: Fields of `RunConfig` that all runs share.
         equal: `"epochs"` or `"flops"`: see `Comparison`.
         processes: Runs at a time.
+        again: Methods to run again where `results.json` is there and its runs are not: the
+            results of all others are taken from it.
         console: Where to print. Defaults to standard output.
 
     Returns:
         The results of all runs.
 
     Raises:
-        ValueError: If a setting cannot be used, or the folder holds another comparison.
+        ValueError: If a setting cannot be used, the folder holds another comparison, or there
+            are no results to take the others from.
         RunsFailedError: If runs failed.
     """
     console = console or Console()
     comparison = Comparison(methods, sparsities, seeds, common or {}, equal)
+    known = read_results(out, again) if again else {}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -79,7 +84,7 @@ def compare_and_show(
         def plan(count: int) -> None:
             progress.update(task, total=(progress.tasks[0].total or 0) + count)
 
-        results = compare(comparison, out, processes, report, plan)
+        results = compare(comparison, out, processes, report, plan, known)
     first = RunConfig(**comparison.common)
     title = f"{first.model} on {first.data}, equal {equal}"
     summary = write(results, _histories(results, out), out, title, _command(comparison, out))
@@ -93,8 +98,10 @@ def compare_and_show(
     return results
 
 
-def _histories(results: list[dict[str, Any]], out: Path) -> dict[str, dict[str, list[float]]]:
-    """For each method the epochs of its first run at the highest sparsity."""
+def _histories(
+    results: list[dict[str, Any]], out: Path
+) -> dict[str, dict[str, list[float]]] | None:
+    """For each method the epochs of its first run at the highest sparsity, if all are there."""
     best: dict[str, dict[str, Any]] = {}
     for result in results:
         before = best.get(result["method"])
@@ -104,10 +111,10 @@ def _histories(results: list[dict[str, Any]], out: Path) -> dict[str, dict[str, 
         ):
             best[result["method"]] = result
     best.pop("dense", None)
-    return {
-        method: read_history(out / "runs" / run["name"] / "history.csv")
-        for method, run in best.items()
-    }
+    paths = {method: out / "runs" / run["name"] / "history.csv" for method, run in best.items()}
+    if not all(path.exists() for path in paths.values()):
+        return None
+    return {method: read_history(path) for method, path in paths.items()}
 
 
 def _command(comparison: Comparison, out: Path) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from keras_sparse.experiments.config import CONFIG, RunConfig, read_result
 from keras_sparse.storage.files import replace_file
 from keras_sparse.storage.processes import environment
 
-SETTINGS = "compare.json"
+SETTINGS, RESULTS = "compare.json", "results.json"
 EQUAL = ("epochs", "flops")
 
 
@@ -91,6 +91,7 @@ def compare(
     processes: int = 2,
     report: Callable[[RunConfig, dict[str, Any] | None, float], None] = lambda *_: None,
     plan: Callable[[int], None] = lambda _: None,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Makes the runs of a comparison that are not made yet.
 
@@ -106,6 +107,8 @@ def compare(
         report: Called after each run with its configuration, its result (`None` if it failed) and
             the seconds that it took now.
         plan: Called with the number of runs still to make, as soon as it is known.
+        known: Results by the names of runs that are not to be made, such as those of
+            `read_results`.
 
     Returns:
         The results of all finished runs that belong to the comparison.
@@ -116,18 +119,36 @@ def compare(
     """
     out = Path(out).expanduser()
     _check_settings(comparison, out)
+    known = known or {}
     configs = list(comparison.runs())
-    failed = _make(configs, out, processes, report, plan)
+    failed = _make(configs, known, out, processes, report, plan)
     if comparison.equal == "flops" and not failed:
-        configs = longer_runs(comparison, [_result(config, out) for config in configs])
-        failed = _make(configs, out, processes, report, plan)
+        configs = longer_runs(comparison, [_result(config, out, known) for config in configs])
+        failed = _make(configs, known, out, processes, report, plan)
     if failed:
         names = ", ".join(name_of(config) for config in failed)
         raise RunsFailedError(
             f"{len(failed)} runs failed: {names}. What they said is in run.log in their folders "
             f"in {os.fspath(out / 'runs')!r}; the same command makes only those again."
         )
-    return [_result(config, out) for config in configs]
+    return [_result(config, out, known) for config in configs]
+
+
+def read_results(out: Path, without: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What a folder's `results.json` tells of runs, by their names, whether they are there or not.
+
+    Args:
+        out: The folder of a comparison.
+        without: Names of methods to leave out.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    path = out / RESULTS
+    if not path.is_file():
+        raise ValueError(f"{os.fspath(out)!r} has no {RESULTS} to take other methods' runs from.")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {result["name"]: result for result in found if result["method"] not in without}
 
 
 def longer_runs(comparison: Comparison, results: Sequence[Mapping[str, Any]]) -> list[RunConfig]:
@@ -171,7 +192,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def _result(config: RunConfig, out: Path) -> dict[str, Any]:
+def _result(config: RunConfig, out: Path, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    if name_of(config) in known:
+        return dict(known[name_of(config)])
     result = read_result(out / "runs" / name_of(config))
     if result is None:
         raise RunsFailedError(f"Run {name_of(config)} is not finished.")
@@ -180,12 +203,14 @@ def _result(config: RunConfig, out: Path) -> dict[str, Any]:
 
 def _make(
     configs: Sequence[RunConfig],
+    known: Collection[str],
     out: Path,
     processes: int,
     report: Callable[[RunConfig, dict[str, Any] | None, float], None],
     plan: Callable[[int], None],
 ) -> list[RunConfig]:
-    todo = [c for c in configs if read_result(out / "runs" / name_of(c)) is None]
+    todo = [c for c in configs if name_of(c) not in known]
+    todo = [c for c in todo if read_result(out / "runs" / name_of(c)) is None]
     plan(len(todo))
     running: set[subprocess.Popen[bytes]] = set()
     stopped = threading.Event()

@@ -78,7 +78,7 @@ def markdown(summary: Sequence[Row], title: str, command: str) -> str:
 
 def write(
     results: Sequence[Mapping[str, Any]],
-    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    histories: Mapping[str, Mapping[str, Sequence[float]]] | None,
     out: Path,
     title: str,
     command: str,
@@ -87,7 +87,8 @@ def write(
 
     Args:
         results: Results of finished runs.
-        histories: For each method the epochs of a run at the highest sparsity.
+        histories: For each method the epochs of a run at the highest sparsity; without them
+            `mask_change.png` stays as it is.
         out: The folder.
         title: Title of table and pictures.
         command: The command that makes them.
@@ -106,5 +107,6 @@ def write(
     accuracy_by_sparsity(summary, out / "accuracy_by_sparsity.png", title)
     accuracy_by_flops(summary, out / "accuracy_by_flops.png", title)
     layer_heat_map(summary, out / "layers.png", title)
-    mask_changes(histories, out / "mask_change.png", title)
+    if histories is not None:
+        mask_changes(histories, out / "mask_change.png", title)
     return summary

@@ -37,7 +37,8 @@ def scored_on():
 
 
 METHODS = {
-    "ACDC": lambda s=0.8, **kw: ks.ACDC(s, **kw),
+    # In six epochs its default has one phase of each kind.
+    "ACDC": lambda s=0.8, **kw: ks.ACDC(s, schedule="DCDCDC", **kw),
     "GMP": lambda s=0.8, **kw: ks.GMP(s, ks.Polynomial(1, 4, every="2st"), **kw),
     "OneShot": lambda s=0.8, **kw: ks.GMP(s, ks.OneShot(2), **kw),
     "StaticMask": lambda s=0.8, **kw: ks.StaticMask(s, seed=1, **kw),

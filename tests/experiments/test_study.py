@@ -21,6 +21,7 @@ from keras_sparse.experiments.study import (
     compare,
     longer_runs,
     name_of,
+    read_results,
 )
 from keras_sparse.experiments.summary import rows
 from keras_sparse.experiments.table import table
@@ -106,6 +107,23 @@ def test_makes_no_finished_run_again(compared, monkeypatch):
 
 
 @pytest.mark.slow
+def test_results_whose_runs_are_gone_are_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "_run", fake_run)
+    comparison = Comparison(("gmp", "rigl"), (0.9,), 1, COMMON)
+    first = compare(comparison, tmp_path / "first")
+    out = tmp_path / "committed"
+    out.mkdir()
+    (out / "results.json").write_text(json.dumps(first))
+    known = read_results(out, ("rigl",))
+    made = []
+    second = compare(comparison, out, report=lambda c, *_: made.append(c.method), known=known)
+    assert made == ["rigl"]
+    assert [result["name"] for result in second] == [result["name"] for result in first]
+    assert [path.name for path in (out / "runs").iterdir()] == ["rigl-0.9-seed0-2ep"]
+    with pytest.raises(ValueError, match=r"has no results\.json"):
+        read_results(tmp_path, ())
+
+
 def test_refuses_another_comparison(compared):
     out, _ = compared
     other = Comparison(("acdc",), (0.5,), 1, COMMON | {"epochs": 6, "batch_size": 16})

@@ -10,14 +10,16 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.messages.names import unknown_name
+from keras_sparse.methods.at_start.temperature import check_temperature, tempered_loss
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
 
 CRITERIA = ("snip", "gradient", "grasp")
 ACCUMULATIONS = ("gradient", "saliency", "ema")
+GRASP_TEMPERATURE = 200.0
 
 
-def check_sensitivity(criterion: str, accumulate: str, decay: float) -> None:
+def check_sensitivity(criterion: str, accumulate: str, decay: float, temperature: float) -> None:
     """Checks the arguments of `connection_sensitivity`, before any data is looked at.
 
     Raises:
@@ -34,6 +36,7 @@ def check_sensitivity(criterion: str, accumulate: str, decay: float) -> None:
         )
     if not 0 <= decay < 1:
         raise ValueError(f"decay must be in [0, 1). Received: decay={decay}")
+    check_temperature(temperature)
 
 
 def connection_sensitivity(
@@ -46,6 +49,7 @@ def connection_sensitivity(
     batch_size: int = 128,
     accumulate: str = "gradient",
     decay: float = 0.9,
+    temperature: float = 1.0,
     normalize: bool = True,
 ) -> list[np.ndarray]:
     """Scores weights by their effect on the loss of some data; the highest are to be kept.
@@ -70,19 +74,20 @@ def connection_sensitivity(
         accumulate: `"gradient"` (scores of the whole data, whatever the batches), `"saliency"`
             (the mean of the batches' absolute scores) or `"ema"` (their moving average).
         decay: Decay of that moving average.
+        temperature: What logits are divided by: see `tempered_loss`.
         normalize: Whether absolute scores sum up to one over all weights.
 
     Returns:
         Float32 arrays of the variables' shapes.
 
     Raises:
-        ValueError: For arguments out of range, unsuitable data, or scores that are all zero or
-            not finite.
+        ValueError: For arguments out of range, unsuitable data, a temperature where the loss
+            takes no logits, or scores that are all zero or not finite.
 
     Source: Lee (2020), Eqs. 3.5-3.7 and Section 3.4.2; GraSP: Wang, Zhang and Grosse (2020).
     """
-    check_sensitivity(criterion, accumulate, decay)
-    gradients = LossGradients(model, variables, loss)
+    check_sensitivity(criterion, accumulate, decay, temperature)
+    gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
     weights = [_array(variable) for variable in variables]
 
     def batches() -> Iterator[tuple[int, Any, Any]]:

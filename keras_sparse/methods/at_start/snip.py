@@ -15,7 +15,11 @@ from keras_sparse.methods.at_start.base import (
     masks_by_path,
     masks_from_scores,
 )
-from keras_sparse.methods.at_start.sensitivity import check_sensitivity, connection_sensitivity
+from keras_sparse.methods.at_start.sensitivity import (
+    GRASP_TEMPERATURE,
+    check_sensitivity,
+    connection_sensitivity,
+)
 from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.selection import Selection
@@ -47,6 +51,9 @@ class SNIP(InitialMasks):
             masks are chosen. Defaults to keeping the weights.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
         criterion: `"snip"`, or `"gradient"` for `|g|`.
+        loss: A Keras loss, its name, or a function `loss(y, logits)` to score with. Defaults to
+            the compiled loss.
+        temperature: What the model's logits are divided by for scoring.
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
             see `SparseCallback`.
 
@@ -55,7 +62,8 @@ class SNIP(InitialMasks):
 
     Raises:
         ValueError: At construction for arguments out of range or missing data; before the first
-            step for data that does not fit the model, or scores that are all zero or not finite.
+            step for data that does not fit the model, a temperature where the loss takes no
+            logits, or scores that are all zero or not finite.
 
     Source: Lee (2020), Chapter 3, Algorithm 1.
     """
@@ -71,13 +79,18 @@ class SNIP(InitialMasks):
         reinitialize: Any = None,
         min_per_layer: float = 0,
         criterion: str = "snip",
+        loss: Any = None,
+        temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
-        check_arguments(type(self).__name__, data, criterion, accumulate, min_per_layer)
+        name = type(self).__name__
+        check_arguments(name, data, criterion, accumulate, min_per_layer, temperature)
         self.data, self.batch_size, self.accumulate = data, batch_size, accumulate
         self.initializer = checked_initializer("initializer", initializer)
         self.min_per_layer, self.criterion = min_per_layer, criterion
+        self.loss = None if loss is None else keras.losses.get(loss)
+        self.temperature = temperature
 
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """The weights of the highest scores."""
@@ -89,8 +102,10 @@ class SNIP(InitialMasks):
                 weights,
                 self.data,
                 criterion=self.criterion,
+                loss=self.loss,
                 batch_size=self.batch_size,
                 accumulate=self.accumulate,
+                temperature=self.temperature,
             )
         masks = masks_from_scores(self.recipe, selection, scores, self.min_per_layer)
         return self._chosen(selection, weights, masks)
@@ -106,9 +121,10 @@ def connection_sensitivity_masks(
     batch_size: int = 128,
     accumulate: str = "gradient",
     min_per_layer: float = 0,
+    temperature: float | None = None,
     **kwargs: Any,
 ) -> dict[str, np.ndarray]:
-    """The masks that `SNIP` would train with, without training or changing anything.
+    """The masks that `SNIP` or `GraSP` would train with, without training or changing anything.
 
     ```python
     masks = ks.connection_sensitivity_masks(model, (x[:100], y[:100]), sparsity=0.9)
@@ -119,12 +135,14 @@ def connection_sensitivity_masks(
         model: A built Keras model.
         data: `(x, y)`, or a finite iterable of such batches.
         sparsity: Fraction of weights to remove, in [0, 1).
-        loss: A Keras loss, its name, or a function `loss(y, outputs)`. Defaults to the compiled
+        loss: A Keras loss, its name, or a function `loss(y, logits)`. Defaults to the compiled
             loss.
         criterion: `"snip"`, `"gradient"` or `"grasp"`.
         batch_size: Samples in a batch, for arrays.
         accumulate: `"gradient"`, `"saliency"` or `"ema"`: see `SNIP`.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
+        temperature: What the model's logits are divided by. Defaults to 200 for `"grasp"`, as
+            its authors have it, and to 1 for the others.
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
             `SparseCallback`.
 
@@ -132,12 +150,15 @@ def connection_sensitivity_masks(
         Boolean arrays, True where a weight is kept, by the paths of the weights.
 
     Raises:
-        ValueError: For arguments out of range, missing or unsuitable data, no loss, or scores
-            that are all zero or not finite.
+        ValueError: For arguments out of range, missing or unsuitable data, no loss or none that
+            takes logits, or scores that are all zero or not finite.
 
     Source: Lee (2020), Eqs. 3.5-3.7.
     """
-    check_arguments("connection_sensitivity_masks", data, criterion, accumulate, min_per_layer)
+    if temperature is None:
+        temperature = GRASP_TEMPERATURE if criterion == "grasp" else 1.0
+    name = "connection_sensitivity_masks"
+    check_arguments(name, data, criterion, accumulate, min_per_layer, temperature)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
     scores = connection_sensitivity(
@@ -148,6 +169,7 @@ def connection_sensitivity_masks(
         loss=loss,
         batch_size=batch_size,
         accumulate=accumulate,
+        temperature=temperature,
     )
     masks = masks_from_scores(recipe, selection, scores, min_per_layer)
     chosen = masks_by_path(selection.targets, masks)
@@ -156,7 +178,12 @@ def connection_sensitivity_masks(
 
 
 def check_arguments(
-    name: str, data: Any, criterion: str, accumulate: str, min_per_layer: float
+    name: str,
+    data: Any,
+    criterion: str,
+    accumulate: str,
+    min_per_layer: float,
+    temperature: float,
 ) -> None:
     """Checks what can be checked before a model is known.
 
@@ -168,5 +195,5 @@ def check_arguments(
             f"{name} scores weights on data and needs some: data=(x, y), such as "
             "data=(x_train[:128], y_train[:128]), or a tf.data.Dataset of batches."
         )
-    check_sensitivity(criterion, accumulate, 0.9)
+    check_sensitivity(criterion, accumulate, 0.9, temperature)
     check_min_per_layer(min_per_layer)

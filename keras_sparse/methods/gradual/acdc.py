@@ -51,7 +51,8 @@ class ACDC(SparseCallback):
             `granularity=NM(n, m)`, which fixes it, or with a mapping as `allocation`.
         schedule: Phases, one letter an epoch, `"D"` or `"C"`, as a string or list; see
             `acdc_schedule`. Defaults to the source's recipe (warm-up 10, phases of 5, last
-            phases 10 and 15 per 100 epochs) scaled to the epochs of the `fit`.
+            phases 10 and 15 per 100 epochs) scaled to the epochs of the `fit`, with no phase of
+            fewer than two epochs.
         reset_optimizer_state: What is set to zero when a decompressed phase begins:
             `"momentum"`, `"all"` moments, `"none"`, or `"auto"`: momentum for SGD, nothing for
             adaptive optimizers.

@@ -71,8 +71,9 @@ def acdc_schedule(
 def default_schedule(epochs: int) -> str:
     """The source's phases, scaled to a number of epochs.
 
-    Lengths are 10, 5, 5, 10 and 15 per 100 epochs, at least 1 each. What does not divide into
-    cycles lengthens the last compressed phase.
+    Lengths are 10, 5, 5, 10 and 15 per 100 epochs, at least 2 each. What does not divide into
+    cycles lengthens the last compressed phase. Fewer than 8 epochs have one dense and one sparse
+    phase.
 
     Raises:
         ValueError: If there are fewer than two epochs.
@@ -82,10 +83,11 @@ def default_schedule(epochs: int) -> str:
             "AC/DC needs a dense and a sparse phase, so at least 2 epochs. "
             f"Received: epochs={epochs}"
         )
-    if epochs < 4:
-        return "D" * (epochs - 1) + "C"
-    ends = [max(1, round(share * epochs)) for share in (0.10, 0.10, 0.15)]
-    phase = max(1, round(0.05 * epochs))
+    if epochs < 8:
+        dense = (epochs + 1) // 2
+        return "D" * dense + "C" * (epochs - dense)
+    ends = [max(2, round(share * epochs)) for share in (0.10, 0.10, 0.15)]
+    phase = max(2, round(0.05 * epochs))
     spare = (epochs - sum(ends) - phase) % (2 * phase)
     return acdc_schedule(epochs, ends[0], phase, phase, ends[1], ends[2] + spare)
 

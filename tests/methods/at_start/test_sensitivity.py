@@ -203,14 +203,16 @@ def test_nothing_of_the_model_changes(images, criterion):
         np.testing.assert_array_equal(one, two)
 
 
-def test_grasp_against_brute_force():
+@pytest.mark.parametrize("temperature", [1, 4])
+def test_grasp_against_brute_force(temperature):
     model, (x, y) = random_net(sizes=(5, 4, 3)), samples()
-    found = sensitivity(model, (x, y), criterion="grasp", normalize=False)
+    options = {"normalize": False, "temperature": temperature}
+    found = sensitivity(model, (x, y), criterion="grasp", **options)
     kernels = values(model)
 
     def flow(changed):
         model.set_weights(changed)
-        gradients = sensitivity(model, (x, y), criterion="gradient", normalize=False)
+        gradients = sensitivity(model, (x, y), criterion="gradient", **options)
         return sum(np.sum(np.asarray(g, np.float64) ** 2) for g in gradients)
 
     d = 1e-2
@@ -219,7 +221,7 @@ def test_grasp_against_brute_force():
             change = flow(without(kernels, i, j, 1 - d)) - flow(without(kernels, i, j, 1 + d))
             assert -2 * found[i].flat[j] == pytest.approx(change / (2 * d), abs=2e-3)
     model.set_weights(kernels)
-    parts = sensitivity(model, (x, y), criterion="grasp", batch_size=5, normalize=False)
+    parts = sensitivity(model, (x, y), criterion="grasp", batch_size=5, **options)
     assert_close(parts, found, 1e-5)
 
 

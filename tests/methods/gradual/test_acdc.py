@@ -1,5 +1,6 @@
 """AC/DC: the worked examples of its specification (section 6) and its own behaviour."""
 
+import itertools
 import os
 
 import keras
@@ -44,12 +45,24 @@ def test_6_1_bad_lengths_name_those_that_fit():
         ks.acdc_schedule(compressed=0)
 
 
+def test_short_runs_by_default():
+    assert [default_schedule(epochs) for epochs in (2, 4, 7, 8, 10)] == [
+        "DC",
+        "DDCC",
+        "DDDDCCC",
+        "DDCCDDCC",
+        "DDCCDDCCCC",
+    ]
+
+
 @pytest.mark.parametrize("epochs", range(2, 130))
 def test_the_default_fits_any_run(epochs):
     phases = default_schedule(epochs)
     assert len(phases) == epochs
     assert phases.startswith("D")
     assert phases.endswith("C")
+    if epochs >= 4:
+        assert min(len(list(phase)) for _, phase in itertools.groupby(phases)) >= 2
     if epochs == 100:
         assert phases == ks.acdc_schedule()
 
