@@ -11,8 +11,8 @@ import numpy as np
 _REDUCED = ("float16", "bfloat16")
 
 QUANTIZED_CURE = (
-    "Export the model as it was before `quantize`, or quantize the weights alone: "
-    "`model.quantize(config=keras.quantizers.Int8QuantizationConfig("
+    "Export the model as it was before `quantize`, or, where Keras can, quantize the weights "
+    "alone: `model.quantize(config=keras.quantizers.Int8QuantizationConfig("
     "keras.quantizers.AbsMaxQuantizer(axis=0), None))`."
 )
 
