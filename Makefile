@@ -34,7 +34,7 @@ lint: env
 
 docs: env
 	@$(PIP) -c constraints.txt -e ".[docs]"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
 	@echo "The documentation is in build/docs: open build/docs/index.html"
 
 test: lint unit
