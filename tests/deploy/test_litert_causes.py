@@ -99,7 +99,11 @@ def test_only_the_quantized_layer_of_a_model_is_blamed(tmp_path):
     [
         pytest.param(weights_alone, marks=needs_weights_alone, id="int8 weights"),
         pytest.param(low_rank, id="LoRA"),
-        pytest.param(lambda: quantized("int4", layers.Dense(8), shape=(64,)), id="int4"),
+        pytest.param(
+            lambda: quantized("int4", layers.Dense(8), shape=(64,)),
+            marks=needs_weights_alone,
+            id="int4",
+        ),
     ],
 )
 def test_other_quantized_and_adapted_models_export_as_they_are(tmp_path, make):
