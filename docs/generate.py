@@ -22,6 +22,12 @@ BEHIND = (
     "two_gradient_step",
     "two_gradients",
 )
+# The pages that are written by hand, beside the README and the sources.
+PAGES = {
+    "Checkpoints in mid-training": "checkpoints.md",
+    "Own training loops and GANs": "own_loops.md",
+    "Properties of every method": "properties.md",
+}
 # What a user of the other rooms needs, in reading order.
 REFERENCE = {
     "Sparsity": (
@@ -127,12 +133,14 @@ def main() -> None:
     """Writes all pages and the navigation."""
     readme = Path("README.md").read_text(encoding="utf-8")
     with mkdocs_gen_files.open("index.md", "w") as file:
-        file.write(readme.replace("](benchmarks/results/", "](results/"))
+        file.write(readme.replace("](benchmarks/results/", "](results/").replace("](docs/", "]("))
     results = Path("benchmarks/results")
-    for result in sorted([*results.glob("*.md"), *results.glob("*.png")]):
-        with mkdocs_gen_files.open(f"results/{result.name}", "wb") as file:
+    pages = sorted([*results.glob("*.md"), *results.glob("*/*.md")])
+    for result in sorted([*pages, *results.glob("*.png"), *results.glob("*/*.png")]):
+        with mkdocs_gen_files.open(f"results/{result.relative_to(results)}", "wb") as file:
             file.write(result.read_bytes())
     navigation = ["* [keras_sparse](index.md)"]
+    navigation += [f"* [{title}]({path})" for title, path in PAGES.items()]
     navigation += folder("methods", "Training methods")
     navigation += folder("posttrain", "After training")
     navigation.append("* Reference")
@@ -144,8 +152,9 @@ def main() -> None:
             page(path, module.stem, module, [own for own, _ in public(module)])
             navigation.append(f"        * [{module.stem}]({path})")
     navigation += ["* [Sources](sources.md)", "* Measured"]
-    for result in sorted(results.glob("*.md")):
-        navigation.append(f"    * [{result.stem}](results/{result.name})")
+    for result in pages:
+        name = result.relative_to(results)
+        navigation.append(f"    * [{name.with_suffix('')}](results/{name})")
     with mkdocs_gen_files.open("SUMMARY.md", "w") as file:
         print(*navigation, sep="\n", file=file)
 

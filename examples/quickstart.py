@@ -12,11 +12,8 @@ def main() -> None:
     """Trains a LeNet on scikit-learn's digits to 90 % zeros, and exports it."""
     digits = ks.data.load("digits")
     model = ks.models.lenet_300_100(digits.input_shape, seed=0)
-    model.compile(
-        keras.optimizers.SGD(0.05, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
     model.fit(
         *digits.train,
         epochs=30,

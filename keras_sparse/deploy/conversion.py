@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from keras_sparse.deploy.causes import conversion_failure, tracing_failure
 from keras_sparse.deploy.native_log import native_log
 from keras_sparse.deploy.signature import Signature, unique_names
-
-# MLIR locates an op as fused["Op:", callsite("scope/of/layer/op@function"...), or loc("scope/op;").
-_OP_AT = re.compile(r'fused\["(\w+):", callsite\("([^"@]+)@__inference')
-_PLACE = re.compile(r'^loc\("([^";]+);?"', re.MULTILINE)
 
 
 class LiteRTConversionError(RuntimeError):
     """The converter could not express a model.
 
-    The message names the operations and the cure; no file was written.
+    The message names the operations or layers, the cause and the cure; no file was written.
 
     ```python
     import keras
@@ -39,11 +35,13 @@ class TracedModel:
     """A model's inference as a TensorFlow function.
 
     Args:
+        model: The model.
         function: The `tf.ConcreteFunction`, which returns a dict of outputs by name.
         module: Owns the function's variables; the converter freezes those that it finds here.
         outputs: The names of the outputs in the order of `keras.tree.flatten`.
     """
 
+    model: keras.Model
     function: Any
     module: Any
     outputs: tuple[str, ...]
@@ -58,6 +56,9 @@ def trace(model: keras.Model, signature: Signature) -> TracedModel:
 
     Returns:
         The traced model.
+
+    Raises:
+        LiteRTConversionError: If the model's call is no graph of tensors.
     """
     import tensorflow as tf
 
@@ -71,13 +72,16 @@ def trace(model: keras.Model, signature: Signature) -> TracedModel:
 
     specs = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in signature.inputs]
     # autograph=False: Keras layers trace without it, and it would rewrite a custom layer's code.
-    function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    try:
+        function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    except Exception as error:
+        raise LiteRTConversionError(tracing_failure(model, error)) from error
     # A plain module that owns the variables, not the model: given the Keras model itself, the
     # converter leaves them unfrozen, and the file computes NaN without an error. It does not own
     # the function, which would be traced anew each time it is saved.
     module = tf.Module()
     module.captured = list(function.variables)
-    return TracedModel(function, module, tuple(names))
+    return TracedModel(model, function, module, tuple(names))
 
 
 def _output_names(model: keras.Model, outputs: Any, count: int) -> list[str]:
@@ -112,34 +116,6 @@ def convert(traced: TracedModel, sparse: bool) -> bytes:
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             return converter.convert()
     except Exception as error:
-        raise LiteRTConversionError(_explain(error, log.text if log else "", sparse)) from error
-
-
-def _explain(error: Exception, log: str, sparse: bool) -> str:
-    found = dict.fromkeys(_OP_AT.findall(log))
-    operations = [(op, scope) for op, scope in found if not op.endswith("PartitionedCall")]
-    if operations:
-        shown = [f"{op} at {scope!r}" for op, scope in operations[:5]]
-        more = f" and {len(operations) - 5} more" if len(operations) > 5 else ""
-        what = ", ".join(shown) + more
-    elif places := _PLACE.findall(log):
-        what = ", ".join(repr(place) for place in dict.fromkeys(places))
-    else:
-        what = f"this model ({next(iter(str(error).splitlines()), type(error).__name__)})"
-    if any(op.startswith("TensorList") for op, _ in operations):
-        cure = (
-            "A recurrent layer's loop needs a batch size that is known: export with batch_size=1, "
-            "or build the layer with unroll=True."
-        )
-    elif sparse and "does not dominate" in log:
-        cure = (
-            "The weight stored sparse is read by several operations, which the sparse encoding "
-            "does not allow: untie the weights, or export with sparse=False."
-        )
-    else:
-        cure = (
-            "A LiteRT file has kernels for a fixed set of operations: replace that layer by one "
-            "built of common operations, or export the model up to it and compute the rest in "
-            "the application."
-        )
-    return f"The LiteRT converter could not express {what}. {cure}"
+        said = log.text if log else ""
+        why = conversion_failure(traced.model, traced.function.graph, error, said, sparse)
+        raise LiteRTConversionError(why) from error

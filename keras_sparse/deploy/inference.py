@@ -10,6 +10,12 @@ import numpy as np
 
 _REDUCED = ("float16", "bfloat16")
 
+QUANTIZED_CURE = (
+    "Export the model as it was before `quantize`, or, where Keras can, quantize the weights "
+    "alone: `model.quantize(config=keras.quantizers.Int8QuantizationConfig("
+    "keras.quantizers.AbsMaxQuantizer(axis=0), None))`."
+)
+
 
 def check_model(model: keras.Model) -> None:
     """Refuses a model that cannot be exported as it stands.
@@ -70,7 +76,12 @@ def float32_inference(model: keras.Model) -> Iterator[None]:
     reduced = [layer for layer in model._flatten_layers() if layer.compute_dtype in _REDUCED]
     for layer in reduced:
         policy = layer.dtype_policy
-        if isinstance(policy, keras.dtype_policies.DTypePolicyMap) or policy.quantization_mode:
+        if policy.quantization_mode:
+            raise ValueError(
+                f"Layer {layer.name!r} is quantized under {policy!r}, for which LiteRT has no "
+                f"kernels. {QUANTIZED_CURE}"
+            )
+        if isinstance(policy, keras.dtype_policies.DTypePolicyMap):
             raise ValueError(
                 f"Layer {layer.name!r} computes in {layer.compute_dtype} under {policy!r}, which "
                 "cannot be exported. Rebuild the model under the 'float32' or 'mixed_float16' "

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_sparse.deploy.causes import disagreement
 from keras_sparse.deploy.conversion import convert, trace
 from keras_sparse.deploy.encoding import read_encodings
 from keras_sparse.deploy.inference import check_model, float32_inference
@@ -80,7 +81,8 @@ def to_litert(
         ValueError: If an argument is wrong, or the model is not built, stateful, or of another
             type than float32; or if Keras does not run on TensorFlow.
         OSError: If `path` cannot be written.
-        LiteRTConversionError: If the model holds an operation that LiteRT does not have.
+        LiteRTConversionError: If the model holds what LiteRT does not have: operations without a
+            kernel, Python code, random numbers, layers that `model.quantize` changed.
         LiteRTVerificationError: If the file does not run, or differs from Keras.
 
     Warns:
@@ -99,8 +101,9 @@ def to_litert(
         )
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):
-        traced = trace(model, signature)
+        # First, so that what cannot run at all says so itself, and is not taken for untraceable.
         expected = keras_outputs(model, signature)
+        traced = trace(model, signature)
     dense = convert(traced, sparse=False)
     contents, notes = dense, dict[str, str]()
     if sparse:
@@ -110,7 +113,15 @@ def to_litert(
     # Keras's own path, but where several variables share it.
     weights = {v.path if v.path.endswith(path) else path: v.numpy() for v, path in kernels}
     tensors, densify_ops = read_encodings(contents, sparse, weights, notes)
-    errors = verify(contents, signature, traced.outputs, expected, batch_size, tolerance)
+    errors = verify(
+        contents,
+        signature,
+        traced.outputs,
+        expected,
+        batch_size,
+        tolerance,
+        why=lambda: disagreement(model, signature, tolerance),
+    )
     replace_file(destination, contents)
     report = LiteRTReport(
         path=str(destination),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def read_signature(model: keras.Model, inputs: Any, batch_size: int | None) -> S
     elif getattr(model, "inputs", None):
         structure = model.input
     elif inputs is not None:
+        _check_one_argument(model)
         return _signature_of_samples(inputs, batch_size)
     else:
         raise ValueError(
@@ -128,6 +130,23 @@ def read_signature(model: keras.Model, inputs: Any, batch_size: int | None) -> S
     _check_rows(names, samples)
     fixed = next((x.shape[0] for x in tensors if x.shape[0] is not None), None)
     return Signature(tuple(specs), structure, tuple(samples), inputs is None, fixed)
+
+
+def _check_one_argument(model: keras.Model) -> None:
+    """LiteRT export calls a model as `fit` does: with its inputs as the first argument."""
+    more = [
+        name
+        for name, parameter in list(inspect.signature(model.call).parameters.items())[1:]
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and name != "training"
+    ]
+    if more:
+        raise ValueError(
+            f"Model {model.name!r} is called with several arguments, but LiteRT export passes all "
+            f"inputs as the first, as `fit` does. Let `call` take one tuple or dict. Received: "
+            f"further arguments {', '.join(more)}"
+        )
 
 
 def _signature_of_samples(inputs: Any, batch_size: int | None) -> Signature:

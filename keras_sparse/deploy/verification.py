@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -38,26 +38,36 @@ class LiteRTVerificationError(RuntimeError):
     """
 
 
-def keras_outputs(model: keras.Model, signature: Signature) -> list[np.ndarray]:
+def keras_outputs(
+    model: keras.Model, signature: Signature, batch: int = _KERAS_BATCH
+) -> list[np.ndarray]:
     """Runs the Keras model on a signature's samples.
 
     Args:
         model: The model.
         signature: Its inputs and samples.
+        batch: How many samples to give it at once, if it takes any number.
 
     Returns:
         One array per output, with one row per sample.
 
     Raises:
-        ValueError: If an output has not one row per sample, or is not finite.
+        ValueError: If an output is no numbers, has not one row per sample, or is not finite.
     """
 
     def run(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         tensors = [keras.ops.convert_to_tensor(x) for x in batch]
         outputs = keras.tree.flatten(model(signature.nest(tensors), training=False))
+        for i, output in enumerate(outputs):
+            if not keras.ops.is_tensor(output) or output.dtype == "string":
+                kind = "string" if keras.ops.is_tensor(output) else type(output).__name__
+                raise ValueError(
+                    f"Output {i} of model {model.name!r} is of type {kind}, but a LiteRT file "
+                    "gives numbers only. Export the part of the model before it."
+                )
         return [keras.ops.convert_to_numpy(x) for x in outputs]
 
-    outputs = _in_batches(run, signature.samples, signature.model_batch or _KERAS_BATCH)
+    outputs = _in_batches(run, signature.samples, signature.model_batch or batch)
     for i, output in enumerate(outputs):
         if not np.all(np.isfinite(output)):
             raise ValueError(
@@ -75,6 +85,7 @@ def verify(
     expected: Sequence[np.ndarray],
     batch_size: int | None,
     tolerance: float,
+    why: Callable[[], str],
 ) -> dict[str, float]:
     """Runs a file under each interpreter and compares it with Keras.
 
@@ -89,6 +100,7 @@ def verify(
         expected: Keras's outputs on the samples.
         batch_size: The file's batch size; None also checks that it can be resized.
         tolerance: The largest error to accept.
+        why: Looks for a reason why outputs differ; gives `""` where it finds none.
 
     Returns:
         The error under each interpreter, by the names of `INTERPRETERS`.
@@ -116,7 +128,7 @@ def verify(
                 errors[name] = max(errors[name], error)
                 if not error <= tolerance:
                     raise LiteRTVerificationError(
-                        _mismatch(name, output, error, tolerance, signature.synthetic)
+                        _mismatch(name, output, error, tolerance, signature.synthetic, why())
                     )
     return errors
 
@@ -155,18 +167,21 @@ def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0) / scale)
 
 
-def _mismatch(name: str, output: str, error: float, tolerance: float, synthetic: bool) -> str:
-    cure = (
+def _mismatch(
+    name: str, output: str, error: float, tolerance: float, synthetic: bool, why: str
+) -> str:
+    cure = why or (
         "The samples were random numbers, which need not suit the model: pass `inputs=` a few "
-        "real samples."
+        "real samples. Raise `tolerance` only if the application bears that error."
         if synthetic
         else "Try sparse=False to see whether the sparse encoding is at fault, or replace layers "
-        "that compute differently on the device."
+        "that compute differently on the device. Raise `tolerance` only if the application bears "
+        "that error."
     )
     return (
         f"The converted file computes something else than Keras with {name}: output {output!r} "
         f"is off by {error:.3g} of the output's scale, but tolerance={tolerance:g}. No file was "
-        f"written. {cure} Raise `tolerance` only if the application bears that error."
+        f"written. {cure}"
     )
 
 

@@ -1,4 +1,4 @@
-"""acdc 6.12 and 6.13: worked numbers."""
+"""Agreement of predictions and change of masks, in worked numbers."""
 
 import numpy as np
 import pytest

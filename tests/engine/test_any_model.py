@@ -1,4 +1,4 @@
-"""Design 3.10: every kind of Keras model trains sparse, exactly and resumably."""
+"""Any model: every kind of Keras model trains sparse, exactly and resumably."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The properties of design section 3 that every training-time method keeps.
+"""The properties that every training-time method keeps, by their numbers in docs/properties.md.
 
 A new method is one line in `METHODS`.
 """

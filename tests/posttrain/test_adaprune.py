@@ -11,7 +11,7 @@ from tests.training import kernels, values
 @pytest.mark.jax
 @pytest.mark.parametrize("function", [ks.adaprune, ks.global_adaprune])
 def test_is_the_least_squares_fit_on_the_mask(function):
-    """pruning_baselines 6.7: on the mask (1,1,0) the re-fit is (1.166667,-.633333,0)."""
+    """On the mask (1,1,0) the re-fit is (1.166667,-.633333,0)."""
     x = np.array([[2, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]], "float32")
     model = one_layer([[1.0], [-0.8], [0.5]])
     function(model, (x, np.zeros(4)), 1 / 3, damping=1e-9)

@@ -8,7 +8,7 @@ from tests.training import kernels
 
 
 def test_worked_example():
-    """pruning_baselines 6.6: F^-1 (1,2) = (-.97561, 4.146341)."""
+    """F^-1 (1,2) = (-.97561, 4.146341)."""
     inverse = LowRankInverse(np.array([[1.0, 0.0], [1.0, 1.0]]), 0.1)
     np.testing.assert_allclose(inverse.product(np.array([1.0, 2.0])), [-0.97561, 4.146341], 1e-6)
     np.testing.assert_allclose(inverse.diagonal(), [1.463415, 2.682927], 1e-6)

@@ -13,7 +13,7 @@ W = np.array([1, -0.8, 0.5])
 
 @pytest.mark.jax
 def test_worked_example():
-    """pruning_baselines 6.7: the third weight goes at .5, a re-fit of the other two."""
+    """The third weight goes at .5, a re-fit of the other two."""
     order, cost = removal_trace(W[None], inverse_of(X.T @ X, "x"))
     assert order[0, 0] == 2
     np.testing.assert_allclose(cost[0, 0], 0.5)
@@ -28,7 +28,7 @@ def test_worked_example():
 
 
 def test_downdate_is_the_inverse_without_the_weight():
-    """pruning_baselines 6.7: with H = 2 X X^T the second cost is that of the smaller inverse."""
+    """With H = 2 X X^T the second cost is that of the smaller inverse."""
     h = 2 * X.T @ X.astype(float)
     inverse = inverse_of(h, "x")
     column = inverse[:, 2]

@@ -8,7 +8,7 @@ from tests.training import kernels
 
 
 def test_worked_example():
-    """pruning_baselines 6.5: H=[[2,1],[1,2]], theta=(1,.6) give OBD scores (1,.36)."""
+    """H=[[2,1],[1,2]], theta=(1,.6) give OBD scores (1,.36)."""
     np.testing.assert_allclose(obd_scores(np.array([1, 0.6]), np.array([2.0, 2.0])), [1, 0.36])
 
 

@@ -10,7 +10,7 @@ H = np.array([[2.0, 1.0], [1.0, 2.0]])
 
 
 def test_worked_example():
-    """pruning_baselines 6.5: theta=(1,.6) loses its second weight, at a cost of .27."""
+    """theta=(1,.6) loses its second weight, at a cost of .27."""
     theta = np.array([[1.0, 0.6]])
     np.testing.assert_allclose(inverse_of(H, "h"), np.array([[2, -1], [-1, 2]]) / 3)
     order, cost = removal_trace(theta, inverse_of(H, "h"))

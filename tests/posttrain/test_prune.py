@@ -54,7 +54,7 @@ def test_a_compiled_and_trained_model_goes_on(images):
 
 @pytest.mark.jax
 def test_batch_norm_tuning_worked_example():
-    """pruning_baselines 6.17: an average of 0.9 over batch means 1, 2, 4 from zero is 0.661."""
+    """An average of 0.9 over batch means 1, 2, 4 from zero is 0.661."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(momentum=0.5)])
     norm = model.layers[0]
     norm.moving_mean.assign([7.0])

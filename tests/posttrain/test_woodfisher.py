@@ -13,7 +13,7 @@ pytestmark = pytest.mark.jax
 
 
 def test_worked_example_of_the_inverse():
-    """pruning_baselines 6.6: G=[[1,0],[1,1]], damping .1, n=2."""
+    """G=[[1,0],[1,1]], damping .1, n=2."""
     inverse = BlockInverse(2, 50, 0.1, 2)
     inverse.add(np.array([[1.0, 0.0]]))
     inverse.add(np.array([[1.0, 1.0]]))
@@ -23,7 +23,7 @@ def test_worked_example_of_the_inverse():
 
 
 def test_worked_example_of_scores_and_update():
-    """pruning_baselines 6.5: H=[[2,1],[1,2]], theta=(1,.6) give scores (.75,.27)."""
+    """H=[[2,1],[1,2]], theta=(1,.6) give scores (.75,.27)."""
     inverse, weights = np.array([[2.0, -1.0], [-1.0, 2.0]]) / 3, np.array([1.0, 0.6])
     scores = obs_scores(weights, np.diag(inverse))
     np.testing.assert_allclose(scores, [0.75, 0.27])

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.jax
 
 
 def two_two_two():
-    """The network of snip 6.1: 2-2-2, ReLU, no biases."""
+    """A network of 2-2-2 units with ReLU and no biases."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential(

@@ -1,4 +1,4 @@
-"""Specification pruning_baselines 2.1 and 6.2."""
+"""Each layer's share of the zeros: uniform, ER, ERK and by name, in worked numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""gap 6.17: partitions of a model, and 6.6: how models trained apart are combined."""
+"""Partitions of a model, and how models trained apart are combined."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Durations, and the worked numbers of pruning_baselines 6.1."""
+"""Durations, and schedules in worked numbers."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Exact counts, ties by index: design 3.1."""
+"""Exact counts, and ties by index."""
 
 import keras
 import numpy as np

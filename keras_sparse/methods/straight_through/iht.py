@@ -36,7 +36,7 @@ class IHT(TopKCallback):
     theory.
 
     ```python
-    model.compile(keras.optimizers.SGD(0.1), ...)
+    model.compile(keras.optimizers.SGD(0.1), loss)
     model.fit(x, y, epochs=30, callbacks=[ks.IHT(sparsity=0.9)])
     ```
 

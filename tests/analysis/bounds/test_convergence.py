@@ -1,4 +1,4 @@
-"""acdc 2.12 and 6.8 to 6.11: the lemmas hold for the package's own Top-K, the bounds for IHT."""
+"""The lemmas hold for the package's own Top-K, and the bounds for IHT."""
 
 import numpy as np
 import pytest

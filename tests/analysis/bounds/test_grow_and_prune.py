@@ -1,4 +1,4 @@
-"""gap 2.6 and 6.13 to 6.16: the mask error, Lemma 1, Theorem 1 and how soon all is covered."""
+"""The mask error, Lemma 1, Theorem 1 and how soon all is covered."""
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from tests.training import EPOCHS, STEPS, OneTensor, Probe, compiled, conv_net, 
 
 
 def test_rigl_fractions():
-    """pruning_baselines 6.3."""
+    """The fraction moved falls by a cosine to zero at the end."""
     found = cosine_fractions(0.3, np.array([0, 25, 37.5, 50, 75]), 75)
     np.testing.assert_allclose(found, [0.3, 0.225, 0.15, 0.075, 0], atol=1e-7)
 
@@ -26,7 +26,7 @@ def test_rigl_fractions():
 @pytest.mark.jax
 @pytest.mark.parametrize(("fraction", "kept"), [(0.34, [0, 2, 5]), (0.67, [0, 1, 5])])
 def test_rigl_example(fraction, kept):
-    """pruning_baselines 6.3: k=1 and k=2 of 3 weights; a dropped weight may come back."""
+    """One and two of 3 weights move; a dropped weight may come back."""
     rule = RigLRule([0], [fraction], ks.Unstructured())
     weights, mask = [0.9, -0.1, 0.4, 0, 0, 0], [1, 1, 1, 0, 0, 0]
     momentum = keras.optimizers.SGD(0.0, momentum=0.9)
@@ -67,7 +67,7 @@ def test_set_grows_at_random_and_repeatably():
 
 @pytest.mark.jax
 def test_snfs_shares():
-    """pruning_baselines 6.16."""
+    """Weights are given to layers in proportion to their momentum."""
     found = share_out(20, [0.2, 0.1, 0.1], np.array([100, 100, 100]))
     np.testing.assert_array_equal(ops.convert_to_numpy(found), [10, 5, 5])
     overflow = share_out(20, [0.2, 0.1, 0.1], np.array([4, 100, 7]))

@@ -1,4 +1,4 @@
-"""AC/DC: the worked examples of its specification (section 6) and its own behaviour."""
+"""AC/DC: phases and masks in worked numbers, and what it does with dense phases."""
 
 import itertools
 import os

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.jax
 
 
 def test_scores():
-    """pruning_baselines 6.13."""
+    """A score falls with weight times gradient, and the largest scores are kept."""
     rule = MovementRule([99], [[3], [1]], ks.Unstructured(), True, score_learning_rate=0.5)
     one = OneTensor(rule, [1, -2, 0.5]).step([0.1, 0.1, -0.4])
     np.testing.assert_allclose(one.state("scores"), [-0.05, 0.1, 0.1], rtol=1e-6)
@@ -25,7 +25,7 @@ def test_keeps_what_moves_away_from_zero():
 
 
 def test_schedule():
-    """pruning_baselines 6.13: T=100, cubic from 10 to 80, density 1 to 0.15 at t=45."""
+    """T=100, cubic from 10 to 80, density 1 to 0.15 at t=45."""
     steps, sparsities = ks.Polynomial("10st", "80st", "1st").sparsities(
         Run(epochs=1, steps_per_epoch=100), np.array(0.85)
     )

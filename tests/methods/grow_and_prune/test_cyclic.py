@@ -1,4 +1,4 @@
-"""Cyclic grow-and-prune: the properties and worked numbers of its specification, section 6."""
+"""Cyclic grow-and-prune: its schedule, masks and partitions, in worked numbers."""
 
 import keras
 import numpy as np

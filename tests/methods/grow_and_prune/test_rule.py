@@ -1,4 +1,4 @@
-"""The rule of grow-and-prune in numbers (gap 6.5, 6.7, 6.8, 6.12)."""
+"""The rule of grow-and-prune in worked numbers."""
 
 import keras
 import numpy as np

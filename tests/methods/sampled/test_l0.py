@@ -25,7 +25,7 @@ def numbers(values):
 
 
 def test_gates():
-    """pruning_baselines 6.11."""
+    """How likely a gate is open, and where it settles, in worked numbers."""
     assert numbers(open_probability(tensor(0.0))) == pytest.approx(0.831822, abs=1e-6)
     assert numbers(settled_gate(tensor(0.0))) == pytest.approx(0.5)
     assert numbers(settled_gate(tensor(-2.3979))) == 0

@@ -11,7 +11,7 @@ W, G = [0.5, -0.02, 0.3, -0.7, 0.1], [1, 2, -1, 0.5, 3]
 
 @pytest.mark.jax
 def test_example():
-    """pruning_baselines 6.4, with s = ln(1/9) and so t = 0.1."""
+    """With s = ln(1/9) and so t = 0.1."""
     rule = STRRule(initial=S, weight_decay=0.0, momentum=0.0)
     one = OneTensor(rule, W, [1, 0, 1, 1, 0])
     np.testing.assert_allclose(one.value, [0.4, 0, 0.2, -0.6, 0], atol=1e-6)

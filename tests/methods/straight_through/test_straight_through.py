@@ -17,7 +17,7 @@ SINGLE = ks.Unstructured()
 
 
 def test_dpf_moves_pruned_weights():
-    """pruning_baselines 6.8."""
+    """A pruned weight goes on learning and comes back where it is larger."""
     rule = DPFRule([99], [[3], [1]], SINGLE, joint=True)
     one = OneTensor(rule, [1, -0.2, 0.05], [1, 0, 0]).step([0.5, 2, -4])
     np.testing.assert_allclose(one.learned, [0.95, -0.4, 0.45], rtol=1e-6)
@@ -27,7 +27,7 @@ def test_dpf_moves_pruned_weights():
 
 
 def test_sr_ste_example():
-    """pruning_baselines 6.9."""
+    """Pruned weights decay on top of the straight-through gradient."""
     rule = SRSTERule([2], ks.NM(2, 4), joint=False, every=1000, decay=2e-4)
     one = OneTensor(rule, [0.1, -0.5, 0.3, 0.2], [0, 1, 1, 0]).step([1, 0, -1, 2])
     np.testing.assert_allclose(one.learned, [-2e-6, -0.5, 0.4, -4e-6], atol=1e-8)
@@ -41,7 +41,7 @@ def test_ste_computes_with_the_mask_of_its_own_weights():
 
 
 def test_iht_example():
-    """acdc 6.8: f = 1/2 ||x - t||^2, eta = 0.5, k = 3."""
+    """With f = 1/2 ||x - t||^2, eta = 0.5, k = 3."""
     target = np.array([3, 0, 0, -2, 0, 0], "float32")
     rule = IHTRule([3], SINGLE, joint=True)
     one = OneTensor(rule, [0, 1, 1, 0, 0, 0], optimizer=keras.optimizers.SGD(0.5))
@@ -66,7 +66,7 @@ def top_kast(**kwargs):
 
 
 def test_top_kast_penalty():
-    """pruning_baselines 6.10; weight decay is the optimizer's, and only on B."""
+    """Weight decay is the optimizer's, and only on B."""
     one = top_kast()
     np.testing.assert_array_equal(one.state("backward"), [1, 1, 1, 0, 0])
     before = one.learned

@@ -1,0 +1,225 @@
+"""The snippets of the README, the documentation and the docstrings run as written, and learn.
+
+Data sets are cut to some images (`keras_sparse.data.load` has a limit), which changes no text. What
+a docstring calls `model`, `x`, `y` and the like is prepared here: a compiled network, and data that
+it can learn.
+"""
+
+import ast
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import keras_sparse as ks
+from keras_sparse.sparsity.selection import select
+from keras_sparse_cli.options import make_parser
+from tests.training import compiled
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+IMAGES = 4_000
+
+
+def blocks(text, language):
+    return [textwrap.dedent(code) for _, kind, code in BLOCK.findall(text) if kind == language]
+
+
+@pytest.fixture
+def histories(tmp_path, monkeypatch):
+    """Runs in an empty folder on small data; gives the history of each `fit`."""
+    monkeypatch.chdir(tmp_path)
+    load, train, found = ks.data.load, keras.Model.fit, []
+
+    def load_some(name, **arguments):
+        return load(name, **{"limit": IMAGES, **arguments})
+
+    def fit(self, *arguments, **named):
+        history = train(self, *arguments, **{"verbose": 0, **named})
+        found.append(history.history)
+        return history
+
+    monkeypatch.setattr(ks.data, "load", load_some)
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    return found
+
+
+def run(code, names):
+    exec(compile(code, "snippet", "exec"), names)
+    return names
+
+
+def zeros(model):
+    kernels = [np.asarray(v) for v in model.trainable_variables if v.name == "kernel"]
+    return float(np.mean(np.concatenate([kernel.ravel() for kernel in kernels]) == 0))
+
+
+@pytest.fixture(scope="module")
+def readme():
+    return (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_readmes_ten_lines_learn(readme, histories, tmp_path, capsys):
+    run(blocks(readme, "python")[0], {})
+    (history,) = histories
+    assert history["val_accuracy"][-1] > 0.9, f"on {IMAGES} of 60,000 images"
+    assert "95.00% of the prunable weights are zero" in capsys.readouterr().out
+    assert (tmp_path / "m.keras").exists()
+    assert (tmp_path / "m.tflite").stat().st_size < 400_000
+
+
+@pytest.mark.slow
+def test_the_readmes_own_method_prunes(readme, histories, images):
+    method = run(blocks(readme, "python")[2], {"__name__": "snippet"})["TaylorPruning"]
+    model = network()
+    model.fit(*images, epochs=20, callbacks=[method(0.8, ks.Polynomial(every="1ep"))])
+    assert histories[0]["accuracy"][-1] > 0.9
+    assert zeros(model) > 0.5
+
+
+@pytest.mark.slow
+def test_the_readmes_worker_learns(readme, histories, monkeypatch, images):
+    """As the only one: with several, the tests of `ks.distribute` run it."""
+    monkeypatch.setattr(ks.distribute, "connect", ks.distribute.alone)
+    names = {"ks": ks, "keras": keras, "compiled_model": network}
+    model = run(blocks(readme, "python")[1], names | dict(zip("xy", images, strict=True)))["model"]
+    assert histories[0]["accuracy"][-1] > 0.9
+    assert zeros(model) > 0.5
+
+
+def test_the_readmes_commands_are_understood(readme):
+    """`tests/test_cli.py` runs each of them, on less."""
+    lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
+    assert len(commands) == 8
+    for words in commands:
+        make_parser().parse_args(words)
+
+
+def test_the_readmes_files_are_there(readme):
+    links = re.findall(r"\]\(([^)#:]+)\)", readme)
+    named = re.findall(r"(?:benchmarks|examples|tests)/\w+\.py", readme)
+    assert len(links) > 10
+    assert not [path for path in links + named if not (ROOT / path).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["checkpoints", "own_loops"])
+def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / f"{page}.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == {"checkpoints": 3, "own_loops": 1}[page]
+    assert min(map(float, printed)) > 0.9
+    assert zeros(names["model"]) > 0.7
+
+
+PLAIN = """
+import keras, sys
+try:
+    keras.saving.load_model("last.keras")
+except TypeError as error:
+    print(error)
+print(type(keras.saving.load_model("last.keras", compile=False)).__name__)
+print(keras.saving.load_model("model.keras").optimizer.name)
+print("keras_sparse" in sys.modules)
+"""
+
+
+def test_files_load_without_the_package_as_the_page_says(histories, tmp_path):
+    page = (ROOT / "docs" / "checkpoints.md").read_text("utf-8")
+    run(blocks(page, "python")[0], {})
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    (said,) = blocks(page, "text")
+    assert " ".join(said.split()).removeprefix("TypeError: ") in " ".join(done.stdout.split())
+    assert done.stdout.split()[-3:] == ["Functional", "adam", "False"]
+
+
+def network():
+    """Compiled, learnable in a few epochs, and with names that docstrings use."""
+    hidden = [layers.Dense(24, "relu", name=name) for name in ("stage1_dense", "stage2_dense")]
+    first = [layers.Dense(24, name="conv1"), layers.BatchNormalization(), layers.ReLU()]
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), *first, *hidden, layers.Dense(4, name="logits")]
+    )
+    return compiled(model, keras.optimizers.Adam(0.01))
+
+
+# Of these a run takes a while, or processes of its own; tests of the same rooms run what they say.
+RUN_ELSEWHERE = (
+    "cli",
+    "distribute.launch",
+    "experiments",
+    "methods",
+    "plots.mask_image",
+    "posttrain",
+    "sparsity.partition",
+)
+
+
+def docstrings():
+    """Every Python snippet of a docstring, with its module."""
+    for path in sorted((ROOT / "keras_sparse").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if module.removeprefix("keras_sparse.").startswith(RUN_ELSEWHERE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                for code in blocks(ast.get_docstring(node) or "", "python"):
+                    yield pytest.param(module, code, id=f"{module}.{node.name}")
+
+
+def a_run(names):
+    Path("run").mkdir()
+    names["write_history"]({"val_accuracy": [0.5, 0.7]}, "run/history.csv")
+    return {}
+
+
+def selection_of(names):
+    return {"selection": select(names["model"]), "Rule": ks.Rule}
+
+
+# What stands in a module's docstrings for something of the reader's own, beside model and data.
+OF_THE_READERS_OWN = {
+    "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
+    "grow_and_prune": lambda names: {"a": np.eye(4), "b": np.ones(4), "start": np.zeros(4)},
+    "communicator": lambda names: {"build": network},
+    "runs": a_run,
+    "sparse_optimizer": selection_of,
+    "prune_wrapper": lambda names: {
+        "batches": [(names["x"], names["y"])] * 3,
+        "loss_function": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "optimizer": keras.optimizers.Adam(),
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "code"), list(docstrings()))
+def test_docstrings_run(module, code, histories, images, monkeypatch):
+    monkeypatch.setattr(ks.distribute, "connect", ks.distribute.alone)
+    x, y = images
+    model = network()
+    names = {
+        **vars(importlib.import_module(module)),
+        **{"ks": ks, "keras": keras, "np": np, "tf": tf, "model": model, "loss": model.loss},
+        **{"x": x, "y": y, "x_train": x, "y_train": y, "x_test": x, "val": images, "test": images},
+    }
+    names |= OF_THE_READERS_OWN.get(module.rpartition(".")[2], lambda names: {})(names)
+    run(code, names)
+    for history in histories:
+        if len(history["loss"]) > 4:
+            assert history["loss"][-1] < history["loss"][0]
