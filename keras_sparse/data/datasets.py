@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse.data.batches import check_seed
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import boolean, integer, one_of, optional
 
 # A file that TFDS would fetch for the data set: it tells whether a download can work at all.
 _SOURCES = {
@@ -103,10 +102,10 @@ def load(name: str, *, limit: int | None = None, flatten: bool = False, seed: in
         ValueError: if `name`, `limit` or `seed` is none that can be used.
         FileNotFoundError: if the data set is neither prepared nor to be downloaded.
     """
-    _check_name(name)
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be None (all images) or at least 1; got limit={limit}.")
-    check_seed(seed)
+    one_of("name", name, _NAMES)
+    optional(integer, "limit", limit)
+    boolean("flatten", flatten)
+    integer("seed", seed, 0)
     (x_train, y_train), (x_test, y_test) = _digits() if name == "digits" else _from_tfds(name)
     num_classes = int(y_train.max()) + 1
     mean, std = _moments(x_train)
@@ -162,13 +161,8 @@ def available(name: str) -> bool:
     Raises:
         ValueError: if there is no data set of that name.
     """
-    _check_name(name)
+    one_of("name", name, _NAMES)
     return name == "digits" or _prepared_dir(name) is not None
-
-
-def _check_name(name: str) -> None:
-    if name not in _NAMES:
-        raise unknown_name("data set", name, _NAMES)
 
 
 def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

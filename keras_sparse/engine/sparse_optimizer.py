@@ -13,6 +13,7 @@ from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum
 from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
+from keras_sparse.messages.arguments import instance, optional, text, wrong
 from keras_sparse.sparsity.selection import Target
 
 
@@ -44,10 +45,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         targets: Sequence[Target],
         name: str | None = None,
     ) -> None:
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
-        self.targets = tuple(targets)
-        self.rule = rule
+        super().__init__(learning_rate=0.0, name=optional(text, "name", name))
+        kind = keras.optimizers.Optimizer
+        self.inner_optimizer = instance("inner_optimizer", inner_optimizer, kind, "an optimizer")
+        self.rule = instance("rule", rule, Rule, "a Rule")
+        self.targets = tuple(_checked_targets(targets))
         rule.build(self.targets)
 
     def build(self, variables: Iterable[Any]) -> None:
@@ -271,3 +273,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             [Target.from_config(target) for target in config["targets"]],
             name=config.get("name"),
         )
+
+
+def _checked_targets(targets: Sequence[Target]) -> Sequence[Target]:
+    several = isinstance(targets, Sequence) and not isinstance(targets, str)
+    if not several or not all(isinstance(target, Target) for target in targets):
+        raise wrong("targets", targets, "the Targets of a Selection")
+    return targets

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_sparse.messages.arguments import file_path
 from keras_sparse.storage.files import check_destination, replace_file
 
 PicturePath: TypeAlias = str | os.PathLike[str] | None
@@ -31,7 +31,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, Any]:
 def written(figure: Figure, path: PicturePath) -> Figure:
     """The figure, written to a `.png` file if there is a path, whole or not at all."""
     if path is not None:
-        destination = check_destination(Path(path), ".png")
+        destination = check_destination(file_path("path", path), ".png")
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         replace_file(destination, picture.getvalue())

@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import refit
-from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import (
     chosen_layers,
     damped,
@@ -20,10 +22,12 @@ from keras_sparse.posttrain.layer_hessians import (
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target
 
 
+@known_keywords(PatternArguments)
 def adaprune(
     model: keras.Model,
     data: Any,
@@ -32,7 +36,7 @@ def adaprune(
     damping: float = 1e-4,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes by magnitude and re-fits what is left of each layer to the outputs that it had.
 
@@ -67,7 +71,8 @@ def adaprune(
 
     Source: Hubara et al. (2021).
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     weights = chosen.read()
     masks = chosen.masks([np.abs(weight) for weight in weights], chosen.budgets()[0])
@@ -82,6 +87,7 @@ def adaprune(
     return chosen.report()
 
 
+@known_keywords(PatternArguments)
 def global_adaprune(
     model: keras.Model,
     data: Any,
@@ -90,7 +96,7 @@ def global_adaprune(
     damping: float = 1e-4,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
 
@@ -124,7 +130,8 @@ def global_adaprune(
 
     Source: Frantar and Alistarh (2022b), inputs of the compressed network.
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     dense = chosen.read()
     masks = chosen.masks([np.abs(weight) for weight in dense], chosen.budgets()[0])

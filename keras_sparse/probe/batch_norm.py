@@ -13,6 +13,8 @@ from keras import ops
 
 from keras_sparse.backend.compiled import compiled
 from keras_sparse.backend.replicas import strategy_scope
+from keras_sparse.messages.arguments import integer, number, optional
+from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import check_built
 
 
@@ -58,8 +60,9 @@ def batch_norm_tuning(
     Source: Peste (2023), 5.3.3, 5.4 and C.2 (100 steps of 128, momentum 0.1
     in the convention that weighs the new value).
     """
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps must be at least 1. Received: steps={steps}")
+    integer("batch_size", batch_size, 2)
+    optional(integer, "steps", steps)
+    integer("seed", seed, 0)
     tuner = StatisticsTuner(model, momentum)
     tuner.tune(tuning_batches(data, batch_size, steps, seed))
     return len(tuner.layers)
@@ -79,9 +82,7 @@ class StatisticsTuner:
 
     def __init__(self, model: keras.Model, momentum: float | None) -> None:
         check_built(model)
-        if momentum is not None and not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), or None. Received: momentum={momentum}")
-        self.model, self.momentum = model, momentum
+        self.model, self.momentum = model, optional(number, "momentum", momentum, "[0, 1)")
         self.layers = batch_normalizations(model)
         if not self.layers:
             raise ValueError(
@@ -157,6 +158,7 @@ def tuning_batches(data: Any, batch_size: int, steps: int | None, seed: int) -> 
     Raises:
         ValueError: If the data is empty or its batches hold one sample only.
     """
+    check_data(data)
     if hasattr(data, "shape"):
         return _array_batches(np.asarray(data), batch_size, steps, seed)
     return _given_batches(data, steps)

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from keras_sparse.messages.arguments import integer, wrong
+
 
 def calibration_batches(
     model: keras.Model, data: Any, batch_size: int = 128
@@ -33,8 +35,7 @@ def calibration_batches(
         ValueError: If there is no sample, inputs and targets do not match, or inputs are not of
             the shape that the model takes.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
+    integer("batch_size", batch_size)
     batches = _array_batches(data, batch_size) if _is_arrays(data) else _given_batches(data)
     made = 0
     for made, (x, y) in enumerate(batches, start=1):
@@ -46,6 +47,17 @@ def calibration_batches(
             "The calibration data holds no batch (a generator is used up after one pass: give "
             "arrays, a list of batches or a tf.data.Dataset)."
         )
+
+
+def check_data(data: Any) -> None:
+    """Checks that something can be data, before any of it is read.
+
+    Raises:
+        ValueError: If it is neither an array nor an iterable.
+    """
+    holds = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+    if isinstance(data, (str, bytes)) or not holds:
+        raise wrong("data", data, "arrays or an iterable of batches")
 
 
 def _is_arrays(data: Any) -> bool:
@@ -70,11 +82,7 @@ def _array_batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
 
 
 def _given_batches(data: Any) -> Iterator[tuple[Any, Any]]:
-    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
-        raise ValueError(
-            "Calibration data is (x, y) or an iterable of (x, y) batches. Received: "
-            f"{type(data).__name__}"
-        )
+    check_data(data)
     if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
         raise ValueError(
             "The calibration data has no end: say how many batches with dataset.take(n)."

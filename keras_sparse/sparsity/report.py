@@ -11,6 +11,7 @@ from keras import ops
 from rich.console import Console
 from rich.table import Table
 
+from keras_sparse.messages.arguments import sample_shape
 from keras_sparse.probe.flops import inference_flops, weight_uses
 from keras_sparse.sparsity.selection import STATE, Which, owners, path_in, select
 
@@ -167,6 +168,7 @@ def report(
 
     Source: FLOPs as in Peste (2023), A.2.3.
     """
+    sample_shape("input_shape", input_shape)
     selection = select(model, exclude=exclude, include=include, keep_dense=keep_dense)
     reasons = {skipped.path: skipped.reason for skipped in selection.skipped}
     prunable = {id(variable) for variable in selection.variables(model)}

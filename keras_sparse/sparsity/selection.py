@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from keras_sparse.messages.arguments import instance, one_of, wrong
 from keras_sparse.messages.names import names_of, unknown_name
 from keras_sparse.probe.layout import Layout, is_depthwise, kernel_layout
 from keras_sparse.sparsity.allocation import matches
@@ -168,6 +169,7 @@ def select(
     """
     check_built(model)
     keep_dense = check_keep_dense(keep_dense)
+    exclude, include = check_layers("exclude", exclude), check_layers("include", include)
     owner = owners(model)
     excluded = variables_meant(exclude, "exclude", owner, model)
     included = variables_meant(include, "include", owner, model)
@@ -211,13 +213,32 @@ def check_built(model: keras.Model) -> None:
     Raises:
         ValueError: If it is not a Keras model or not built.
     """
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"A built keras.Model is needed. Received: {model!r}")
+    instance("model", model, keras.Model, "a built keras.Model")
     if not model.built or not model.variables:
         raise ValueError(
             f"Model {model.name!r} is not built: it has no weights yet. Call it on a batch, call "
             "model.build(input_shape), or give it an Input."
         )
+
+
+def check_layers(name: str, which: Which) -> Which:
+    """Checks `exclude` and `include` before any model is known; an iterable comes out as a tuple.
+
+    Raises:
+        ValueError: If it is neither layers, names or globs, nor a predicate.
+    """
+    allowed = "layers, names, globs or a predicate f(layer, variable) -> bool"
+    if which is None:
+        return ()
+    if isinstance(which, (str, keras.layers.Layer)) or callable(which):
+        return which
+    try:
+        items = tuple(which)
+    except TypeError as error:
+        raise wrong(name, which, allowed) from error
+    if not all(isinstance(item, (str, keras.layers.Layer)) for item in items):
+        raise wrong(name, which, allowed)
+    return items
 
 
 def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
@@ -226,11 +247,9 @@ def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: If a word in it is not one of `KEEP_DENSE`.
     """
-    words = (keep_dense,) if isinstance(keep_dense, str) else tuple(keep_dense or ())
-    for word in words:
-        if word not in KEEP_DENSE:
-            raise unknown_name("keep_dense", word, KEEP_DENSE)
-    return words
+    several = isinstance(keep_dense, Iterable) and not isinstance(keep_dense, str)
+    words = keep_dense if several else (() if keep_dense is None else (keep_dense,))
+    return tuple(one_of("keep_dense", word, KEEP_DENSE) for word in words)
 
 
 def _not_trainable(layer: keras.layers.Layer) -> str:

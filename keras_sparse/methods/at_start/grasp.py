@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_sparse.methods.at_start.snip import SNIP
+from typing_extensions import Unpack
+
+from keras_sparse.methods.at_start.snip import SNIP, SNIPArguments
 
 
 class GraSP(SNIP):
@@ -36,5 +38,7 @@ class GraSP(SNIP):
     gradient flow", Eq. 8, with softmax at temperature 1.
     """
 
-    def __init__(self, sparsity: float | None = None, data: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, sparsity: float | None = None, data: Any = None, **kwargs: Unpack[SNIPArguments]
+    ) -> None:
         super().__init__(sparsity, data, criterion="grasp", **kwargs)

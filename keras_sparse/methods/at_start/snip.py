@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.base import (
     InitialMasks,
     check_min_per_layer,
@@ -16,9 +19,20 @@ from keras_sparse.methods.at_start.base import (
     masks_from_scores,
 )
 from keras_sparse.methods.at_start.sensitivity import check_sensitivity, connection_sensitivity
+from keras_sparse.probe.calibration import check_data
 from keras_sparse.probe.snapshot import borrowed
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import CommonArguments, Recipe, RecipeArguments
 from keras_sparse.sparsity.selection import Selection
+
+
+class SNIPArguments(CommonArguments, total=False):
+    """The arguments that `SNIP` and `GraSP` share, besides the sparsity and the data."""
+
+    batch_size: int
+    accumulate: str
+    initializer: Any
+    reinitialize: Any
+    min_per_layer: float
 
 
 class SNIP(InitialMasks):
@@ -71,11 +85,12 @@ class SNIP(InitialMasks):
         reinitialize: Any = None,
         min_per_layer: float = 0,
         criterion: str = "snip",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
         check_arguments(type(self).__name__, data, criterion, accumulate, min_per_layer)
-        self.data, self.batch_size, self.accumulate = data, batch_size, accumulate
+        self.data, self.accumulate = data, accumulate
+        self.batch_size = integer("batch_size", batch_size)
         self.initializer = checked_initializer("initializer", initializer)
         self.min_per_layer, self.criterion = min_per_layer, criterion
 
@@ -96,6 +111,7 @@ class SNIP(InitialMasks):
         return self._chosen(selection, weights, masks)
 
 
+@known_keywords(RecipeArguments)
 def connection_sensitivity_masks(
     model: keras.Model,
     data: Any,
@@ -106,7 +122,7 @@ def connection_sensitivity_masks(
     batch_size: int = 128,
     accumulate: str = "gradient",
     min_per_layer: float = 0,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> dict[str, np.ndarray]:
     """The masks that `SNIP` would train with, without training or changing anything.
 
@@ -138,6 +154,7 @@ def connection_sensitivity_masks(
     Source: Lee (2020), Eqs. 3.5-3.7.
     """
     check_arguments("connection_sensitivity_masks", data, criterion, accumulate, min_per_layer)
+    integer("batch_size", batch_size)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
     scores = connection_sensitivity(
@@ -168,5 +185,6 @@ def check_arguments(
             f"{name} scores weights on data and needs some: data=(x, y), such as "
             "data=(x_train[:128], y_train[:128]), or a tf.data.Dataset of batches."
         )
+    check_data(data)
     check_sensitivity(criterion, accumulate, 0.9)
     check_min_per_layer(min_per_layer)
