@@ -33,7 +33,7 @@ def pipeline(
     `shuffle=False`.)
 
     Augmentation is CIFAR's standard one (He et al. 2016, section 4.2): 4 pixels of zeros (the mean
-    colour, once standardised) on each side, a random crop of the original size, and a horizontal
+    color, once standardized) on each side, a random crop of the original size, and a horizontal
     flip with probability 1/2.
 
     ```python
@@ -45,20 +45,20 @@ def pipeline(
     ```
 
     Args:
-        x: the images, `(n, h, w, c)`; of any shape `(n, ...)` without augmentation.
-        y: the labels, `(n, ...)`.
-        batch_size: images per batch.
-        augment: whether to crop and flip at random.
-        shuffle: whether to draw a new order every epoch.
-        seed: a non-negative integer.
-        initial_epoch: number of the first pass; to resume a training, the same as in `fit`.
-        drop_remainder: whether to leave out a last batch that is smaller than the others.
+        x: The images, `(n, h, w, c)`; of any shape `(n, ...)` without augmentation.
+        y: The labels, `(n, ...)`.
+        batch_size: Images per batch.
+        augment: Whether to crop and flip at random.
+        shuffle: Whether to draw a new order every epoch.
+        seed: A non-negative integer.
+        initial_epoch: Number of the first pass; to resume a training, the same as in `fit`.
+        drop_remainder: Whether to leave out a last batch that is smaller than the others.
 
     Returns:
         A data set of `(x, y)` batches with a known cardinality, the steps of one epoch.
 
     Raises:
-        ValueError: if the arguments do not fit together.
+        ValueError: If the arguments do not fit together.
     """
     x, y = np.asarray(x), np.asarray(y)
     for name, given in {"x": x, "y": y}.items():

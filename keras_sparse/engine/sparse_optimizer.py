@@ -255,7 +255,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         return self.inner_optimizer.scale_loss(loss)
 
     def get_config(self) -> dict[str, Any]:
-        """The inner optimizer, the rule and the targets, serialised."""
+        """The inner optimizer, the rule and the targets, serialized."""
         return {
             "name": self.name,
             "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),

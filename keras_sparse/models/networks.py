@@ -46,15 +46,15 @@ def lenet_300_100(
     ```
 
     Args:
-        input_shape: shape of one example, of any rank: images `(h, w, c)` or vectors `(features,)`.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (Glorot uniform).
+        input_shape: Shape of one example, of any rank: images `(h, w, c)` or vectors `(features,)`.
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (Glorot uniform).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if a shape or a number is not positive.
+        ValueError: If a shape or a number is not positive.
     """
     check_shape("lenet_300_100", input_shape, num_classes, rank=None)
     draw = _seeds(seed)
@@ -83,14 +83,14 @@ def lenet5_caffe(
 
     Args:
         input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (Glorot uniform).
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (Glorot uniform).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images are too small or a number is not positive.
+        ValueError: If the images are too small or a number is not positive.
     """
     check_shape("lenet5_caffe", input_shape, num_classes, smallest=4)
     draw = _seeds(seed)
@@ -130,16 +130,16 @@ def resnet20(
     269,722 trainable parameters.
 
     Args:
-        width: filters of the first stage.
+        width: Filters of the first stage.
         input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (He normal).
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (He normal).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images are too small or a number is not positive.
+        ValueError: If the images are too small or a number is not positive.
     """
     check_shape("resnet20", input_shape, num_classes, smallest=4)
     integer("width", width)
@@ -183,19 +183,19 @@ def mobilenet(
     `block*_pointwise`, to more than 2/3 zeros over all of them.
 
     Args:
-        alpha: multiplies the number of filters, which are then rounded to multiples of 8.
+        alpha: Multiplies the number of filters, which are then rounded to multiples of 8.
         input_shape: `(height, width, 3)`.
-        num_classes: number of logits.
+        num_classes: Number of logits.
         blocks: `(filters, stride)` of each block, the filters before `alpha` and a stride of 1
             or 2. `None` takes `IMAGENET_BLOCKS` (4 strides after that of the stem) for images of
             at least 96 pixels on both sides and `CIFAR_BLOCKS` (2 strides) for smaller ones.
-        seed: makes the initial weights reproducible (He normal).
+        seed: Makes the initial weights reproducible (He normal).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images do not have 3 channels, a stride is neither 1 nor 2, or a number
+        ValueError: If the images do not have 3 channels, a stride is neither 1 nor 2, or a number
             is not positive.
     """
     check_shape("mobilenet", input_shape, num_classes)
@@ -263,15 +263,15 @@ def get(name: str, **kwargs: Any) -> keras.Model:
     ```
 
     Args:
-        name: one of `names()`.
-        **kwargs: arguments of the builder, such as `input_shape`, `num_classes` and `seed`.
+        name: One of `names()`.
+        **kwargs: Arguments of the builder, such as `input_shape`, `num_classes` and `seed`.
 
     Returns:
         The uncompiled model.
 
     Raises:
-        ValueError: if there is no model of that name, or its builder refuses an argument's value.
-        TypeError: if its builder has no such argument.
+        ValueError: If there is no model of that name, or its builder refuses an argument's value.
+        TypeError: If its builder has no such argument.
     """
     builder = _BUILDERS[one_of("name", name, _BUILDERS)]
     known = keywords_of(builder)

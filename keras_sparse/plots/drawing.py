@@ -14,7 +14,7 @@ from keras_sparse.storage.files import check_destination, replace_file
 
 PicturePath: TypeAlias = str | os.PathLike[str] | None
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers and in grey print.
+# Okabe and Ito's colors, which stay apart for color-blind readers and in gray print.
 BLUE, RED, GREY, SHADE = "#0072B2", "#D55E00", "#606060", "#E4E4E4"
 
 

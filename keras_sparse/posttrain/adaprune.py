@@ -40,7 +40,7 @@ def adaprune(
 ) -> SparsityReport:
     """Prunes by magnitude and re-fits what is left of each layer to the outputs that it had.
 
-    For every output the kept weights minimise the squared change of that output over the
+    For every output the kept weights minimize the squared change of that output over the
     calibration samples, by least squares, with the inputs that the layer gets in the dense model.
 
     The time of a layer grows with `outputs * (density * d) ** 3` for d inputs (`height * width *

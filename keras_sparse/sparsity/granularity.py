@@ -36,7 +36,7 @@ class Granularity:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return dict(vars(self))
 
     @classmethod

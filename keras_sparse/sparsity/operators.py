@@ -54,7 +54,7 @@ class LargestKept:
         return [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
+        """The constructor's arguments, serialized."""
         return {
             "budget": self.budget.tolist(),
             "granularity": keras.saving.serialize_keras_object(self.granularity),

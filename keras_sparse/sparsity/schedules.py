@@ -45,7 +45,7 @@ class Schedule:
         return steps, start + np.multiply.outer(progress, final - start)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return {
             k.lstrip("_"): v.get_config() if isinstance(v, Duration) else v
             for k, v in vars(self).items()

@@ -50,7 +50,7 @@ class Target:
         return names_of(self.layer, self.path)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -285,7 +285,7 @@ def variables_meant(
         model: The model.
 
     Raises:
-        ValueError: If an item means nothing, or is none of these.
+        ValueError: If an item means nothing.
     """
     if isinstance(which, (str, keras.layers.Layer)):
         which = (which,)
@@ -296,17 +296,12 @@ def variables_meant(
     for item in which or ():
         if isinstance(item, keras.layers.Layer):
             hits = {id(v) for v in item.variables} & owner.keys()
-        elif isinstance(item, str):
+        else:
             hits = {
                 id(v)
                 for v in variables
                 if matches(item, names_of(owner[id(v)].name, path_in(model, v)))
             }
-        else:
-            raise ValueError(
-                f"{argument} takes layers, names, globs or a predicate f(layer, variable) -> "
-                f"bool. Received an item of type {type(item).__name__}: {item!r}"
-            )
         if not hits:
             known = dict.fromkeys(layer.name for layer in owner.values())
             name = item if isinstance(item, str) else item.name

@@ -1,6 +1,6 @@
 """What is proven about iterative hard thresholding and AC/DC: conditions and bounds.
 
-Notation: f is to be minimised over k-sparse vectors, k* the sparsity of the best one, beta its
+Notation: f is to be minimized over k-sparse vectors, k* the sparsity of the best one, beta its
 smoothness, alpha its constant in the concentrated Polyak-Lojasiewicz (CPL) condition.
 """
 

@@ -1,6 +1,6 @@
 """What is proven about cyclic grow-and-prune, and the form of it that the proof is about.
 
-Notation: F is to be minimised, L its smoothness, sigma the standard deviation of the stochastic
+Notation: F is to be minimized, L its smoothness, sigma the standard deviation of the stochastic
 gradient of a partition, kappa the number of partitions, T the steps for which each is dense, Q the
 number of rounds, and delta the relative error of a mask: `||Theta m - Theta|| <= delta ||Theta||`.
 """

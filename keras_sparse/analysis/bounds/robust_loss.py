@@ -29,7 +29,7 @@ def ball(dimension: int, rho: float, points: int = 3600, seed: int = 0) -> Vecto
         seed: Seed of random directions.
 
     Returns:
-        Shape `(points, dimension)`: the centre, the directions at half of the radius, and at all
+        Shape `(points, dimension)`: the center, the directions at half of the radius, and at all
         of it.
 
     Raises:
@@ -140,7 +140,7 @@ def robust_lipschitz(gradient_norm: float, smoothness: float, rho: float, radius
         gradient_norm: `||grad L(theta)||`.
         smoothness: beta, >= 0.
         rho: The radius of the perturbation, >= 0.
-        radius: The radius of the neighbourhood, >= 0.
+        radius: The radius of the neighborhood, >= 0.
 
     Raises:
         ValueError: If an argument is negative.

@@ -1,4 +1,4 @@
-"""Pruning at initialisation that preserves the gradient flow."""
+"""Pruning at initialization that preserves the gradient flow."""
 
 from __future__ import annotations
 

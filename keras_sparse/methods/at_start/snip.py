@@ -1,4 +1,4 @@
-"""Single-shot pruning at initialisation by connection sensitivity."""
+"""Single-shot pruning at initialization by connection sensitivity."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class StaticMask(SparseCallback):
         ValueError: For a sparsity together with given masks, unknown names, masks of the wrong
             shape, or a model with nothing to prune.
 
-    Source: the random and magnitude baselines at initialisation of Lee (2020), chapter 4.
+    Source: the random and magnitude baselines at initialization of Lee (2020), chapter 4.
     """
 
     def __init__(

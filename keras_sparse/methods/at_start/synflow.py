@@ -1,4 +1,4 @@
-"""Pruning at initialisation by synaptic flow, without data."""
+"""Pruning at initialization by synaptic flow, without data."""
 
 from __future__ import annotations
 

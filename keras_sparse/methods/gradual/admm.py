@@ -27,7 +27,7 @@ _Z, _U = "z", "u"
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
 class ADMMRule(ScheduledMasks):
-    """Minimises `L(W) + rho/2 ||W - Z + U||^2`; `Z = prune(W + U)`, `U += W - Z` at each update.
+    """Minimizes `L(W) + rho/2 ||W - Z + U||^2`; `Z = prune(W + U)`, `U += W - Z` at each update.
 
     The last update is the cut: the largest weights are kept, and the pull ends.
     """

@@ -1,4 +1,4 @@
-"""AC/DC: the worked examples of its specification (section 6) and its own behaviour."""
+"""AC/DC: the worked examples of its specification (section 6) and its own behavior."""
 
 import os
 
