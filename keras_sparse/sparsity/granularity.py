@@ -131,7 +131,7 @@ class Block(Granularity):
         cols: Size along the output axis.
 
     Raises:
-        ValueError: If a size is not an integer >= 1.
+        ValueError: If a size is not an integer of at least 1.
     """
 
     rows: int

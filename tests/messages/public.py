@@ -193,7 +193,6 @@ CHOICES = [
     "accumulate",
     "saliency",
     "reset_optimizer_state",
-    "mask",
     "name",
 ]
 BY_TYPE = {
@@ -219,6 +218,7 @@ BY_TYPE = {
     "initializer": ["no_such", 3, NAN, True, [], object()],
     "min_per_layer": ["1", NAN, INF, -1, 1.5, True, [1], object()],
     "shape": [3, NAN, "x", True, (0, 4), (-1,), (2.5,), ("4",), object()],
+    "masks": [None, 3, NAN, True, [], {}, [[0.5]], {"hidden": [NAN]}, np.ones(3), object()],
     "instance": [3, NAN, "x", True, [], object()],
 }
 
@@ -247,6 +247,8 @@ def wrong_values(name, parameter):
         "after": "Mapping",
     }
     own = ("int", "float", "bool", "str")
+    if name == "mask" and given == "Any":
+        by_name["mask"] = "masks"
     if name in by_name and given != "int":
         kinds = [by_name[name]]
     else:

@@ -102,7 +102,7 @@ def _checked_mask(mask: Any) -> Any:
     if isinstance(mask, str):
         return one_of("mask", mask, (*SALIENCIES, _CURRENT))
     allowed = "'random', 'magnitude', 'current', or boolean arrays in a mapping or a list"
-    if not mask or not isinstance(mask, (Mapping, list, tuple)):
+    if not isinstance(mask, (Mapping, list, tuple)) or not mask:
         raise wrong("mask", mask, allowed)
     masks = mask.values() if isinstance(mask, Mapping) else mask
     for each in masks:

@@ -85,7 +85,7 @@ def check_lengths(
     """Checks what a user gave of the lengths, before any run is known.
 
     Raises:
-        ValueError: If one is not an integer >= 1.
+        ValueError: If one is not an integer of at least 1.
     """
     given = {
         "steps": steps,
