@@ -91,7 +91,7 @@ def to_litert(
     destination = check_destination(file_path("path", path), ".tflite")
     check_model(model)
     boolean("sparse", sparse)
-    number("tolerance", tolerance, "(0, inf)", "Such as 1e-4.")
+    number("tolerance", tolerance, "(0, inf)", "The default is 1e-4.")
     optional(integer, "batch_size", batch_size, cure="Or give None to leave it open.")
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):

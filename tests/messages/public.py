@@ -193,7 +193,6 @@ CHOICES = [
     "accumulate",
     "saliency",
     "reset_optimizer_state",
-    "name",
 ]
 BY_TYPE = {
     "bool": ["no", "True", 1, 0.5, NAN, [True], object()],
