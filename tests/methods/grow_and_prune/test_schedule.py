@@ -34,7 +34,7 @@ def test_gap_density_of_the_table():
     table = {(3, 0.8): 0.467, (6, 0.8): 0.333, (3, 0.9): 0.4, (6, 0.9): 0.25}
     for (kappa, sparsity), density in table.items():
         assert ks.gap_density(kappa, sparsity) == pytest.approx(density, abs=5e-4)
-    with pytest.raises(ValueError, match="partitions must be at least 1"):
+    with pytest.raises(ValueError, match="partitions must be an integer of at least 1"):
         ks.gap_density(0, 0.5)
 
 
