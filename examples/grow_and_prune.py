@@ -97,7 +97,7 @@ def main() -> None:
     other.fit(*training, batch_size=64, epochs=EPOCHS, verbose=0, callbacks=[masked, once])
     for name, trained in (("grow-and-prune", model), ("a fixed random mask", other)):
         accuracy = trained.evaluate(*digits.test, verbose=0, return_dict=True)["accuracy"]
-        print(f"{name}: {accuracy:.2%} of the test images are recognised")
+        print(f"{name}: {accuracy:.2%} of the test images are recognized")
     print(f"at most {history['gap_peak_density'][-1]:.1%} of the weights were trained at once")
     draw(history, 4, "grow_and_prune.png")
 

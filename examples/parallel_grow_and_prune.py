@@ -45,7 +45,7 @@ def main() -> None:
     if workers.rank == 0:  # All have the same model now.
         ks.report(model).print()
         accuracy = model.evaluate(*digits.test, verbose=0, return_dict=True)["accuracy"]
-        print(f"{accuracy:.2%} of the test images are recognised")
+        print(f"{accuracy:.2%} of the test images are recognized")
         print(f"the workers received {history['gap_traffic'][-1]:,.0f} bytes")
 
 

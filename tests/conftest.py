@@ -19,7 +19,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 def pytest_configure(config):
-    """On JAX most of a small training is its compilation: optimise little, compile once."""
+    """On JAX most of a small training is its compilation: optimize little, compile once."""
     if keras.backend.backend() == "jax":
         import jax
 

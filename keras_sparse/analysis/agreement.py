@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.messages.arguments import array, boolean, integer, wrong
+
 
 def sample_agreement(sparse: Any, dense: Any, x: Any = None, batch_size: int = 256) -> float:
     """The fraction of samples on which two models predict the same class, rightly or wrongly.
@@ -53,6 +55,7 @@ def sparse_dense_cross_entropy(
 
     Source: Peste (2023), 3.6.1.
     """
+    boolean("from_logits", from_logits)
     one, two = _outputs(sparse, dense, x, batch_size)
     if from_logits:
         one, two = _softmax(one), _softmax(two)
@@ -60,7 +63,11 @@ def sparse_dense_cross_entropy(
 
 
 def _outputs(sparse: Any, dense: Any, x: Any, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    one, two = (_predict(model, x, batch_size) for model in (sparse, dense))
+    integer("batch_size", batch_size)
+    one, two = (
+        _predict(name, model, x, batch_size)
+        for name, model in {"sparse": sparse, "dense": dense}.items()
+    )
     if one.shape != two.shape or not len(one):
         raise ValueError(
             "Outputs to compare must have the same shape (samples, classes), with at least one "
@@ -69,9 +76,12 @@ def _outputs(sparse: Any, dense: Any, x: Any, batch_size: int) -> tuple[np.ndarr
     return one, two
 
 
-def _predict(model: Any, x: Any, batch_size: int) -> np.ndarray:
+def _predict(name: str, model: Any, x: Any, batch_size: int) -> np.ndarray:
     if not isinstance(model, keras.Model):
-        return np.asarray(model, float)
+        outputs = array(name, model)
+        if outputs.ndim != 2:
+            raise wrong(name, model, "a model or its outputs, of shape (samples, classes)")
+        return outputs
     if x is None:
         raise ValueError("Models need inputs x to be compared on.")
     return np.asarray(model.predict(x, batch_size=batch_size, verbose=0), float)

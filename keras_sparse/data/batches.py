@@ -16,82 +16,19 @@ if TYPE_CHECKING:
 _PAD = 4  # pixels on each side before the random crop, as usual for CIFAR
 
 
-def check_seed(seed: int) -> None:
-    """Refuses a seed that is not a non-negative integer.
-
-    Raises:
-        ValueError: If it is negative.
-    """
-    if seed < 0:
-        raise ValueError(f"seed must be a non-negative integer; got {seed}.")
-
-
 def pipeline(
     x: np.ndarray,
     y: np.ndarray,
     batch_size: int,
     *,
-    augment: bool = False,
-    shuffle: bool = True,
-    seed: int = 0,
-    initial_epoch: int = 0,
-    drop_remainder: bool = False,
+    augment: bool,
+    shuffle: bool,
+    seed: int,
+    initial_epoch: int,
+    drop_remainder: bool,
 ) -> "tf.data.Dataset":
-    """Makes a `tf.data.Dataset` of batches whose order and augmentation follow from the seed alone.
-
-    Order, crops and flips are drawn from seed, epoch and step; neither TensorFlow's global
-    seed nor the number of threads has a say. A full pass over the data set ends an epoch and the
-    next pass is the next epoch; a pass that is left early is not counted. The arrays are read in
-    place, not copied. (Keras warns that it leaves the order alone unless `fit` gets
-    `shuffle=False`.)
-
-    Augmentation is CIFAR's standard one (He et al. 2016, section 4.2): 4 pixels of zeros (the mean
-    colour, once standardised) on each side, a random crop of the original size, and a horizontal
-    flip with probability 1/2.
-
-    ```python
-    from keras_sparse import data
-
-    digits = data.load("digits")
-    batches = data.pipeline(*digits.train, batch_size=128, seed=1)
-    print(int(batches.cardinality()))  # 12
-    ```
-
-    Args:
-        x: the images, `(n, h, w, c)`; of any shape `(n, ...)` without augmentation.
-        y: the labels, `(n, ...)`.
-        batch_size: images per batch.
-        augment: whether to crop and flip at random.
-        shuffle: whether to draw a new order every epoch.
-        seed: a non-negative integer.
-        initial_epoch: number of the first pass; to resume a training, the same as in `fit`.
-        drop_remainder: whether to leave out a last batch that is smaller than the others.
-
-    Returns:
-        A data set of `(x, y)` batches with a known cardinality, the steps of one epoch.
-
-    Raises:
-        ValueError: if the arguments do not fit together.
-    """
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(f"x and y must have one entry per image; got {x.shape} and {y.shape}.")
-    if augment and x.ndim != 4:
-        raise ValueError(
-            f"augment=True needs images (n, h, w, c); got x of shape {x.shape}. "
-            "Load the data with flatten=False, or pass augment=False."
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    """As `keras_sparse.data.pipeline`, whose arguments have been checked."""
     steps = len(x) // batch_size if drop_remainder else math.ceil(len(x) / batch_size)
-    if steps == 0:
-        raise ValueError(
-            f"{len(x)} images make no batch of {batch_size}. "
-            "Give a smaller batch_size, more images, or drop_remainder=False."
-        )
-    if initial_epoch < 0:
-        raise ValueError(f"initial_epoch counts from 0; got {initial_epoch}.")
-    check_seed(seed)
     import tensorflow as tf
 
     batches = _Batches(x, y, batch_size, steps, augment, shuffle, seed, initial_epoch)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse.data.batches import check_seed
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import boolean, integer, one_of, optional
 
 # A file that TFDS would fetch for the data set: it tells whether a download can work at all.
 _SOURCES = {
@@ -25,20 +24,20 @@ _NAMES = (*_SOURCES, "digits")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set in memory, standardised and ready for `model.fit`.
+    """A classification data set in memory, standardized and ready for `model.fit`.
 
     `model.fit(*data.train, validation_data=data.test)` is all that training needs. The pixels of
     the files come back as `x * data.std + data.mean` (of shape `(n, h, w, c)`, not flattened).
 
     Args:
-        x_train: float32 images, `(n, h, w, c)`, or `(n, h * w * c)` if loaded flattened.
-        y_train: int32 class indices, `(n,)`.
-        x_test: float32 test images, laid out as `x_train`.
-        y_test: int32 class indices of the test images.
-        name: the name it was loaded by.
-        num_classes: number of classes.
-        mean: float32 `(c,)`, mean of the whole training set, in the pixel units of the files.
-        std: float32 `(c,)`, its standard deviation, in the same units.
+        x_train: Float32 images, `(n, h, w, c)`, or `(n, h * w * c)` if loaded flattened.
+        y_train: Int32 class indices, `(n,)`.
+        x_test: Float32 test images, laid out as `x_train`.
+        y_test: Int32 class indices of the test images.
+        name: The name it was loaded by.
+        num_classes: Number of classes.
+        mean: Float32 `(c,)`, mean of the whole training set, in the pixel units of the files.
+        std: Float32 `(c,)`, its standard deviation, in the same units.
     """
 
     x_train: np.ndarray = field(repr=False)
@@ -67,7 +66,7 @@ class Dataset:
 
 
 def load(name: str, *, limit: int | None = None, flatten: bool = False, seed: int = 0) -> Dataset:
-    """Loads a data set as standardised float32 arrays.
+    """Loads a data set as standardized float32 arrays.
 
     `"mnist"` and `"cifar10"` are read from where tensorflow-datasets keeps prepared data (the
     environment variable `TFDS_DATA_DIR`, else `~/tensorflow_datasets`), which may be read-only;
@@ -89,24 +88,24 @@ def load(name: str, *, limit: int | None = None, flatten: bool = False, seed: in
 
     Args:
         name: `"mnist"`, `"cifar10"` or `"digits"`.
-        limit: at most how many training images to take, at random but with class counts that
+        limit: At most how many training images to take, at random but with class counts that
             differ by at most one where there are enough of each; with one seed a smaller set is
             part of a larger one. `None` takes all in the order of the files. The test set stays
             whole.
-        flatten: whether to return each image as one vector, `(n, h * w * c)`.
-        seed: picks the subset that `limit` takes; a non-negative integer.
+        flatten: Whether to return each image as one vector, `(n, h * w * c)`.
+        seed: Picks the subset that `limit` takes; a non-negative integer.
 
     Returns:
         The `Dataset`.
 
     Raises:
-        ValueError: if `name`, `limit` or `seed` is none that can be used.
-        FileNotFoundError: if the data set is neither prepared nor to be downloaded.
+        ValueError: If `name`, `limit` or `seed` is none that can be used.
+        FileNotFoundError: If the data set is neither prepared nor to be downloaded.
     """
-    _check_name(name)
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be None (all images) or at least 1; got limit={limit}.")
-    check_seed(seed)
+    one_of("name", name, _NAMES)
+    optional(integer, "limit", limit)
+    boolean("flatten", flatten)
+    integer("seed", seed, 0)
     (x_train, y_train), (x_test, y_test) = _digits() if name == "digits" else _from_tfds(name)
     num_classes = int(y_train.max()) + 1
     mean, std = _moments(x_train)
@@ -132,16 +131,16 @@ def load_or_digits(
     `name` and `input_shape` of what comes back.
 
     Args:
-        name: the data set wanted; this and the rest as in `load`.
-        limit: at most how many training images.
-        flatten: whether each image is one vector.
-        seed: picks the subset that `limit` takes.
+        name: The data set wanted; this and the rest as in `load`.
+        limit: At most how many training images.
+        flatten: Whether each image is one vector.
+        seed: Picks the subset that `limit` takes.
 
     Returns:
         The `Dataset` called `name`, or the one called `"digits"`.
 
     Raises:
-        ValueError: if an argument is none that `load` takes.
+        ValueError: If an argument is none that `load` takes.
     """
     try:
         return load(name, limit=limit, flatten=flatten, seed=seed)
@@ -160,15 +159,10 @@ def available(name: str) -> bool:
         Whether the data set is embedded or prepared on disk.
 
     Raises:
-        ValueError: if there is no data set of that name.
+        ValueError: If there is no data set of that name.
     """
-    _check_name(name)
+    one_of("name", name, _NAMES)
     return name == "digits" or _prepared_dir(name) is not None
-
-
-def _check_name(name: str) -> None:
-    if name not in _NAMES:
-        raise unknown_name("data set", name, _NAMES)
 
 
 def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def read_encodings(
     Args:
         contents: The file.
         sparse: Whether a sparse encoding was asked for.
-        weights: The Keras variables by path, to recognise the tensors by their values.
+        weights: The Keras variables by path, to recognize the tensors by their values.
         notes: What is known of tensors by name beforehand.
 
     Returns:
@@ -102,7 +102,7 @@ def read_encodings(
             rows.append(
                 TensorEncoding(
                     tensor=name,
-                    variable=_recognise(_dense(tensor, values, shape), unused),
+                    variable=_recognize(_dense(tensor, values, shape), unused),
                     shape=shape,
                     dtype=str(values.dtype),
                     nonzeros=nonzeros,
@@ -156,7 +156,7 @@ def _dense(tensor: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     return dense.reshape(shape)
 
 
-def _recognise(tensor: np.ndarray, unused: dict[str, np.ndarray]) -> str:
+def _recognize(tensor: np.ndarray, unused: dict[str, np.ndarray]) -> str:
     """Finds the variable that a tensor holds, up to a factor per output channel, by which a folded
     batch normalization differs.
     """

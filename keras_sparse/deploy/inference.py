@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_sparse.messages.arguments import instance
+
 _REDUCED = ("float16", "bfloat16")
 
 QUANTIZED_CURE = (
@@ -34,8 +36,7 @@ def check_model(model: keras.Model) -> None:
             "Python with the environment variable KERAS_BACKEND=tensorflow, load it with "
             "`keras.saving.load_model` and export it there."
         )
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"model must be a `keras.Model`, but is a {type(model).__name__}.")
+    instance("model", model, keras.Model, "a keras.Model")
     if not model.built:
         raise ValueError(
             f"Model {model.name!r} is not built: its weights do not exist yet. Give it a "

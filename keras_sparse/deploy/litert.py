@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import warnings
 from typing import Any
@@ -18,6 +17,7 @@ from keras_sparse.deploy.repair import restore_truncated
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.signature import read_signature
 from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
+from keras_sparse.messages.arguments import boolean, file_path, integer, number, optional
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import places
 from keras_sparse.storage.files import check_destination, replace_file
@@ -91,14 +91,11 @@ def to_litert(
 
     Source: the converter's `EXPERIMENTAL_SPARSITY` and its `dense_to_sparse_pass.cc`.
     """
-    destination = check_destination(path, ".tflite")
+    destination = check_destination(file_path("path", path), ".tflite")
     check_model(model)
-    if not (isinstance(tolerance, int | float) and 0 < tolerance < math.inf):
-        raise ValueError(f"tolerance={tolerance!r} must be a positive number, such as 1e-4.")
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise ValueError(
-            f"batch_size={batch_size!r} must be a positive integer, or None to leave it open."
-        )
+    boolean("sparse", sparse)
+    number("tolerance", tolerance, "(0, inf)", "The default is 1e-4.")
+    optional(integer, "batch_size", batch_size, cure="Or give None to leave it open.")
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):
         # First, so that what cannot run at all says so itself, and is not taken for untraceable.

@@ -223,7 +223,10 @@ def _synthetic(random: np.random.Generator, shape: tuple[int, ...], dtype: str) 
 def _check_rows(names: Sequence[str], samples: Sequence[np.ndarray]) -> None:
     rows = {name: len(x) for name, x in zip(names, samples, strict=True)}
     if len(set(rows.values())) != 1 or not all(rows.values()):
-        raise ValueError(f"Every input needs the same number of samples, at least one; got {rows}.")
+        raise ValueError(
+            "inputs must hold the same number of samples for each input, at least one. "
+            f"Received: samples={rows}"
+        )
     for name, x in zip(names, samples, strict=True):
         if not np.all(np.isfinite(x)):
             raise ValueError(f"Input {name!r} holds NaN or infinity, on which nothing is verified.")

@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_sparse.messages.arguments import instance, optional
+
 _START = (
     "On one machine, keras-sparse launch --workers 4 SCRIPT.py sets it; on several, give each "
     'process the same {"cluster": {"worker": ["host0:port", "host1:port"]}} and its own '
@@ -59,6 +61,7 @@ def read_cluster(environment: Mapping[str, str] | None = None) -> Cluster:
     Raises:
         ValueError: If it is missing, or is not a cluster of workers that this process is one of.
     """
+    optional(instance, "environment", environment, Mapping, "a mapping")
     text = (os.environ if environment is None else environment).get("TF_CONFIG")
     if not text:
         raise ValueError(f"TF_CONFIG is not set, so the other workers are unknown. {_START}")

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from keras_sparse.messages.arguments import function, integer, strings
+
 Result = TypeVar("Result")
 
 
@@ -40,7 +42,8 @@ class Communicator:
     """
 
     def __init__(self, rank: int, names: Sequence[str]) -> None:
-        self.rank, self.names = rank, tuple(names)
+        self.names = tuple(strings("names", names))
+        self.rank = integer("rank", rank, 0, len(self.names) - 1)
         self.traffic = 0
 
     @property
@@ -149,7 +152,8 @@ def in_threads(work: Callable[[Communicator], Result], count: int) -> list[Resul
     Raises:
         Exception: What the first worker to fail raised; the others then lose it.
     """
-    meeting = _Meeting(count)
+    function("work", work)
+    meeting = _Meeting(integer("count", count))
     results: list[Any] = [None] * count
     errors: list[BaseException] = []
 

@@ -13,6 +13,7 @@ import numpy as np
 from keras_sparse.distribute.cluster import Cluster, read_cluster
 from keras_sparse.distribute.communicator import Communicator, WorkerLostError
 from keras_sparse.distribute.peers import Peers
+from keras_sparse.messages.arguments import number
 
 # Of the workers' group of devices; strategies number theirs from 1.
 _GROUP_KEY = 7919
@@ -47,6 +48,7 @@ def connect(timeout: float = 300.0) -> Communicator:
             them has another version of keras_sparse or another cluster.
         RuntimeError: If tensors have been made before, or the backend is not TensorFlow.
     """
+    number("timeout", timeout, "(0, inf)")
     global _connected
     if _connected is None:
         if keras.backend.backend() != "tensorflow":

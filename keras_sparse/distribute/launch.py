@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_sparse.distribute.cluster import tf_config
+from keras_sparse.messages.arguments import file_path, integer, optional, strings
 from keras_sparse.storage.processes import environment
 
 COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -60,10 +61,11 @@ def launch(
         ValueError: If a number is out of range.
         FileNotFoundError: If there is no such script.
     """
-    given = {"workers": (workers, 1), "restarts": (restarts, 0), "threads": (threads or 1, 1)}
-    for name, (value, least) in given.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}. Received: {name}={value}")
+    file_path("script", script)
+    strings("arguments", arguments)
+    integer("workers", workers)
+    integer("restarts", restarts, 0)
+    optional(integer, "threads", threads)
     if not Path(script).is_file():
         raise FileNotFoundError(f"There is no script {os.fspath(script)!r} to launch.")
     console = console or Console(soft_wrap=True, highlight=False)

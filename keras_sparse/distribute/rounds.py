@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.distribute.communicator import Communicator
+from keras_sparse.messages.arguments import file_path, instance, optional
 from keras_sparse.storage.states import StateFiles
 
 # What goes before the arrays of a round: whether the worker goes on, and the number of the round.
@@ -49,7 +50,9 @@ class Rounds:
         identity: Mapping[str, Any],
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.workers = workers
+        self.workers = instance("workers", workers, Communicator, "a Communicator")
+        instance("identity", identity, Mapping, "a mapping")
+        optional(file_path, "folder", folder)
         self.identity = json.loads(json.dumps(identity))
         self._files = None if folder is None else StateFiles(Path(folder).expanduser(), "round")
         self.number, self.traffic = 0, 0

@@ -18,6 +18,8 @@ from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.engine.meter import Meter
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.messages.arguments import random_seed
+from keras_sparse.messages.keywords import keywords_of, unknown_keyword
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
@@ -71,8 +73,13 @@ class SparseCallback(FitCallback):
         keep_dense: Any = (),
         strict: bool = False,
         seed: int | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        if unknown:
+            own = type(self).__mro__[: type(self).__mro__.index(SparseCallback) + 1]
+            known = keywords_of(*own)
+            raise unknown_keyword(type(self).__name__, next(iter(unknown)), known)
         self.recipe = Recipe(
             sparsity,
             granularity=granularity,
@@ -83,7 +90,7 @@ class SparseCallback(FitCallback):
             strict=strict,
             open_sparsity=self._mask_is_given(),
         )
-        self.seed = seed
+        self.seed = random_seed("seed", seed)
         self.optimizer: Any = None
         self._own: Any = None
 

@@ -14,6 +14,7 @@ from keras import ops
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.messages.arguments import file_path
 from keras_sparse.sparsity.selection import Selection
 
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
@@ -141,10 +142,10 @@ def check_weights_path(argument: str, path: str | os.PathLike[str] | None) -> st
     """
     if path is None:
         return None
-    path = os.fspath(path)
+    path = file_path(argument, path)
     folder = os.path.dirname(path) or "."
     if not path.endswith(".weights.h5"):
-        raise ValueError(f"{argument} must end in '.weights.h5'. Received: {path!r}")
+        raise ValueError(f"{argument} must end in '.weights.h5'. Received: {argument}={path!r}")
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise ValueError(f"{argument} cannot be written: no writable folder {folder!r}.")
     return path

@@ -10,6 +10,7 @@ import keras
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.installation import LossScaleOptimizer
+from keras_sparse.messages.arguments import instance, integer
 from keras_sparse.sparsity.duration import Run
 
 
@@ -56,16 +57,11 @@ def sparse_optimizer(
     Raises:
         ValueError: If the model or the number of steps does not suit the method, or the method
             needs `model.fit`, as those do that take two gradients in a step or several workers.
-        TypeError: If `method` is not one of this package's callbacks.
     """
-    if not isinstance(method, SparseCallback):
-        raise TypeError(
-            "method is a sparse-training callback, such as keras_sparse.GMP(0.9). Received: "
-            f"method={method!r}"
-        )
-    for name, value in {"steps": steps, "epochs": epochs}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1. Received: {name}={value!r}")
+    instance("optimizer", optimizer, keras.optimizers.Optimizer, "a Keras optimizer")
+    instance("method", method, SparseCallback, "a callback, such as keras_sparse.GMP(0.9)")
+    integer("steps", steps)
+    integer("epochs", epochs)
     run = Run(epochs, math.ceil(steps / epochs))
     scaled = isinstance(optimizer, LossScaleOptimizer)
     inner = optimizer.inner_optimizer if scaled else optimizer

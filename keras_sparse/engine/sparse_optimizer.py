@@ -29,6 +29,7 @@ from keras_sparse.engine.sparse_step import (
     clock_of,
     widened,
 )
+from keras_sparse.messages.arguments import instance, optional, text, wrong
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
@@ -68,10 +69,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         name: str | None = None,
         notes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
-        self.targets = tuple(targets)
-        self.rule = rule
+        super().__init__(learning_rate=0.0, name=optional(text, "name", name))
+        kind = keras.optimizers.Optimizer
+        self.inner_optimizer = instance("inner_optimizer", inner_optimizer, kind, "an optimizer")
+        self.rule = instance("rule", rule, Rule, "a Rule")
+        self.targets = tuple(_checked_targets(targets))
         self.fit: Callable[[], object] = lambda: None
         self.train_step: Any = None
         self.notes: dict[str, Any] = {}
@@ -329,7 +331,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         return self.inner_optimizer.scale_loss(loss)
 
     def get_config(self) -> dict[str, Any]:
-        """The inner optimizer, the rule and the targets, serialised."""
+        """The inner optimizer, the rule and the targets, serialized."""
         return {
             "name": self.name,
             "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
@@ -355,3 +357,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 for key, note in config.get("notes", {}).items()
             },
         )
+
+
+def _checked_targets(targets: Sequence[Target]) -> Sequence[Target]:
+    several = isinstance(targets, Sequence) and not isinstance(targets, str)
+    if not several or not all(isinstance(target, Target) for target in targets):
+        raise wrong("targets", targets, "the Targets of a Selection")
+    return targets

@@ -128,7 +128,7 @@ METHODS: Mapping[str, Method] = {
         _static_magnitude, "the largest initial weights from the first step on"
     ),
     "snip": Method(
-        SNIP, "weights that the loss feels at initialisation", "Lee et al. 2019", takes_data=True
+        SNIP, "weights that the loss feels at initialization", "Lee et al. 2019", takes_data=True
     ),
     "grasp": Method(
         GraSP, "weights that carry the gradient flow", "Wang et al. 2020", takes_data=True

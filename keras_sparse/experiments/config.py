@@ -14,6 +14,7 @@ import keras
 from keras_sparse import data, models
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.experiments.catalog import METHODS
+from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.batch_norm import batch_norm_tuning, batch_normalizations
 from keras_sparse.sparsity.granularity import get_granularity
@@ -82,16 +83,11 @@ class RunConfig:
             raise unknown_name("method", self.method, METHODS)
         for name, smallest in {"epochs": 1, "batch_size": 1, "seed": 0, "limit": 1}.items():
             value = getattr(self, name)
-            if not (
-                (type(value) is int and value >= smallest) or (name == "limit" and value is None)
-            ):
-                raise ValueError(f"{name} must be an integer >= {smallest}. Received: {value!r}")
-        for name, limit in {"learning_rate": 1e3, "momentum": 1.0, "weight_decay": 1.0}.items():
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value < limit:
-                raise ValueError(f"{name} must be in [0, {limit:g}). Received: {value!r}")
-        if self.learning_rate == 0:
-            raise ValueError("learning_rate must be greater than 0, or nothing is learned.")
+            if name != "limit" or value is not None:
+                integer(name, value, smallest)
+        number("learning_rate", self.learning_rate, "(0, 1000)")
+        number("momentum", self.momentum, "[0, 1)")
+        number("weight_decay", self.weight_decay, "[0, 1)")
         if self.method == "dense" and self.sparsity:
             raise ValueError(
                 f"method 'dense' prunes nothing. Received: sparsity={self.sparsity}. Leave "

@@ -22,7 +22,7 @@ def accuracy_by_sparsity(
     summary: Sequence[Row], path: PicturePath = None, title: str = ""
 ) -> Figure:
     """Draws mean accuracy against sparsity, a line a method, with the spread as bars."""
-    methods = _coloured({row.method for row in summary} - {"dense"})
+    methods = _colored({row.method for row in summary} - {"dense"})
     figure, axes = _figure_for(methods)
     dense = [row for row in summary if row.method == "dense"]
     if dense:
@@ -56,7 +56,7 @@ def accuracy_by_sparsity(
 
 def accuracy_by_flops(summary: Sequence[Row], path: PicturePath = None, title: str = "") -> Figure:
     """Draws mean accuracy against the operations of training, a point a method and sparsity."""
-    methods = _coloured({row.method for row in summary} - {"dense"})
+    methods = _colored({row.method for row in summary} - {"dense"})
     figure, axes = _figure_for(methods)
     longest = max((row.epochs for row in summary if row.method == "dense"), default=1)
     for method, color, marker in [("dense", GREY, "o"), *methods]:
@@ -114,7 +114,7 @@ def mask_changes(
         change = np.asarray(found, float)
         if np.any(change > 0):
             swapped[method] = change
-    methods = [method for method in _coloured(histories) if method[0] in swapped]
+    methods = [method for method in _colored(histories) if method[0] in swapped]
     figure, axes = _figure_for(methods)
     for method, color, marker in methods:
         change = swapped[method]
@@ -183,8 +183,8 @@ def _nines(fraction: float) -> float:
     return -math.log10(max(1 - fraction, 1e-6))
 
 
-def _coloured(names: Collection[str]) -> list[tuple[str, Any, str]]:
-    """Names with a colour and a marker each, the same in all pictures of a comparison."""
+def _colored(names: Collection[str]) -> list[tuple[str, Any, str]]:
+    """Names with a color and a marker each, the same in all pictures of a comparison."""
     known = [name for name in METHODS if name in names]
     colors = colormaps["tab10" if len(known) <= 10 else "tab20"]
     return [

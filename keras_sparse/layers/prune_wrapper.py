@@ -12,6 +12,7 @@ from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.buffers import slots_of
 from keras_sparse.engine.installation import innermost
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.messages.arguments import instance, wrong
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import apply_mask, choose_masks, mask_budgets
 from keras_sparse.sparsity.recipe import Recipe
@@ -81,7 +82,8 @@ class PruneWrapper(keras.layers.Wrapper):
     """
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
-        if "name" not in kwargs and isinstance(layer, keras.layers.Layer):
+        instance("layer", layer, keras.layers.Layer, "a Keras layer")
+        if "name" not in kwargs:
             kwargs["name"] = f"prune_{layer.name}"
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
@@ -208,7 +210,7 @@ class PruneWrapper(keras.layers.Wrapper):
         self._check_built()
         if isinstance(mask, str):
             if mask != _CURRENT:
-                raise ValueError(f"mask must be {_CURRENT!r} or arrays. Received: mask={mask!r}")
+                raise wrong("mask", mask, f"{_CURRENT!r} or boolean arrays")
             mask = [ops.convert_to_numpy(kernel) != 0 for kernel in self.kernels]
         masks = list(mask) if isinstance(mask, (list, tuple)) else [mask]
         wanted = [tuple(kernel.shape) for kernel in self.kernels]

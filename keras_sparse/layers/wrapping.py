@@ -8,11 +8,13 @@ from typing import Any
 import keras
 
 from keras_sparse.layers.prune_wrapper import PruneWrapper
+from keras_sparse.messages.arguments import instance
 from keras_sparse.sparsity.selection import Which, kernels_of, select
 
 
 def prune_wrappers(model: keras.layers.Layer) -> list[PruneWrapper]:
     """The wrappers in a model of any kind, in the order of its layers."""
+    instance("model", model, keras.layers.Layer, "a Keras model")
     place = {id(variable): i for i, variable in enumerate(model.variables)}
     found = [x for x in model._flatten_layers() if isinstance(x, PruneWrapper)]
     return sorted(found, key=lambda x: place[id(x.kernels[0])] if x.built else len(place))
@@ -70,6 +72,7 @@ def strip_pruning(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: If the model is of another kind.
     """
+    instance("model", model, keras.Model, "a keras.Model")
     for wrapper in prune_wrappers(model):
         wrapper.apply_masks()
     return _copy(model, lambda _, copy: copy, "strip_pruning")

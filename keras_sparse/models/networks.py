@@ -13,7 +13,9 @@ from typing import Any
 import keras
 from keras import initializers, layers
 
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import integer, number, one_of, random_seed, wrong
+from keras_sparse.messages.keywords import keywords_of, unknown_keyword
+from keras_sparse.models.shapes import are_blocks, check_shape
 
 # (filters before alpha, stride of the depthwise convolution); the stem before them has stride 2.
 IMAGENET_BLOCKS = (
@@ -44,17 +46,17 @@ def lenet_300_100(
     ```
 
     Args:
-        input_shape: shape of one example, of any rank: images `(h, w, c)` or vectors `(features,)`.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (Glorot uniform).
+        input_shape: Shape of one example, of any rank: images `(h, w, c)` or vectors `(features,)`.
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (Glorot uniform).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if a shape or a number is not positive.
+        ValueError: If a shape or a number is not positive.
     """
-    _check("lenet_300_100", input_shape, num_classes, rank=None)
+    check_shape("lenet_300_100", input_shape, num_classes, rank=None)
     draw = _seeds(seed)
     inputs = keras.Input(tuple(input_shape))
     x = layers.Flatten(name="flatten")(inputs)
@@ -81,16 +83,16 @@ def lenet5_caffe(
 
     Args:
         input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (Glorot uniform).
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (Glorot uniform).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images are too small or a number is not positive.
+        ValueError: If the images are too small or a number is not positive.
     """
-    _check("lenet5_caffe", input_shape, num_classes, smallest=4)
+    check_shape("lenet5_caffe", input_shape, num_classes, smallest=4)
     draw = _seeds(seed)
     padding = "same" if min(input_shape[:2]) < 16 else "valid"
     inputs = x = keras.Input(tuple(input_shape))
@@ -128,19 +130,19 @@ def resnet20(
     269,722 trainable parameters.
 
     Args:
-        width: filters of the first stage.
+        width: Filters of the first stage.
         input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: number of logits.
-        seed: makes the initial weights reproducible (He normal).
+        num_classes: Number of logits.
+        seed: Makes the initial weights reproducible (He normal).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images are too small or a number is not positive.
+        ValueError: If the images are too small or a number is not positive.
     """
-    _check("resnet20", input_shape, num_classes, smallest=4)
-    _check_positive("width", width)
+    check_shape("resnet20", input_shape, num_classes, smallest=4)
+    integer("width", width)
     draw = _seeds(seed)
     inputs = keras.Input(tuple(input_shape))
     x = layers.ReLU(name="stem_relu")(_conv_bn(inputs, width, 3, 1, draw, "stem"))
@@ -181,35 +183,35 @@ def mobilenet(
     `block*_pointwise`, to more than 2/3 zeros over all of them.
 
     Args:
-        alpha: multiplies the number of filters, which are then rounded to multiples of 8.
+        alpha: Multiplies the number of filters, which are then rounded to multiples of 8.
         input_shape: `(height, width, 3)`.
-        num_classes: number of logits.
+        num_classes: Number of logits.
         blocks: `(filters, stride)` of each block, the filters before `alpha` and a stride of 1
             or 2. `None` takes `IMAGENET_BLOCKS` (4 strides after that of the stem) for images of
             at least 96 pixels on both sides and `CIFAR_BLOCKS` (2 strides) for smaller ones.
-        seed: makes the initial weights reproducible (He normal).
+        seed: Makes the initial weights reproducible (He normal).
 
     Returns:
         The uncompiled model, `(batch, *input_shape)` to `(batch, num_classes)`.
 
     Raises:
-        ValueError: if the images do not have 3 channels, a stride is neither 1 nor 2, or a number
+        ValueError: If the images do not have 3 channels, a stride is neither 1 nor 2, or a number
             is not positive.
     """
-    _check("mobilenet", input_shape, num_classes)
+    check_shape("mobilenet", input_shape, num_classes)
     if input_shape[2] != 3:
-        raise ValueError(
-            f"mobilenet needs images of 3 channels, as XNNPACK's sparse kernels do; got "
-            f"input_shape={tuple(input_shape)}. Repeat a grey channel three times."
+        raise wrong(
+            "input_shape",
+            tuple(input_shape),
+            "(height, width, 3), as XNNPACK's sparse kernels need it",
+            "Repeat a gray channel three times.",
         )
-    _check_positive("alpha", alpha)
+    number("alpha", alpha, "(0, inf)")
     if blocks is None:
         blocks = IMAGENET_BLOCKS if min(input_shape[:2]) >= 96 else CIFAR_BLOCKS
-    if not blocks or any(filters < 1 or stride not in (1, 2) for filters, stride in blocks):
-        raise ValueError(
-            f"blocks must be pairs (filters, stride) with at least 1 filter and a stride of 1 or "
-            f"2; got {blocks}."
-        )
+    if not are_blocks(blocks):
+        allowed = "pairs (filters, stride) of at least 1 filter and a stride of 1 or 2"
+        raise wrong("blocks", blocks, allowed)
     draw = _seeds(seed)
     inputs = keras.Input(tuple(input_shape))
     x = layers.ReLU(name="stem_relu")(_conv_bn(inputs, _scaled(32, alpha), 3, 2, draw, "stem"))
@@ -261,24 +263,27 @@ def get(name: str, **kwargs: Any) -> keras.Model:
     ```
 
     Args:
-        name: one of `names()`.
-        **kwargs: arguments of the builder, such as `input_shape`, `num_classes` and `seed`.
+        name: One of `names()`.
+        **kwargs: Arguments of the builder, such as `input_shape`, `num_classes` and `seed`.
 
     Returns:
         The uncompiled model.
 
     Raises:
-        ValueError: if there is no model of that name, or its builder refuses an argument's value.
-        TypeError: if its builder has no such argument.
+        ValueError: If there is no model of that name, or its builder refuses an argument's value.
+        TypeError: If its builder has no such argument.
     """
-    if name not in _BUILDERS:
-        raise unknown_name("model", name, _BUILDERS)
-    return _BUILDERS[name](**kwargs)
+    builder = _BUILDERS[one_of("name", name, _BUILDERS)]
+    known = keywords_of(builder)
+    for given in kwargs:
+        if given not in known:
+            raise unknown_keyword(builder.__name__, given, known)
+    return builder(**kwargs)
 
 
 def _seeds(seed: int | None) -> Callable[[], int | None]:
     # One seed for all layers would give layers of one shape the same weights.
-    if seed is None:
+    if random_seed("seed", seed) is None:
         return lambda: None
     generator = random.Random(seed)
     return lambda: generator.randrange(2**31)
@@ -303,31 +308,3 @@ def _conv_bn(
 
 def _scaled(filters: int, alpha: float) -> int:
     return max(8, int(filters * alpha + 4) // 8 * 8)
-
-
-def _check_positive(argument: str, value: float) -> None:
-    if value <= 0:
-        raise ValueError(f"{argument} must be positive; got {value}.")
-
-
-def _check(
-    model: str,
-    input_shape: Sequence[int],
-    num_classes: int,
-    rank: int | None = 3,
-    smallest: int = 1,
-) -> None:
-    _check_positive("num_classes", num_classes)
-    shape = tuple(input_shape)
-    if not shape or any(size is None or size < 1 for size in shape):
-        raise ValueError(f"input_shape must hold positive sizes only; got {shape}.")
-    if rank is not None and len(shape) != rank:
-        raise ValueError(
-            f"{model} takes images of input_shape (height, width, channels); got {shape}. "
-            "Load the data with flatten=False."
-        )
-    if min(shape[:2]) < smallest:
-        raise ValueError(
-            f"{model} needs images of at least {smallest}x{smallest} pixels; got {shape}. "
-            "Enlarge the images or take lenet_300_100."
-        )

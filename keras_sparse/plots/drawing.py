@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_sparse.messages.arguments import file_path
 from keras_sparse.storage.files import check_destination, replace_file
 
 PicturePath: TypeAlias = str | os.PathLike[str] | None
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers and in grey print.
+# Okabe and Ito's colors, which stay apart for color-blind readers and in gray print.
 BLUE, RED, GREY, SHADE = "#0072B2", "#D55E00", "#606060", "#E4E4E4"
 
 
@@ -31,7 +31,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, Any]:
 def written(figure: Figure, path: PicturePath) -> Figure:
     """The figure, written to a `.png` file if there is a path, whole or not at all."""
     if path is not None:
-        destination = check_destination(Path(path), ".png")
+        destination = check_destination(file_path("path", path), ".png")
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         replace_file(destination, picture.getvalue())

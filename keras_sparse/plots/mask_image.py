@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_sparse.messages.arguments import instance, integer, optional, text
 from keras_sparse.plots.drawing import PicturePath, new_figure, written
 
 _GAP = 1  # pixels between images
@@ -54,6 +55,10 @@ def mask_image(
 
     Source: Lee (2020), Figure 3.2.
     """
+    instance("masks", masks, Mapping, "a mapping of mappings of masks")
+    for name, images in masks.items():
+        instance(f"masks[{name!r}]", images, Mapping, "a mapping of masks")
+    optional(text, "title", title)
     columns = list(next(iter(masks.values()), ()))
     if not columns:
         raise ValueError("masks holds no mask: nothing to draw.")
@@ -62,7 +67,10 @@ def mask_image(
             "Each row of masks needs the same columns in the same order. Received: "
             f"{ {name: list(row) for name, row in masks.items()} }"
         )
-    shape = tuple(image_shape)
+    instance(
+        "image_shape", image_shape, (tuple, list), "(height, width) or (height, width, channels)"
+    )
+    shape = tuple(integer("image_shape", size) for size in image_shape)
     tiles = [[_image(mask, shape) for mask in row.values()] for row in masks.values()]
     height, width = shape[0] + _GAP, shape[1] + _GAP
     canvas = np.full((height * len(tiles) - _GAP, width * len(columns) - _GAP), np.nan)

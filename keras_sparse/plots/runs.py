@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from keras_sparse.messages.arguments import file_path, instance, optional, text, wrong
 from keras_sparse.methods.gradual.acdc_schedule import read_schedule
 from keras_sparse.plots.drawing import BLUE, GREY, RED, SHADE, PicturePath, new_figure, written
 from keras_sparse.sparsity.report import SparsityReport
@@ -40,7 +41,7 @@ def read_history(path: str | os.PathLike[str]) -> dict[str, list[float]]:
         ValueError: If the file has no epoch.
         OSError: If it cannot be read.
     """
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(file_path("path", path), newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows:
         raise ValueError(f"{os.fspath(path)!r} holds no epoch. Give the CSV file of a training.")
@@ -62,12 +63,13 @@ def write_history(history: Mapping[str, Sequence[float]], path: str | os.PathLik
         ValueError: If the columns differ in length, or `path` ends otherwise.
         OSError: If the file cannot be written.
     """
-    destination = check_destination(path, ".csv")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    destination = check_destination(file_path("path", path), ".csv")
+    instance("history", history, Mapping, "a mapping from names to columns")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(history)
     writer.writerows(zip(*history.values(), strict=True))
-    replace_file(destination, text.getvalue().encode())
+    replace_file(destination, lines.getvalue().encode())
 
 
 def training_curve(
@@ -102,7 +104,9 @@ def training_curve(
         ValueError: If the history lacks `metric` or `phases` has another length.
         OSError: If `path` cannot be written.
     """
-    columns = _columns(history)
+    columns = _columns("history", history)
+    text("metric", metric)
+    optional(text, "title", title)
     values = _column(columns, metric)
     epochs = np.arange(1, len(values) + 1)
     dense = _dense_epochs(columns, phases, len(values))
@@ -112,7 +116,7 @@ def training_curve(
     handles = [Patch(color=SHADE, label="dense phase")] if dense.any() else []
     label = metric.replace("val_", "validation ")
     if baseline is not None:
-        reference = _column(_columns(baseline), metric)
+        reference = _column(_columns("baseline", baseline), metric)
         at = np.arange(1, len(reference) + 1)
         handles += axes.plot(at, reference, "--", color=GREY, label=f"{label}, dense run")
     handles += axes.plot(epochs, values, "o-", color=BLUE, markersize=4, label=label)
@@ -164,7 +168,7 @@ def plot_acdc_schedule(phases: str | Sequence[str], path: PicturePath = None) ->
         ValueError: If `phases` holds other letters or does not end compressed.
         OSError: If `path` cannot be written.
     """
-    letters = read_schedule(phases)
+    letters = read_schedule(phases, "phases")
     figure, axes = new_figure(7.5, 1.5)
     for epoch, letter in enumerate(letters, start=1):
         color = SHADE if letter == "D" else RED
@@ -198,6 +202,7 @@ def layer_sparsity(report: SparsityReport, path: PicturePath = None) -> Figure:
         ValueError: If the report has no prunable weight.
         OSError: If `path` cannot be written.
     """
+    instance("report", report, SparsityReport, "what ks.report(model) returns")
     rows = report.prunable
     if not rows:
         raise ValueError(
@@ -225,10 +230,11 @@ def layer_sparsity(report: SparsityReport, path: PicturePath = None) -> Figure:
     return written(figure, path)
 
 
-def _columns(history: History) -> Mapping[str, Sequence[float]]:
+def _columns(name: str, history: History) -> Mapping[str, Sequence[float]]:
     if isinstance(history, (str, os.PathLike)):
         return read_history(history)
-    return getattr(history, "history", history)
+    columns = getattr(history, "history", history)
+    return instance(name, columns, Mapping, "what fit returned, its history, or a CSV file's path")
 
 
 def _column(columns: Mapping[str, Sequence[float]], name: str) -> np.ndarray:
@@ -246,12 +252,11 @@ def _dense_epochs(
     if phases is None:
         compressed = columns.get("acdc_phase")
         return np.zeros(epochs, bool) if compressed is None else np.asarray(compressed) == 0
-    letters = "".join(phases).upper()
+    given = isinstance(phases, Sequence) and all(isinstance(x, str) for x in phases)
+    letters = "".join(phases).upper() if given else ""
     if len(letters) != epochs or set(letters) - {"C", "D"}:
-        raise ValueError(
-            f"phases needs one letter, 'D' or 'C', for each of the {epochs} epochs of the "
-            f"history. Received: phases={phases!r}"
-        )
+        allowed = f"one letter, 'D' or 'C', for each of the {epochs} epochs of the history"
+        raise wrong("phases", phases, allowed)
     return np.array([letter == "D" for letter in letters])
 
 

@@ -6,18 +6,22 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import refit
-from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import damped, hessians, warn_of_magnitude
 from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target
 
 
+@known_keywords(PatternArguments)
 def adaprune(
     model: keras.Model,
     data: Any,
@@ -26,11 +30,11 @@ def adaprune(
     damping: float = 1e-4,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes by magnitude and re-fits what is left of each layer to the outputs that it had.
 
-    For every output the kept weights minimise the squared change of that output over the
+    For every output the kept weights minimize the squared change of that output over the
     calibration samples, by least squares, with the inputs that the layer gets in the dense model.
 
     The time of a layer grows with `outputs * (density * d) ** 3` for d inputs (`height * width *
@@ -62,7 +66,8 @@ def adaprune(
 
     Source: Hubara et al. (2021).
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     weights = chosen.read()
     masks = chosen.masks([np.abs(weight) for weight in weights], chosen.budgets()[0])
@@ -77,6 +82,7 @@ def adaprune(
     return chosen.report()
 
 
+@known_keywords(PatternArguments)
 def global_adaprune(
     model: keras.Model,
     data: Any,
@@ -85,7 +91,7 @@ def global_adaprune(
     damping: float = 1e-4,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
 
@@ -120,7 +126,8 @@ def global_adaprune(
 
     Source: Frantar and Alistarh (2022b), inputs of the compressed network.
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     dense = chosen.read()
     masks = chosen.masks([np.abs(weight) for weight in dense], chosen.budgets()[0])

@@ -6,14 +6,19 @@ from typing import Any
 
 import keras
 from keras import ops
+from typing_extensions import Unpack
 
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.pruned_weights import check_finite
 from keras_sparse.sparsity.operators import get_operator
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport, report
 
 
-def compress(model: keras.Model, operator: Any, **kwargs: Any) -> SparsityReport:
+@known_keywords(RecipeArguments)
+def compress(
+    model: keras.Model, operator: Any, **kwargs: Unpack[RecipeArguments]
+) -> SparsityReport:
     """Prunes or rounds the weights of a model at once and in place.
 
     By a sparsity or an n:m pattern it is `prune`; by a number of bits it rounds each kernel,

@@ -124,7 +124,7 @@ def removal_ranks(
 
 
 def refit(hessian: np.ndarray, target: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The weights on a fixed mask that minimise `w^T H w / 2 - target^T w`, row by row.
+    """The weights on a fixed mask that minimize `w^T H w / 2 - target^T w`, row by row.
 
     With `target = H w` this is where removals one after another end, whatever their order, and
     also the least-squares re-fit of a layer's outputs.

@@ -45,11 +45,6 @@ class GradientRows:
         samples_per_gradient: int = 1,
         loss: Any = None,
     ) -> None:
-        if samples_per_gradient < 1:
-            raise ValueError(
-                "samples_per_gradient must be at least 1. Received: "
-                f"samples_per_gradient={samples_per_gradient}"
-            )
         self._gradients = LossGradients(model, variables, loss)
         self._batches = [
             part
@@ -148,17 +143,6 @@ class BlockInverse:
         filled = np.zeros((len(rows), self.blocks.shape[0] * self.width))
         filled[:, : self.size] = rows
         return np.ascontiguousarray(filled.reshape(len(rows), -1, self.width).swapaxes(0, 1))
-
-
-def check_damping(damping: float, least: str = "above 0") -> float:
-    """Checks a damping, which may be zero only if `least` says `"at least 0"`.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
-    if not np.isfinite(damping) or damping < 0 or (damping == 0 and least == "above 0"):
-        raise ValueError(f"damping must be {least}. Received: damping={damping}")
-    return damping
 
 
 def obs_scores(weights: np.ndarray, inverse_diagonal: np.ndarray) -> np.ndarray:

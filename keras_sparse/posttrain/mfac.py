@@ -6,9 +6,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
-from keras_sparse.posttrain.fisher import GradientRows, check_damping, obs_scores, obs_update
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.fisher import GradientRows, obs_scores, obs_update
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 _PIECE = 16
@@ -60,6 +64,7 @@ class LowRankInverse:
         return (1 - np.einsum("ij,ij->j", self._rows, self._rows)) / self._damping
 
 
+@known_keywords(RecipeArguments)
 def mfac(
     model: keras.Model,
     data: Any,
@@ -69,7 +74,7 @@ def mfac(
     samples_per_gradient: int = 16,
     steps: int = 1,
     loss: Any = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Removes weights as `woodfisher` does, with a Fisher matrix that is not cut into blocks.
 
@@ -104,7 +109,9 @@ def mfac(
 
     Source: Frantar, Kurtic and Alistarh (2021), the static algorithm.
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("samples_per_gradient", samples_per_gradient)
+    integer("steps", steps)
     chosen = PrunedWeights(model, sparsity, kwargs)
     budgets = chosen.budgets(steps)
     rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)

@@ -6,15 +6,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
-from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import damped, hessians
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 
+@known_keywords(PatternArguments)
 def obc(
     model: keras.Model,
     data: Any,
@@ -23,7 +27,7 @@ def obc(
     damping: float = 1e-4,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Removes weights one by one so that each layer's outputs change least (ExactOBS).
 
@@ -62,7 +66,8 @@ def obc(
 
     Source: Frantar and Alistarh (2022).
     """
-    check_damping(damping, "at least 0")
+    number("damping", damping, "[0, inf)")
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "obc")
     found = hessians(chosen, data, batch_size, "obc")

@@ -6,14 +6,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.fisher import GradientRows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 _PIECE = 4
 
 
+@known_keywords(RecipeArguments)
 def obd(
     model: keras.Model,
     data: Any,
@@ -21,7 +26,7 @@ def obd(
     *,
     samples_per_gradient: int = 1,
     loss: Any = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Removes the weights whose own curvature says that the loss misses them least.
 
@@ -53,6 +58,7 @@ def obd(
 
     Source: LeCun, Denker and Solla (1990).
     """
+    integer("samples_per_gradient", samples_per_gradient)
     chosen = PrunedWeights(model, sparsity, kwargs)
     rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)
     curvature = [np.zeros(layout.shape) for layout in chosen.layouts]

@@ -6,15 +6,20 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
-from keras_sparse.posttrain.fisher import GradientRows, check_damping
+from keras_sparse.posttrain.fisher import GradientRows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 _PIECE = 64
 
 
+@known_keywords(RecipeArguments)
 def obs(
     model: keras.Model,
     data: Any,
@@ -24,7 +29,7 @@ def obs(
     samples_per_gradient: int = 1,
     max_size: int = 2000,
     loss: Any = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Removes weights one by one, and after each moves the others of its layer to make up for it.
 
@@ -62,7 +67,9 @@ def obs(
 
     Source: Hassibi, Stork and Wolff (1993).
     """
-    check_damping(damping)
+    number("damping", damping, "(0, inf)")
+    integer("samples_per_gradient", samples_per_gradient)
+    integer("max_size", max_size)
     chosen = PrunedWeights(model, sparsity, kwargs)
     group = group_of(chosen.recipe.granularity, "obs")
     too_large = [t for t in chosen.selection.targets if t.layout.size > max_size]

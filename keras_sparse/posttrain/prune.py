@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import one_of, random_seed
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.pruned_weights import check_finite
 from keras_sparse.sparsity.masks import apply_mask
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport, report
-from keras_sparse.sparsity.saliency import scores
+from keras_sparse.sparsity.saliency import SALIENCIES, scores
 
 
+@known_keywords(RecipeArguments)
 def prune(
     model: keras.Model,
     sparsity: float | None = None,
     *,
     saliency: str = "magnitude",
     seed: int | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Sets the least important weights of a model to zero, at once and in place.
 
@@ -50,6 +52,8 @@ def prune(
 
     Source: Peste (2023), 2.2.1 and 2.2.2.
     """
+    one_of("saliency", saliency, SALIENCIES)
+    random_seed("seed", seed)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
     check_finite(model)

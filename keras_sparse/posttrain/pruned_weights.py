@@ -50,8 +50,6 @@ class PrunedWeights:
         Every step removes the same fraction of what the one before it left:
         `s_t = 1 - (1 - s) ** (t / steps)`.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1. Received: steps={steps}")
         density = 1 - self.recipe.final(self.selection)
         part = np.arange(1, steps + 1).reshape((-1,) + (1,) * density.ndim) / steps
         return self.recipe.budgets(self.selection, 1 - density**part)

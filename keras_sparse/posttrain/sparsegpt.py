@@ -6,15 +6,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import inverse_of
-from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import damped, hessians
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 
+@known_keywords(PatternArguments)
 def sparsegpt(
     model: keras.Model,
     data: Any,
@@ -24,7 +28,7 @@ def sparsegpt(
     damping: float = 0.01,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes each layer's inputs in their order, and lets later inputs make up for earlier ones.
 
@@ -65,9 +69,9 @@ def sparsegpt(
 
     Source: Frantar and Alistarh (2023).
     """
-    check_damping(damping, "at least 0")
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1. Received: block_size={block_size}")
+    number("damping", damping, "[0, inf)")
+    integer("batch_size", batch_size)
+    integer("block_size", block_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "sparsegpt")
     if chosen.recipe.joint and group is None:

@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import keras
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import boolean, integer, optional, text, wrong
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
 from keras_sparse.posttrain.compress import compress
 from keras_sparse.probe.batch_norm import StatisticsTuner, tuning_batches
+from keras_sparse.probe.calibration import check_data
 from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.probe.variables import check_built
-from keras_sparse.sparsity.operators import TopK, get_operator
+from keras_sparse.sparsity.allocation import check_sparsity
+from keras_sparse.sparsity.operators import Operator, TopK, get_operator
+from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import report
 
 
@@ -106,6 +113,7 @@ class OneShotSweep:
         return written(figure, path)
 
 
+@known_keywords(RecipeArguments)
 def one_shot_sweep(
     model: keras.Model,
     data: Any,
@@ -120,7 +128,7 @@ def one_shot_sweep(
     seed: int = 0,
     path: PicturePath = None,
     verbose: bool = True,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> OneShotSweep:
     """Compresses a model to several sparsities, patterns and bits, and evaluates each.
 
@@ -164,13 +172,24 @@ def one_shot_sweep(
     Source: Peste et al. (2023), 5.4 and Tables C.1 to C.3.
     """
     check_built(model)
+    check_data(data)
+    integer("batch_size", batch_size)
+    integer("tuning_batch_size", tuning_batch_size, 2)
+    boolean("evaluate_untuned", evaluate_untuned)
+    boolean("verbose", verbose)
+    integer("seed", seed, 0)
+    optional(text, "metric", metric)
     if not model.compiled:
         raise ValueError(
             f"Model {model.name!r} is not compiled, so it cannot be evaluated. Compile it, with "
             "metrics=['accuracy'] to see its accuracy."
         )
     granularity = kwargs.pop("granularity", None)
-    chosen = [TopK(s, granularity) for s in sparsities] + [get_operator(o) for o in operators]
+    chosen: list[Operator] = [
+        TopK(check_sparsity(s, "sparsities"), granularity)
+        for s in _several("sparsities", sparsities)
+    ]
+    chosen += [get_operator(o, "operators") for o in _several("operators", operators)]
     if not chosen:
         raise ValueError("There is nothing to compress by. Give sparsities or operators.")
     tuner = None if calibration is None else StatisticsTuner(model, momentum=None)
@@ -211,3 +230,11 @@ def _metric(metric: str | None, logs: dict[str, float]) -> str:
             f"The model is not compiled with a metric {metric!r}; it has {', '.join(logs)}."
         )
     return metric
+
+
+def _several(name: str, values: Any) -> Sequence[Any]:
+    if isinstance(values, np.ndarray):
+        return values.ravel().tolist()
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise wrong(name, values, "a list")
+    return values

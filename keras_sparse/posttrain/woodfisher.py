@@ -6,15 +6,18 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.fisher import (
     BlockInverse,
     GradientRows,
-    check_damping,
     obs_scores,
     obs_update,
 )
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 # Gradients held at once. The cost of a piece grows with its square, that of all its passes over
@@ -22,6 +25,7 @@ from keras_sparse.sparsity.report import SparsityReport
 _PIECE = 16
 
 
+@known_keywords(RecipeArguments)
 def woodfisher(
     model: keras.Model,
     data: Any,
@@ -32,7 +36,7 @@ def woodfisher(
     samples_per_gradient: int = 1,
     steps: int = 1,
     loss: Any = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Removes the weights that the loss misses least, and moves the others to make up for them.
 
@@ -70,9 +74,10 @@ def woodfisher(
 
     Source: Singh and Alistarh (2020).
     """
-    check_damping(damping)
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1. Received: block_size={block_size}")
+    number("damping", damping, "(0, inf)")
+    integer("samples_per_gradient", samples_per_gradient)
+    integer("steps", steps)
+    integer("block_size", block_size)
     chosen = PrunedWeights(model, sparsity, kwargs)
     budgets = chosen.budgets(steps)
     rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)

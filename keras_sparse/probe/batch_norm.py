@@ -14,7 +14,8 @@ from keras import ops
 
 from keras_sparse.backend.compiled import compiled
 from keras_sparse.backend.replicas import strategy_scope
-from keras_sparse.probe.calibration import arrays_of, check_inputs, given_batches
+from keras_sparse.messages.arguments import integer, number, optional
+from keras_sparse.probe.calibration import arrays_of, check_data, check_inputs, given_batches
 from keras_sparse.probe.variables import check_built
 
 
@@ -61,8 +62,9 @@ def batch_norm_tuning(
     Source: Peste (2023), 5.3.3, 5.4 and C.2 (100 steps of 128, momentum 0.1
     in the convention that weighs the new value).
     """
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps must be at least 1. Received: steps={steps}")
+    integer("batch_size", batch_size, 2)
+    optional(integer, "steps", steps)
+    integer("seed", seed, 0)
     tuner = StatisticsTuner(model, momentum)
     tuner.tune(tuning_batches(model, data, batch_size, steps, seed))
     return len(tuner.layers)
@@ -82,9 +84,7 @@ class StatisticsTuner:
 
     def __init__(self, model: keras.Model, momentum: float | None) -> None:
         check_built(model)
-        if momentum is not None and not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), or None. Received: momentum={momentum}")
-        self.model, self.momentum = model, momentum
+        self.model, self.momentum = model, optional(number, "momentum", momentum, "[0, 1)")
         self.layers = batch_normalizations(model)
         if not self.layers:
             raise ValueError(
@@ -163,6 +163,7 @@ def tuning_batches(
     Raises:
         ValueError: If the data is empty or unsuitable, or of arrays a batch holds one sample only.
     """
+    check_data(data)
     arrays = arrays_of(model, data)
     if arrays is None:
         return _given_batches(model, data, steps)

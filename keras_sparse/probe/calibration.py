@@ -18,6 +18,8 @@ from typing import Any
 
 import keras
 
+from keras_sparse.messages.arguments import integer, wrong
+
 _KINDS = (
     "inputs or (x, y) as arrays, or an iterable of batches, each of inputs or a tuple (x, y). "
     "Several inputs are a list or a dict of arrays"
@@ -47,8 +49,8 @@ def calibration_batches(
         ValueError: If there is no sample, targets are needed and missing, inputs and targets do
             not match, or inputs are not of the shape that the model takes.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
+    integer("batch_size", batch_size)
+    check_data(data)
     arrays = arrays_of(model, data)
     made = 0
     for x, y in given_batches(model, data) if arrays is None else _cut(arrays, batch_size):
@@ -66,6 +68,17 @@ def calibration_batches(
             "The calibration data holds no batch (a generator is used up after one pass: give "
             "arrays, a list of batches or a tf.data.Dataset)."
         )
+
+
+def check_data(data: Any) -> None:
+    """Checks that something can be data, before any of it is read.
+
+    Raises:
+        ValueError: If it is neither an array nor an iterable.
+    """
+    holds = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+    if isinstance(data, (str, bytes)) or not holds:
+        raise wrong("data", data, "arrays or an iterable of batches")
 
 
 def arrays_of(model: keras.Model, data: Any) -> tuple[Any, Any] | None:

@@ -58,7 +58,7 @@ class Layout:
         return ops.transpose(tensor, [order.index(axis) for axis in range(len(order))])
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_sparse.messages.arguments import instance
 from keras_sparse.probe.finite import not_finite
 
 _KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
@@ -94,8 +95,7 @@ def check_built(model: keras.Model) -> None:
     Raises:
         ValueError: If it is not a Keras model or not built.
     """
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"A built keras.Model is needed. Received: model={model!r}")
+    instance("model", model, keras.Model, "a built keras.Model")
     if not model.built or not model.variables:
         raise ValueError(
             f"Model {model.name!r} is not built: it has no weights yet. Call it on a batch, call "

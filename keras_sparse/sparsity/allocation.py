@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from keras_sparse.messages.arguments import is_number, number, one_of, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.layout import Layout
 
@@ -27,13 +28,13 @@ def check_allocation(allocation: Allocation) -> Allocation:
     Raises:
         ValueError: If it is none of these, or a sparsity in the mapping is outside [0, 1).
     """
-    if isinstance(allocation, Mapping):
-        for name, sparsity in allocation.items():
-            check_sparsity(sparsity, f"allocation[{name!r}]")
-        return dict(allocation)
-    if allocation not in ALLOCATIONS:
-        raise unknown_name("allocation", allocation, ALLOCATIONS)
-    return allocation
+    if not isinstance(allocation, Mapping):
+        return one_of("allocation", allocation, ALLOCATIONS)
+    if not allocation or not all(isinstance(name, str) for name in allocation):
+        raise wrong(
+            "allocation", allocation, "a name or a mapping from layer names or globs to sparsities"
+        )
+    return {n: check_sparsity(s, f"allocation[{n!r}]") for n, s in allocation.items()}
 
 
 def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
@@ -42,16 +43,9 @@ def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
     Raises:
         ValueError: If it is not.
     """
-    numeric = isinstance(sparsity, (int, float, np.floating)) and not isinstance(sparsity, bool)
-    if not numeric or not 0 <= sparsity < 1:
-        hint = ""
-        if numeric and 1 < sparsity < 100:
-            hint = f" For {sparsity:g} % give {sparsity / 100:g}."
-        raise ValueError(
-            f"{name} is the fraction of weights to remove, in [0, 1). "
-            f"Received: {name}={sparsity!r}.{hint}"
-        )
-    return float(sparsity)
+    percent = is_number(sparsity) and 1 < sparsity < 100
+    cure = f"For {sparsity:g} % give {sparsity / 100:g}." if percent else ""
+    return float(number(name, sparsity, "[0, 1)", cure))
 
 
 def final_sparsities(

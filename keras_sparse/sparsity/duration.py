@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from typing import Any
 
+from keras_sparse.messages.arguments import integer, is_number, number, wrong
+
 _UNITS = {"ep": "epochs", "epochs": "epochs", "st": "steps", "steps": "steps", "%": "percent"}
+_WITH_UNIT = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ep|epochs|st|steps|%)\s*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,38 +63,34 @@ class Duration:
                 f"Duration(fraction=...). Received: {given or 'none'}"
             )
         ((unit, value),) = given.items()
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise ValueError(f"A Duration is a number of {unit}. Received: {unit}={value!r}")
-        if value < 0 or (unit == "fraction" and value > 1) or (unit == "steps" and value % 1):
-            allowed = {
-                "epochs": "a number >= 0",
-                "steps": "a whole number >= 0",
-                "fraction": "a number in [0, 1]",
-            }[unit]
-            raise ValueError(f"{unit} must be {allowed}. Received: {unit}={value}")
+        checked = {
+            "epochs": lambda: number(unit, value, "[0, inf)"),
+            "steps": lambda: integer(unit, value, 0),
+            "fraction": lambda: number(unit, value, "[0, 1]"),
+        }
+        object.__setattr__(self, unit, checked[unit]())
 
     @classmethod
-    def of(cls, value: Any) -> Duration:
-        """Reads a duration from a number (epochs), a string with a unit, or a `Duration`."""
+    def of(cls, value: Any, name: str = "time") -> Duration:
+        """Reads a duration from a number (epochs), a string with a unit, or a `Duration`.
+
+        Args:
+            value: What was given.
+            name: The name of the argument, for errors.
+
+        Raises:
+            ValueError: If it is none of these, or out of range.
+        """
         if isinstance(value, Duration):
             return value
-        if isinstance(value, dict):
-            return cls(**value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return cls(epochs=value)
-        if isinstance(value, str):
-            found = re.fullmatch(r"\s*([0-9.]+)\s*(ep|epochs|st|steps|%)\s*", value)
-            if found:
-                number, unit = float(found[1]), _UNITS[found[2]]
-                if unit == "percent":
-                    return cls(fraction=number / 100)
-                if unit == "steps":
-                    return cls(steps=int(number) if number.is_integer() else number)  # type: ignore[arg-type]
-                return cls(epochs=number)
-        raise ValueError(
-            "A time is a number of epochs, a string such as '3ep', '500st' or '75%', or a "
-            f"Duration. Received: {value!r}"
-        )
+        allowed = "a number of epochs, a string such as '3ep', '500st' or '75%', or a Duration"
+        unit = _unit(value)
+        if unit is None:
+            raise wrong(name, value, allowed)
+        try:
+            return cls(**unit)
+        except (TypeError, ValueError) as error:
+            raise wrong(name, value, allowed, f"{error}.") from error
 
     def to_steps(self, run: Run) -> int:
         """Optimizer steps of this duration within `run`, rounded to the nearest step."""
@@ -112,3 +110,19 @@ class Duration:
         if self.epochs is not None:
             return f"{self.epochs:g} epochs"
         return f"{100 * (self.fraction or 0.0):g} % of the run"
+
+
+def _unit(value: Any) -> dict[str, Any] | None:
+    """The arguments of the `Duration` that a value stands for, `None` if it stands for none."""
+    if isinstance(value, dict):
+        return value
+    if is_number(value):
+        return {"epochs": value}
+    found = _WITH_UNIT.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    amount, unit = float(found[1]), _UNITS[found[2]]
+    if unit == "percent":
+        return {"fraction": amount / 100}
+    whole = unit == "steps" and amount.is_integer()
+    return {unit: int(amount) if whole else amount}

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import integer, wrong
+from keras_sparse.messages.names import did_you_mean
 from keras_sparse.probe.layout import Layout
 
 _PACKAGE = "keras_sparse"
@@ -35,7 +36,7 @@ class Granularity:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return dict(vars(self))
 
     @classmethod
@@ -48,12 +49,6 @@ class Granularity:
 
     def __hash__(self) -> int:
         return hash((type(self), *vars(self).items()))
-
-
-def _positive(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -95,11 +90,9 @@ class NM(Granularity):
     m: int
 
     def __post_init__(self) -> None:
-        _positive(n=self.n, m=self.m)
-        if self.n >= self.m:
-            raise ValueError(
-                f"NM(n, m) keeps n of every m weights, so n < m. Received: n={self.n}, m={self.m}"
-            )
+        object.__setattr__(self, "m", integer("m", self.m, 2))
+        cure = f"NM(n, m) keeps n of every m={self.m} weights."
+        object.__setattr__(self, "n", integer("n", self.n, 1, self.m - 1, cure))
 
     @property
     def sparsity(self) -> float:
@@ -138,14 +131,15 @@ class Block(Granularity):
         cols: Size along the output axis.
 
     Raises:
-        ValueError: If a size is not an integer >= 1.
+        ValueError: If a size is not an integer of at least 1.
     """
 
     rows: int
     cols: int
 
     def __post_init__(self) -> None:
-        _positive(rows=self.rows, cols=self.cols)
+        object.__setattr__(self, "rows", integer("rows", self.rows))
+        object.__setattr__(self, "cols", integer("cols", self.cols))
 
     def _grid(self, layout: Layout) -> tuple[int, int, int]:
         positions, inputs, outputs = layout.matrix_shape
@@ -215,8 +209,10 @@ def get_granularity(value: Granularity | str | None) -> Granularity:
         rows, by, cols = value.partition("x")
         if by and rows.isdigit() and cols.isdigit():
             return Block(int(rows), int(cols))
-        raise unknown_name("granularity", value, ["unstructured", "channel", "2:4", "4x1"])
-    raise ValueError(
-        "granularity must be Unstructured(), NM(n, m), Block(rows, cols), Channel() or a string "
-        f"such as '2:4' or '4x1'. Received: granularity={value!r}"
+    raise wrong(
+        "granularity",
+        value,
+        "Unstructured(), NM(n, m), Block(rows, cols), Channel() or one of 'unstructured', "
+        "'channel', such as '2:4', or such as '4x1'",
+        did_you_mean(value, ["unstructured", "channel", "2:4", "4x1"]),
     )

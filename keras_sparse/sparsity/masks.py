@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_sparse.messages.arguments import wrong
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, keep_counts
 from keras_sparse.sparsity.granularity import NM, Granularity
@@ -114,9 +115,14 @@ def mask_change(before: Sequence[Any], after: Sequence[Any]) -> dict[str, float]
 
     Source: Peste (2023), 3.4.2 and Figure 3.2b.
     """
+    for name, masks in {"before": before, "after": after}.items():
+        if not isinstance(masks, Sequence) or isinstance(masks, str):
+            raise wrong(name, masks, "a list of boolean arrays")
+        if not all(np.isin(np.asarray(mask), (0, 1)).all() for mask in masks):
+            raise wrong(name, masks, "a list of boolean arrays")
     if [np.shape(b) for b in before] != [np.shape(a) for a in after]:
         raise ValueError(
-            "mask_change compares masks of the same shapes. Received: "
+            "before and after must be masks of the same shapes. Received: shapes "
             f"{[np.shape(b) for b in before]} and {[np.shape(a) for a in after]}"
         )
     total = kept = dropped = differ = union = 0

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from keras_sparse.messages.arguments import integer, is_number, wrong
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, check_allocation, check_sparsity
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
@@ -53,7 +54,7 @@ class LargestKept:
         return [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialised."""
+        """The constructor's arguments, serialized."""
         return {
             "budget": self.budget.tolist(),
             "granularity": keras.saving.serialize_keras_object(self.granularity),
@@ -89,9 +90,9 @@ class TopK:
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
-            check_sparsity(self.sparsity)
+            object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
         if self.allocation is not None:
-            check_allocation(self.allocation)
+            object.__setattr__(self, "allocation", check_allocation(self.allocation))
         granularity = get_granularity(self.granularity)
         if self.sparsity is None and not isinstance(granularity, NM):
             raise ValueError("TopK needs a sparsity, such as TopK(0.9), or an n:m granularity.")
@@ -149,12 +150,7 @@ class Quantize:
     bits: int
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.bits, bool)
-            or not isinstance(self.bits, int)
-            or not 2 <= self.bits <= 16
-        ):
-            raise ValueError(f"bits must be an integer from 2 to 16. Received: bits={self.bits!r}")
+        object.__setattr__(self, "bits", integer("bits", self.bits, 2, 16))
 
     @property
     def label(self) -> str:
@@ -192,20 +188,21 @@ Operator: TypeAlias = TopK | Quantize
 Compression: TypeAlias = LargestKept | Quantize
 
 
-def get_operator(value: Any) -> Operator:
+def get_operator(value: Any, name: str = "operator") -> Operator:
     """Reads an operator.
 
     Args:
         value: A `TopK`, a `Quantize`, a sparsity such as 0.9, an n:m pattern such as
             `NM(2, 4)` or `"2:4"`, or a number of bits such as `"4bit"`.
+        name: The name of the argument, for errors.
 
     Raises:
         ValueError: If it is none of these.
     """
     if isinstance(value, (TopK, Quantize)):
         return value
-    if isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
-        return TopK(float(value))
+    if is_number(value):
+        return TopK(check_sparsity(value, name))
     if isinstance(value, NM):
         return TopK(granularity=value)
     if isinstance(value, str):
@@ -214,7 +211,9 @@ def get_operator(value: Any) -> Operator:
             return Quantize(int(bits))
         if ":" in value:
             return TopK(granularity=value)
-    raise ValueError(
-        "An operator is a sparsity such as 0.9, a pattern such as '2:4' or NM(2, 4), bits such as "
-        f"'4bit', TopK(...) or Quantize(...). Received: {value!r}"
+    raise wrong(
+        name,
+        value,
+        "a sparsity such as 0.9, a pattern such as '2:4' or NM(2, 4), bits such as '4bit', "
+        "TopK(...) or Quantize(...)",
     )

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
+from keras_sparse.messages.arguments import integer, one_of, wrong
 from keras_sparse.probe.variables import owners, places
-from keras_sparse.sparsity.balance import parts_of
-from keras_sparse.sparsity.granularity import Granularity
+from keras_sparse.sparsity.balance import WAYS, parts_of
+from keras_sparse.sparsity.granularity import Granularity, get_granularity
 from keras_sparse.sparsity.selection import (
     Selection,
     Target,
@@ -48,9 +49,10 @@ class GrowPrunePartition:
     def __init__(
         self, layers: str | keras.layers.Layer | Iterable[str | keras.layers.Layer]
     ) -> None:
-        given = (layers,) if isinstance(layers, (str, keras.layers.Layer)) else tuple(layers)
-        if not given:
-            raise ValueError("A partition names at least one layer. Received: layers=()")
+        one = isinstance(layers, (str, keras.layers.Layer)) or not isinstance(layers, Iterable)
+        given = (layers,) if one else tuple(layers)
+        if not given or not all(isinstance(x, (str, keras.layers.Layer)) for x in given):
+            raise wrong("layers", layers, "at least one layer, layer name, variable path or glob")
         object.__setattr__(self, "layers", given)
 
     @classmethod
@@ -64,7 +66,7 @@ class GrowPrunePartition:
         exclude: Which = (),
         include: Which = (),
         keep_dense: Any = (),
-        granularity: Granularity | None = None,
+        granularity: Granularity | str | None = None,
     ) -> tuple[GrowPrunePartition, ...]:
         """Divides the layers of a model.
 
@@ -87,12 +89,16 @@ class GrowPrunePartition:
         Raises:
             ValueError: If `kappa` is out of range, or the model cannot be divided that way.
         """
+        integer("kappa", kappa)
+        one_of("by", by, WAYS)
+        integer("seed", seed, 0)
+        pattern = get_granularity(granularity)
         selection = select(
             model,
             exclude=exclude,
             include=include,
             keep_dense=keep_dense,
-            granularity=granularity,
+            granularity=pattern,
         )
         place = places(model)
         owner = {key: at.layer for key, at in place.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import one_of
 from keras_sparse.probe.layout import is_depthwise
 from keras_sparse.probe.variables import is_kernel_name
 
@@ -28,11 +28,9 @@ def check_keep_dense(keep_dense: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: If a word in it is not one of `KEEP_DENSE`.
     """
-    words = (keep_dense,) if isinstance(keep_dense, str) else tuple(keep_dense or ())
-    for word in words:
-        if word not in KEEP_DENSE:
-            raise unknown_name("keep_dense", word, KEEP_DENSE)
-    return words
+    several = isinstance(keep_dense, Iterable) and not isinstance(keep_dense, str)
+    words = keep_dense if several else (() if keep_dense is None else (keep_dense,))
+    return tuple(one_of("keep_dense", word, KEEP_DENSE) for word in words)
 
 
 def not_trainable(layer: keras.layers.Layer, variable: Any) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 import numpy as np
 
+from keras_sparse.messages.arguments import boolean
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.sparsity.allocation import (
     Allocation,
@@ -19,7 +20,37 @@ from keras_sparse.sparsity.allocation import (
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
 from keras_sparse.sparsity.masks import choose_masks, mask_budgets
 from keras_sparse.sparsity.reasons import check_keep_dense
-from keras_sparse.sparsity.selection import Selection, Which, select
+from keras_sparse.sparsity.selection import Selection, Which, check_layers, select
+
+
+class LayerArguments(TypedDict, total=False):
+    """Which layers are pruned: the keyword arguments of everything that prunes."""
+
+    exclude: Which
+    include: Which
+    keep_dense: str | Iterable[str]
+    strict: bool
+
+
+class PatternArguments(LayerArguments, total=False):
+    """Which layers are pruned, and in which pattern."""
+
+    granularity: Granularity | str | None
+
+
+class RecipeArguments(PatternArguments, total=False):
+    """The keyword arguments that all functions share that prune."""
+
+    allocation: Allocation
+
+
+class CommonArguments(RecipeArguments, total=False):
+    """The keyword arguments that all methods of training share, by the names of `SparseCallback`.
+
+    A method takes them as `**kwargs: Unpack[CommonArguments]`, by which an editor knows them.
+    """
+
+    seed: int | None
 
 
 class Recipe:
@@ -55,7 +86,9 @@ class Recipe:
     ) -> None:
         self.granularity = get_granularity(granularity)
         self.allocation = check_allocation(allocation)
-        self.exclude, self.include, self.strict = exclude, include, strict
+        self.exclude = check_layers("exclude", exclude)
+        self.include = check_layers("include", include)
+        self.strict = boolean("strict", strict)
         self.keep_dense = check_keep_dense(keep_dense)
         self.sparsity = self._check_sparsity(sparsity, open_sparsity)
 

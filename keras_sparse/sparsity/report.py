@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keras_sparse.messages.arguments import sample_shape
 from keras_sparse.probe.flops import inference_flops, weight_uses
 from keras_sparse.probe.quantized import count_nonzeros, logical_shape
 from keras_sparse.probe.variables import places
@@ -170,6 +171,7 @@ def report(
 
     Source: FLOPs as in Peste (2023), A.2.3.
     """
+    sample_shape("input_shape", input_shape)
     selection = survey(model, exclude=exclude, include=include, keep_dense=keep_dense)
     reasons = {skipped.path: skipped.reason for skipped in selection.skipped}
     place = places(model)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import one_of, random_seed
 
 SALIENCIES = ("magnitude", "random")
 
@@ -35,8 +35,6 @@ def scores(saliency: str, weights: Sequence[Any], seed: int | None = None) -> li
     Returns:
         Float32 tensors of the weights' shapes; the largest are kept.
     """
-    if saliency == "magnitude":
+    if one_of("saliency", saliency, SALIENCIES) == "magnitude":
         return magnitude(weights)
-    if saliency == "random":
-        return random(weights, seed)
-    raise unknown_name("saliency", saliency, SALIENCIES)
+    return random(weights, random_seed("seed", seed))

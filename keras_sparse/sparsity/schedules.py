@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.messages.arguments import instance, number, optional
 from keras_sparse.sparsity.duration import Duration, Run
 
 _PACKAGE = "keras_sparse"
@@ -44,7 +45,7 @@ class Schedule:
         return steps, start + np.multiply.outer(progress, final - start)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return {
             k.lstrip("_"): v.get_config() if isinstance(v, Duration) else v
             for k, v in vars(self).items()
@@ -80,7 +81,7 @@ class OneShot(Schedule):
     """
 
     def __init__(self, at: Any = 0) -> None:
-        self.at = Duration.of(at)
+        self.at = Duration.of(at, "at")
 
     def updates(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """One update, at `at`."""
@@ -98,7 +99,8 @@ class Constant(Schedule):
     """
 
     def __init__(self, begin: Any = 0, end: Any = "100%", every: Any = "100st") -> None:
-        self.begin, self.end, self.every = Duration.of(begin), Duration.of(end), Duration.of(every)
+        self.begin, self.end = Duration.of(begin, "begin"), Duration.of(end, "end")
+        self.every = Duration.of(every, "every")
 
     def updates(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """Updates at `begin`, `begin + every`, ... up to `end`."""
@@ -139,12 +141,10 @@ class Polynomial(Schedule):
         initial: float = 0.0,
         power: float = 3.0,
     ) -> None:
-        if not 0 <= initial < 1:
-            raise ValueError(f"initial is a sparsity in [0, 1). Received: initial={initial}")
-        if power <= 0:
-            raise ValueError(f"power must be greater than 0. Received: power={power}")
-        self.begin, self.end, self.every = Duration.of(begin), Duration.of(end), Duration.of(every)
-        self.initial, self.power = initial, power
+        self.begin, self.end = Duration.of(begin, "begin"), Duration.of(end, "end")
+        self.every = Duration.of(every, "every")
+        self.initial = number("initial", initial, "[0, 1)")
+        self.power = number("power", power, "(0, inf)")
 
     def updates(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """Updates at `begin`, `begin + every`, ... and at `end`."""
@@ -166,3 +166,13 @@ def _regular_steps(
         )
     steps = np.arange(first, last + 1, max(every.to_steps(run), 1))
     return np.append(steps, last) if with_end and steps[-1] != last else steps
+
+
+def checked_schedule(schedule: Schedule | None) -> Schedule | None:
+    """A schedule given by a user, or `None`.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    allowed = "OneShot(...), Polynomial(...) or Constant(...)"
+    return optional(instance, "schedule", schedule, Schedule, allowed)

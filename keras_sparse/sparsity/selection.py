@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from keras_sparse.messages.arguments import wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.layout import Layout, kernel_layout
 from keras_sparse.probe.variables import (
@@ -55,7 +56,7 @@ class Target:
         return tuple(dict.fromkeys((*names_of(self.layer, self.path), *self.more_names)))
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialisable."""
+        """Constructor arguments, serializable."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -177,6 +178,7 @@ def survey(
     """
     check_built(model)
     keep_dense = check_keep_dense(keep_dense)
+    exclude, include = check_layers("exclude", exclude), check_layers("include", include)
     place = places(model)
     excluded = variables_meant(exclude, "exclude", place, model)
     included = variables_meant(include, "include", place, model)
@@ -216,6 +218,26 @@ def survey(
     return selection.restricted_to(lambda target: of[target.index])
 
 
+def check_layers(name: str, which: Which) -> Which:
+    """Checks `exclude` and `include` before any model is known; an iterable comes out as a tuple.
+
+    Raises:
+        ValueError: If it is neither layers, names or globs, nor a predicate.
+    """
+    allowed = "layers, names, globs or a predicate f(layer, variable) -> bool"
+    if which is None:
+        return ()
+    if isinstance(which, (str, keras.layers.Layer)) or callable(which):
+        return which
+    try:
+        items = tuple(which)
+    except TypeError as error:
+        raise wrong(name, which, allowed) from error
+    if not all(isinstance(item, (str, keras.layers.Layer)) for item in items):
+        raise wrong(name, which, allowed)
+    return items
+
+
 def variables_meant(
     which: Which, argument: str, place: dict[int, Place], model: keras.Model
 ) -> set[int]:
@@ -228,7 +250,7 @@ def variables_meant(
         model: The model.
 
     Raises:
-        ValueError: If an item means nothing, or is none of these.
+        ValueError: If an item means nothing.
     """
     if isinstance(which, (str, keras.layers.Layer)):
         which = (which,)
@@ -239,13 +261,8 @@ def variables_meant(
     for item in which or ():
         if isinstance(item, keras.layers.Layer):
             hits = {id(v) for v in item.variables} & place.keys()
-        elif isinstance(item, str):
-            hits = {id(v) for v in variables if matches(item, place[id(v)].names)}
         else:
-            raise ValueError(
-                f"{argument} takes layers, names, globs or a predicate f(layer, variable) -> "
-                f"bool. Received an item of type {type(item).__name__}: {item!r}"
-            )
+            hits = {id(v) for v in variables if matches(item, place[id(v)].names)}
         if not hits:
             known = dict.fromkeys(
                 name for at in place.values() for name in at.names if "/" not in name

@@ -135,7 +135,7 @@ def build(*stack, shape=(6,), **kwargs):
     ("make", "arguments", "message"),
     [
         (lambda: keras.Sequential([layers.Dense(2)]), {}, "not built.*keras.Input"),
-        (lambda: layers.Dense(2), {}, "must be a `keras.Model`, but is a Dense"),
+        (lambda: layers.Dense(2), {}, r"must be a keras\.Model\. Received: model=<Dense"),
         (lambda: build(layers.Conv1D(2, 3), shape=(None, 3)), {}, "Pass `inputs=` samples of"),
         (lambda: build(layers.Dense(2, dtype="float16")), {}, "is float16.*mixed_float16"),
         (lambda: build(layers.Dense(2)), {"inputs": np.ones((2, 5))}, r"shape \(2, 5\)"),
@@ -143,8 +143,12 @@ def build(*stack, shape=(6,), **kwargs):
         (lambda: build(layers.Dense(2)), {"inputs": {"no": 1}}, "has the keys"),
         (lambda: build(layers.Dense(2)), {"inputs": np.full((2, 6), np.nan)}, "NaN or infinity"),
         (lambda: build(layers.Dense(2)), {"inputs": np.ones((0, 6))}, "at least one"),
-        (lambda: build(layers.Dense(2)), {"tolerance": 0}, "positive number"),
-        (lambda: build(layers.Dense(2)), {"batch_size": 0}, "positive integer, or None"),
+        (
+            lambda: build(layers.Dense(2)),
+            {"tolerance": 0},
+            "tolerance must be a finite number greater than 0",
+        ),
+        (lambda: build(layers.Dense(2)), {"batch_size": 0}, r"integer of at least 1.*Or give None"),
         (
             lambda: build(layers.Embedding(9, 2), dtype="int32"),
             {"inputs": np.full((2, 6), 0.5)},

@@ -119,8 +119,11 @@ def test_free_ports_are_distinct():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workers", "0", __file__], "workers must be at least 1"),
-        (["--workers", "2", "--restarts", "-1", __file__], "restarts must be at least 0"),
+        (["--workers", "0", __file__], "workers must be an integer of at least 1"),
+        (
+            ["--workers", "2", "--restarts", "-1", __file__],
+            "restarts must be an integer of at least 0",
+        ),
         (["nothing.py"], "There is no script 'nothing.py'"),
     ],
 )

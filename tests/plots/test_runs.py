@@ -147,7 +147,7 @@ def test_schedule_has_a_box_for_each_epoch(tmp_path):
     assert colors[0] == colors[1] == colors[3] != colors[2] == colors[4]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["dense (3 epochs)", "sparse (2 epochs)"]
-    with pytest.raises(ValueError, match="must be compressed"):
+    with pytest.raises(ValueError, match="must end with 'C'"):
         plot_acdc_schedule("CD")
 
 

@@ -78,7 +78,7 @@ def test_bad_input(function, images):
     before = values(model)
     with pytest.raises(ValueError, match="takes inputs of shape"):
         function(model, (images[0][:, :4], images[1]), 0.5)
-    with pytest.raises(ValueError, match="damping must be above 0"):
+    with pytest.raises(ValueError, match="damping must be a finite number greater than 0"):
         function(model, images, 0.5, damping=0)
     with pytest.raises(ValueError, match="not finite"):
         function(model, (np.full_like(images[0], np.inf), images[1]), 0.5)

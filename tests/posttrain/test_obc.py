@@ -81,7 +81,7 @@ def test_bad_input(images):
         ks.obc(model, (images[0][:, :4], images[1]), 0.5)
     with pytest.raises(ValueError, match="Give more samples, or raise damping"):
         ks.obc(model, (images[0][:2], images[1][:2]), 0.5, damping=0)
-    with pytest.raises(ValueError, match="damping must be at least 0"):
+    with pytest.raises(ValueError, match="damping must be a finite number of at least 0"):
         ks.obc(model, images, 0.5, damping=-1)
     with pytest.raises(ValueError, match="obc prunes single weights or n:m"):
         ks.obc(model, images, 0.5, granularity="4x1")

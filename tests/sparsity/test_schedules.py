@@ -82,7 +82,7 @@ def test_begin_after_end():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="initial is a sparsity"):
+    with pytest.raises(ValueError, match="initial must be a number"):
         Polynomial(initial=1.0)
     with pytest.raises(ValueError, match="power"):
         Polynomial(power=0)

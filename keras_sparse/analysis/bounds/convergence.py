@@ -1,6 +1,6 @@
 """What is proven about iterative hard thresholding and AC/DC: conditions and bounds.
 
-Notation: f is to be minimised over k-sparse vectors, k* the sparsity of the best one, beta its
+Notation: f is to be minimized over k-sparse vectors, k* the sparsity of the best one, beta its
 smoothness, alpha its constant in the concentrated Polyak-Lojasiewicz (CPL) condition.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from keras_sparse.messages.arguments import array, integer, number
 
 
 def cpl_constant(gradient: ArrayLike, gap: float, r: int) -> float:
@@ -26,12 +28,9 @@ def cpl_constant(gradient: ArrayLike, gap: float, r: int) -> float:
 
     Source: Peste (2023), equation 3.4.
     """
-    squares = np.sort(np.square(np.asarray(gradient, float).ravel()))[::-1]
-    if gap <= 0 or not 1 <= r <= squares.size:
-        raise ValueError(
-            f"gap must be greater than 0 and r between 1 and {squares.size}. "
-            f"Received: gap={gap}, r={r}"
-        )
+    squares = np.sort(np.square(array("gradient", gradient).ravel()))[::-1]
+    number("gap", gap, "(0, inf)")
+    integer("r", r, 1, squares.size)
     return float(2 * squares[:r].sum() / gap)
 
 
@@ -40,10 +39,15 @@ def iht_support(best: int, condition: float) -> int:
 
     Args:
         best: k*, nonzeros of the best solution.
-        condition: beta / alpha.
+        condition: beta / alpha, at least 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Source: Peste (2023), Theorem 3.3.1.
     """
+    integer("best", best)
+    number("condition", condition, "[1, inf)")
     return int(np.ceil(best * (768 * condition**2 + 1)))
 
 
@@ -52,10 +56,15 @@ def acdc_support(best: int, condition: float) -> int:
 
     Args:
         best: k*, nonzeros of the best solution.
-        condition: beta / alpha.
+        condition: beta / alpha, at least 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Source: Peste (2023), Corollary 3.3.1.
     """
+    integer("best", best)
+    number("condition", condition, "[1, inf)")
     return int(np.ceil(best * (384 * condition**2 + 1)))
 
 
@@ -72,8 +81,14 @@ def iht_bound(gap: float, alpha: float, beta: float, sigma: float, steps: int) -
         sigma: Standard deviation of the stochastic gradient.
         steps: Number of steps.
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Source: Peste (2023), Theorem 3.3.1.
     """
+    _check_constants(gap, alpha, beta)
+    number("sigma", sigma, "[0, inf)")
+    integer("steps", steps, 0)
     return _geometric(gap, 1 - alpha / (16 * beta), sigma**2 / beta, steps)
 
 
@@ -90,9 +105,21 @@ def acdc_bound(gap: float, alpha: float, beta: float, lipschitz: float, phases: 
         lipschitz: L, Lipschitz constant of each sample's loss.
         phases: Number of phases.
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Source: Peste (2023), Corollary 3.3.1.
     """
+    _check_constants(gap, alpha, beta)
+    number("lipschitz", lipschitz, "[0, inf)")
+    integer("phases", phases, 0)
     return _geometric(gap, 1 - alpha / (8 * beta), 3 * lipschitz**2 / (4 * beta), phases)
+
+
+def _check_constants(gap: float, alpha: float, beta: float) -> None:
+    number("gap", gap, "[0, inf)")
+    number("alpha", alpha, "(0, inf)")
+    number("beta", beta, "(0, inf)")
 
 
 def _geometric(start: float, factor: float, added: float, times: int) -> float:

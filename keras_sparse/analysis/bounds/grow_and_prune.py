@@ -1,6 +1,6 @@
 """What is proven about cyclic grow-and-prune, and the form of it that the proof is about.
 
-Notation: F is to be minimised, L its smoothness, sigma the standard deviation of the stochastic
+Notation: F is to be minimized, L its smoothness, sigma the standard deviation of the stochastic
 gradient of a partition, kappa the number of partitions, T the steps for which each is dense, Q the
 number of rounds, and delta the relative error of a mask: `||Theta m - Theta|| <= delta ||Theta||`.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from keras_sparse.messages.arguments import array, function, integer, number, wrong
 
 
 def mask_error(theta: ArrayLike, mask: ArrayLike) -> float:
@@ -28,10 +30,10 @@ def mask_error(theta: ArrayLike, mask: ArrayLike) -> float:
 
     Source: Ma et al. (2022), equation 9.
     """
-    squares = np.square(np.asarray(theta, float))
+    squares = np.square(array("theta", theta))
     if not squares.any():
-        raise ValueError("The error of a mask is relative to the weights, which are all zero.")
-    return float(squares[~np.asarray(mask, bool)].sum() / squares.sum())
+        raise ValueError("The error of a mask is relative to theta, whose weights are all zero.")
+    return float(squares[~_boolean_mask(mask, squares.shape)].sum() / squares.sum())
 
 
 def gap_learning_rate(smoothness: float, partitions: int, inner_steps: int, rounds: int) -> float:
@@ -43,8 +45,13 @@ def gap_learning_rate(smoothness: float, partitions: int, inner_steps: int, roun
         inner_steps: T.
         rounds: Q.
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Source: Ma et al. (2022), Proposition 1.
     """
+    number("smoothness", smoothness, "(0, inf)")
+    _check_counts(partitions, inner_steps, rounds)
     return 1 / (4 * partitions * smoothness * inner_steps * np.sqrt(rounds))
 
 
@@ -85,16 +92,12 @@ def gap_bound(
 
     Source: Ma et al. (2022), Proposition 1 and equation 36.
     """
-    counts = {"partitions": partitions, "inner_steps": inner_steps, "rounds": rounds}
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1. Received: {name}={count}")
-    if smoothness <= 0 or gap < 0 or sigma < 0 or mean_norm < 0 or not 0 <= delta < 1:
-        raise ValueError(
-            "smoothness must be greater than 0, gap, sigma and mean_norm at least 0, and delta in "
-            f"[0, 1). Received: smoothness={smoothness}, gap={gap}, sigma={sigma}, "
-            f"mean_norm={mean_norm}, delta={delta}"
-        )
+    _check_counts(partitions, inner_steps, rounds)
+    number("gap", gap, "[0, inf)")
+    number("smoothness", smoothness, "(0, inf)")
+    number("sigma", sigma, "[0, inf)")
+    number("delta", delta, "[0, 1)")
+    number("mean_norm", mean_norm, "[0, inf)")
     first = 96 * partitions * smoothness * gap + sigma**2
     floor = 10 * smoothness**2 * inner_steps * delta**2 * mean_norm
     return float(first / np.sqrt(rounds) + floor)
@@ -123,18 +126,30 @@ def gap_step_bound(
         norm: Norm of all weights when the partition grew.
 
     Raises:
-        ValueError: If the learning rate is too large for the statement.
+        ValueError: If an argument is out of range, or the learning rate too large for the
+            statement.
 
     Source: Ma et al. (2022), Lemma 1.
     """
+    number("loss", loss)
+    number("gradient_norm", gradient_norm, "[0, inf)")
+    number("learning_rate", learning_rate, "(0, inf)")
+    number("smoothness", smoothness, "(0, inf)")
+    number("sigma", sigma, "[0, inf)")
+    number("delta", delta, "[0, 1)")
+    number("norm", norm, "[0, inf)")
     if learning_rate > (1 + 1e-9) / (6 * smoothness):
-        raise ValueError(
-            f"This holds for learning rates up to 1/(6 L) = {1 / (6 * smoothness):g}. "
-            f"Received: learning_rate={learning_rate:g}"
-        )
+        allowed = f"at most 1/(6 L) = {1 / (6 * smoothness):g}, up to which this holds"
+        raise wrong("learning_rate", learning_rate, allowed)
     noise = learning_rate**2 * smoothness * sigma**2 / 2
     masked = 2 * learning_rate * smoothness**2 * delta**2 * norm**2 / 3
     return loss - learning_rate / 3 * gradient_norm**2 + noise + masked
+
+
+def _check_counts(partitions: int, inner_steps: int, rounds: int) -> None:
+    integer("partitions", partitions)
+    integer("inner_steps", inner_steps)
+    integer("rounds", rounds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,15 +208,47 @@ def cyclic_descent(
     Yields:
         An `Iterate` for each inner step.
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Source: Ma et al. (2022), Algorithm 3.
     """
-    theta = np.array(theta, float)
-    parts = [np.asarray(part, int) for part in partitions]
+    function("gradient", gradient)
+    number("sparsity", sparsity, "[0, 1)")
+    number("learning_rate", learning_rate, "(0, inf)")
+    integer("rounds", rounds)
+    integer("inner_steps", inner_steps)
+    theta = array("theta", theta)
+    whole = isinstance(partitions, Sequence) and not isinstance(partitions, str)
+    parts = [array("partitions", part).astype(int) for part in partitions] if whole else []
+    if not parts or sorted(np.concatenate(parts).tolist()) != list(range(theta.size)):
+        raise wrong("partitions", partitions, f"the indices 0 to {theta.size - 1}, each in one")
+    given = None if mask is None else _boolean_mask(mask, theta.shape)
+    return _descent(gradient, theta, parts, sparsity, learning_rate, rounds, inner_steps, given)
+
+
+def _boolean_mask(mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    found = np.asarray(mask)
+    if found.shape != shape or not np.isin(found, (0, 1)).all():
+        raise wrong("mask", mask, f"booleans of shape {shape}")
+    return found.astype(bool)
+
+
+def _descent(
+    gradient: Callable[[np.ndarray], np.ndarray],
+    theta: np.ndarray,
+    parts: Sequence[np.ndarray],
+    sparsity: float,
+    learning_rate: float,
+    rounds: int,
+    inner_steps: int,
+    mask: np.ndarray | None,
+) -> Iterator[Iterate]:
     current = np.zeros(theta.shape, bool)
     for part in parts:
         current[part] = _largest(theta[part], sparsity)
     if mask is not None:
-        current = np.array(mask, bool)
+        current = mask.copy()
     dense: np.ndarray | None = None
     for q in range(rounds):
         for i, part in enumerate(parts):

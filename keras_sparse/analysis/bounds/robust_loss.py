@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_sparse.messages.arguments import array, function, integer, number, optional
+
 Vector = np.ndarray
 
 
@@ -27,17 +29,16 @@ def ball(dimension: int, rho: float, points: int = 3600, seed: int = 0) -> Vecto
         seed: Seed of random directions.
 
     Returns:
-        Shape `(points, dimension)`: the centre, the directions at half of the radius, and at all
+        Shape `(points, dimension)`: the center, the directions at half of the radius, and at all
         of it.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    if dimension < 1 or rho < 0 or points < 1:
-        raise ValueError(
-            "dimension and points must be at least 1 and rho at least 0. Received: "
-            f"dimension={dimension}, rho={rho}, points={points}"
-        )
+    integer("dimension", dimension)
+    number("rho", rho, "[0, inf)")
+    integer("points", points)
+    integer("seed", seed, 0)
     if dimension == 1:
         directions = np.array([[-1.0], [1.0]])
     elif dimension == 2:
@@ -82,7 +83,9 @@ def robust_loss(
 
     Source: Peste et al. (2023), equation 5.1.
     """
-    at = np.asarray(theta, float)
+    function("loss", loss)
+    optional(function, "compress", compress)
+    at = array("theta", theta)
     tried = ball(at.size, rho, points)
     compressed = compress or (lambda point: point)
     values = np.array([loss(compressed(at + delta)) for delta in tried])
@@ -100,7 +103,8 @@ def directional_derivative(gradients: ArrayLike, direction: ArrayLike) -> float:
 
     Source: Peste et al. (2023), Theorem C.1.1 (Danskin).
     """
-    return float(np.max(np.atleast_2d(np.asarray(gradients, float)) @ np.asarray(direction, float)))
+    slopes = np.atleast_2d(array("gradients", gradients)) @ array("direction", direction)
+    return float(np.max(slopes))
 
 
 def robust_gradient(gradients: ArrayLike) -> Vector:
@@ -117,7 +121,7 @@ def robust_gradient(gradients: ArrayLike) -> Vector:
 
     Source: Peste et al. (2023), Theorem C.1.1 and Corollary C.1.1.
     """
-    rows = np.atleast_2d(np.asarray(gradients, float))
+    rows = np.atleast_2d(array("gradients", gradients))
     if not np.allclose(rows, rows[0]):
         raise ValueError(
             "The maximum has no gradient here: it is attained in several places, whose gradients "
@@ -136,18 +140,17 @@ def robust_lipschitz(gradient_norm: float, smoothness: float, rho: float, radius
         gradient_norm: `||grad L(theta)||`.
         smoothness: beta, >= 0.
         rho: The radius of the perturbation, >= 0.
-        radius: The radius of the neighbourhood, >= 0.
+        radius: The radius of the neighborhood, >= 0.
 
     Raises:
         ValueError: If an argument is negative.
 
     Source: Peste et al. (2023), Theorem C.1.1 (the maximum is locally Lipschitz).
     """
-    if min(gradient_norm, smoothness, rho, radius) < 0:
-        raise ValueError(
-            "All arguments are at least 0. Received: "
-            f"{gradient_norm=}, {smoothness=}, {rho=}, {radius=}"
-        )
+    number("gradient_norm", gradient_norm, "[0, inf)")
+    number("smoothness", smoothness, "[0, inf)")
+    number("rho", rho, "[0, inf)")
+    number("radius", radius, "[0, inf)")
     return gradient_norm + smoothness * (rho + radius)
 
 
@@ -157,9 +160,8 @@ def top_k_mask(theta: ArrayLike, k: int) -> Vector:
     Raises:
         ValueError: If not `1 <= k <= N`.
     """
-    at = np.asarray(theta, float).ravel()
-    if not 1 <= k <= at.size:
-        raise ValueError(f"k must be between 1 and {at.size}. Received: k={k}")
+    at = array("theta", theta).ravel()
+    integer("k", k, 1, at.size)
     mask = np.zeros(at.size, bool)
     mask[np.argsort(-np.abs(at), kind="stable")[:k]] = True
     return mask
@@ -196,5 +198,6 @@ def compressed_gradient(
 
     Source: Peste et al. (2023), Lemma C.1.1.
     """
+    function("gradient", gradient)
     mask = top_k_mask(theta, k)
     return mask * np.asarray(gradient(mask * np.asarray(theta, float)), float)

@@ -9,13 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
+from keras_sparse.messages.arguments import is_number, wrong
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import NM, Granularity
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import CommonArguments, Recipe
 from keras_sparse.sparsity.selection import Selection, Target
 
 
@@ -32,7 +34,11 @@ class InitialMasks(SparseCallback):
     """
 
     def __init__(
-        self, sparsity: float | None = None, *, reinitialize: Any = None, **kwargs: Any
+        self,
+        sparsity: float | None = None,
+        *,
+        reinitialize: Any = None,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
         self.reinitialize = checked_initializer("reinitialize", reinitialize)
@@ -84,13 +90,13 @@ def checked_initializer(argument: str, initializer: Any) -> Any:
     Raises:
         ValueError: If it is none.
     """
+    allowed = "a Keras initializer or its name, such as 'he_normal'"
+    if not (initializer is None or isinstance(initializer, (str, dict)) or callable(initializer)):
+        raise wrong(argument, initializer, allowed)  # Keras makes constants of numbers.
     try:
         return None if initializer is None else keras.initializers.get(initializer)
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{argument} is a Keras initializer or its name, such as 'he_normal'. "
-            f"Received: {argument}={initializer!r}"
-        ) from error
+        raise wrong(argument, initializer, allowed) from error
 
 
 def draw(model: keras.Model, weights: Sequence[Any], initializer: Any, seed: int | None) -> None:
@@ -121,12 +127,10 @@ def check_min_per_layer(min_per_layer: float) -> None:
     Raises:
         ValueError: If it is neither.
     """
-    whole = float(min_per_layer).is_integer()
-    if min_per_layer < 0 or not (whole or min_per_layer < 1):
-        raise ValueError(
-            "min_per_layer is a number of weights (blocks, channels) or a fraction below 1 of a "
-            f"layer's. Received: min_per_layer={min_per_layer}"
-        )
+    numeric = is_number(min_per_layer) and min_per_layer >= 0
+    if not numeric or not (min_per_layer < 1 or float(min_per_layer).is_integer()):
+        allowed = "a number of weights (blocks, channels) or a fraction below 1 of a layer's"
+        raise wrong("min_per_layer", min_per_layer, allowed)
 
 
 def masks_from_scores(

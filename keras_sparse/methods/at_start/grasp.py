@@ -1,11 +1,13 @@
-"""Pruning at initialisation that preserves the gradient flow."""
+"""Pruning at initialization that preserves the gradient flow."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import Unpack
+
 from keras_sparse.methods.at_start.sensitivity import GRASP_TEMPERATURE
-from keras_sparse.methods.at_start.snip import SNIP
+from keras_sparse.methods.at_start.snip import SNIP, SNIPArguments
 
 
 class GraSP(SNIP):
@@ -51,7 +53,7 @@ class GraSP(SNIP):
         *,
         loss: Any = None,
         temperature: float = GRASP_TEMPERATURE,
-        **kwargs: Any,
+        **kwargs: Unpack[SNIPArguments],
     ) -> None:
         super().__init__(
             sparsity, data, criterion="grasp", loss=loss, temperature=temperature, **kwargs

@@ -10,13 +10,17 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.backend.training_state import fetch_state
+from keras_sparse.messages.arguments import instance, integer, number, wrong
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.base import masks_by_path
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.probe.snapshot import Snapshot
 from keras_sparse.sparsity.masks import prune_further
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
+from keras_sparse.sparsity.selection import check_built
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class LotteryTicket:
     histories: tuple[Mapping[str, list[float]], ...] = dataclasses.field(repr=False)
 
 
+@known_keywords(RecipeArguments)
 def iterative_magnitude_pruning(
     model: keras.Model,
     sparsity: float | None,
@@ -44,7 +49,7 @@ def iterative_magnitude_pruning(
     *,
     rate: float = 0.2,
     rewind_to: str | int = "init",
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> LotteryTicket:
     """Trains, prunes the smallest of the surviving weights, rewinds them, and so on.
 
@@ -81,8 +86,7 @@ def iterative_magnitude_pruning(
 
     Source: Frankle and Carbin (2019); Frankle et al. (2020); Renda et al. (2020).
     """
-    epochs = fit.get("epochs", 1)
-    _check(model, fit, rate, rewind_to, epochs)
+    _check(model, fit, rate, rewind_to)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
     layouts = [target.layout for target in selection.targets]
@@ -144,19 +148,18 @@ def _which(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in kwargs.items() if k in ("exclude", "include", "keep_dense", "strict")}
 
 
-def _check(
-    model: keras.Model, fit: Mapping[str, Any], rate: float, rewind_to: str | int, epochs: int
-) -> None:
-    if not 0 < rate < 1:
-        raise ValueError(f"rate is the fraction of survivors to prune, in (0, 1). Received: {rate}")
-    named = rewind_to in ("init", "lr")
-    counted = isinstance(rewind_to, int) and not isinstance(rewind_to, bool)
-    if not named and not (counted and 0 <= int(rewind_to) < epochs):
-        raise ValueError(
-            f"rewind_to is 'init', 'lr' or an epoch before the last of the {epochs} that fit "
-            f"trains for. Received: rewind_to={rewind_to!r}"
-        )
+def _check(model: keras.Model, fit: Mapping[str, Any], rate: float, rewind_to: str | int) -> None:
+    check_built(model)
+    instance("fit", fit, Mapping, "a mapping of arguments of model.fit")
     if "initial_epoch" in fit:
         raise ValueError("fit must not have initial_epoch: each training begins where it rewinds.")
+    epochs = integer("epochs", fit.get("epochs", 1))
+    number("rate", rate, "(0, 1)")
+    if rewind_to not in ("init", "lr"):
+        allowed = "'init', 'lr' or an epoch before the last of fit's"
+        try:
+            integer("rewind_to", rewind_to, 0, epochs - 1)
+        except ValueError as error:
+            raise wrong("rewind_to", rewind_to, f"{allowed} epochs={epochs}") from error
     if getattr(model, "optimizer", None) is None:
-        raise ValueError(f"Model {getattr(model, 'name', model)!r} must be compiled to be trained.")
+        raise ValueError(f"Model {model.name!r} must be compiled to be trained.")

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.messages.names import unknown_name
-from keras_sparse.methods.at_start.temperature import check_temperature, tempered_loss
+from keras_sparse.messages.arguments import number, one_of
+from keras_sparse.methods.at_start.temperature import tempered_loss
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
 
@@ -25,18 +25,15 @@ def check_sensitivity(criterion: str, accumulate: str, decay: float, temperature
     Raises:
         ValueError: If one is out of range, or they contradict each other.
     """
-    if criterion not in CRITERIA:
-        raise unknown_name("criterion", criterion, CRITERIA)
-    if accumulate not in ACCUMULATIONS:
-        raise unknown_name("accumulate", accumulate, ACCUMULATIONS)
+    one_of("criterion", criterion, CRITERIA)
+    one_of("accumulate", accumulate, ACCUMULATIONS)
+    number("decay", decay, "[0, 1)")
     if criterion == "grasp" and accumulate != "gradient":
         raise ValueError(
             "GraSP's scores are signed and add up over batches as they are. Received: "
             f"accumulate={accumulate!r}. Leave accumulate out."
         )
-    if not 0 <= decay < 1:
-        raise ValueError(f"decay must be in [0, 1). Received: decay={decay}")
-    check_temperature(temperature)
+    number("temperature", temperature, "(0, inf)")
 
 
 def connection_sensitivity(

@@ -1,4 +1,4 @@
-"""Single-shot pruning at initialisation by connection sensitivity."""
+"""Single-shot pruning at initialization by connection sensitivity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.base import (
     InitialMasks,
     check_min_per_layer,
@@ -20,9 +23,20 @@ from keras_sparse.methods.at_start.sensitivity import (
     check_sensitivity,
     connection_sensitivity,
 )
+from keras_sparse.probe.calibration import check_data
 from keras_sparse.probe.snapshot import borrowed
-from keras_sparse.sparsity.recipe import Recipe
+from keras_sparse.sparsity.recipe import CommonArguments, Recipe, RecipeArguments
 from keras_sparse.sparsity.selection import Selection
+
+
+class SNIPArguments(CommonArguments, total=False):
+    """The arguments that `SNIP` and `GraSP` share, besides the sparsity and the data."""
+
+    batch_size: int
+    accumulate: str
+    initializer: Any
+    reinitialize: Any
+    min_per_layer: float
 
 
 class SNIP(InitialMasks):
@@ -81,12 +95,13 @@ class SNIP(InitialMasks):
         criterion: str = "snip",
         loss: Any = None,
         temperature: float = 1.0,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
         name = type(self).__name__
         check_arguments(name, data, criterion, accumulate, min_per_layer, temperature)
-        self.data, self.batch_size, self.accumulate = data, batch_size, accumulate
+        self.data, self.accumulate = data, accumulate
+        self.batch_size = integer("batch_size", batch_size)
         self.initializer = checked_initializer("initializer", initializer)
         self.min_per_layer, self.criterion = min_per_layer, criterion
         self.loss = None if loss is None else keras.losses.get(loss)
@@ -111,6 +126,7 @@ class SNIP(InitialMasks):
         return self._chosen(selection, weights, masks)
 
 
+@known_keywords(RecipeArguments)
 def connection_sensitivity_masks(
     model: keras.Model,
     data: Any,
@@ -122,7 +138,7 @@ def connection_sensitivity_masks(
     accumulate: str = "gradient",
     min_per_layer: float = 0,
     temperature: float | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[RecipeArguments],
 ) -> dict[str, np.ndarray]:
     """The masks that `SNIP` or `GraSP` would train with, without training or changing anything.
 
@@ -159,6 +175,7 @@ def connection_sensitivity_masks(
         temperature = GRASP_TEMPERATURE if criterion == "grasp" else 1.0
     name = "connection_sensitivity_masks"
     check_arguments(name, data, criterion, accumulate, min_per_layer, temperature)
+    integer("batch_size", batch_size)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
     scores = connection_sensitivity(
@@ -195,5 +212,6 @@ def check_arguments(
             f"{name} scores weights on data and needs some: data=(x, y), such as "
             "data=(x_train[:128], y_train[:128]), or a tf.data.Dataset of batches."
         )
+    check_data(data)
     check_sensitivity(criterion, accumulate, 0.9, temperature)
     check_min_per_layer(min_per_layer)

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
+from keras_sparse.messages.arguments import one_of, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.sparsity.duration import Run
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import SALIENCIES, scores
 from keras_sparse.sparsity.selection import Selection
 
@@ -38,13 +41,13 @@ class StaticMask(SparseCallback):
         ValueError: For a sparsity together with given masks, unknown names, masks of the wrong
             shape, or a model with nothing to prune.
 
-    Source: the random and magnitude baselines at initialisation of Lee (2020), chapter 4.
+    Source: the random and magnitude baselines at initialization of Lee (2020), chapter 4.
     """
 
-    def __init__(self, sparsity: float | None = None, mask: Any = "random", **kwargs: Any) -> None:
-        if isinstance(mask, str) and mask not in (*SALIENCIES, _CURRENT):
-            raise unknown_name("mask", mask, (*SALIENCIES, _CURRENT))
-        self.mask = mask
+    def __init__(
+        self, sparsity: float | None = None, mask: Any = "random", **kwargs: Unpack[CommonArguments]
+    ) -> None:
+        self.mask = _checked_mask(mask)
         if self._mask_is_given() and sparsity is not None:
             raise ValueError(
                 "sparsity follows from the mask when mask is 'current' or masks. "
@@ -92,3 +95,21 @@ class StaticMask(SparseCallback):
                 f"{[(t.path, t.layout.shape) for t in targets]}. Received shapes: {shapes}"
             )
         return [np.asarray(mask, bool) for mask in masks]
+
+
+def _checked_mask(mask: Any) -> Any:
+    """A name, a mapping of boolean arrays, or a list of them."""
+    if isinstance(mask, str):
+        return one_of("mask", mask, (*SALIENCIES, _CURRENT))
+    allowed = "'random', 'magnitude', 'current', or boolean arrays in a mapping or a list"
+    if not isinstance(mask, (Mapping, list, tuple)) or not mask:
+        raise wrong("mask", mask, allowed)
+    masks = mask.values() if isinstance(mask, Mapping) else mask
+    for each in masks:
+        if not isinstance(each, (list, tuple)) and not hasattr(each, "shape"):
+            raise wrong("mask", mask, allowed)
+        values = np.asarray(each)
+        if not np.isin(values, (0, 1)).all():
+            cure = "Of scores or weights make masks first, such as score > threshold."
+            raise wrong("mask", mask, allowed, cure)
+    return mask

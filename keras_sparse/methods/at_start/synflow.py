@@ -1,11 +1,15 @@
-"""Pruning at initialisation by synaptic flow, without data."""
+"""Pruning at initialization by synaptic flow, without data."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import Unpack
+
+from keras_sparse.messages.arguments import integer, sample_shape
 from keras_sparse.methods.at_start.base import InitialMasks, check_min_per_layer
 from keras_sparse.methods.at_start.synaptic_flow import synflow_masks
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -50,13 +54,12 @@ class SynFlow(InitialMasks):
         reinitialize: Any = None,
         min_per_layer: float = 0,
         input_shape: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise ValueError(f"rounds must be an integer >= 1. Received: rounds={rounds!r}")
         check_min_per_layer(min_per_layer)
-        self.rounds, self.min_per_layer, self.input_shape = rounds, min_per_layer, input_shape
+        self.rounds, self.min_per_layer = integer("rounds", rounds), min_per_layer
+        self.input_shape = sample_shape("input_shape", input_shape)
 
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """What carries most when all else is pruned."""

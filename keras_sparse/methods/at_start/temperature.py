@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,19 +14,6 @@ _OF_SOFTMAX = (
     losses.CategoricalFocalCrossentropy,
 )
 _OF_SIGMOID = (losses.BinaryCrossentropy, losses.BinaryFocalCrossentropy)
-
-
-def check_temperature(temperature: float) -> None:
-    """Checks that a temperature is a positive number.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-    if not number or not math.isfinite(temperature) or temperature <= 0:
-        raise ValueError(
-            f"temperature must be a number greater than 0. Received: temperature={temperature!r}"
-        )
 
 
 def tempered_loss(model: keras.Model, loss: Any, temperature: float) -> Any:

@@ -7,10 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
+from keras_sparse.messages.arguments import number
+from keras_sparse.messages.keywords import keywords_of, unknown_keyword
+from keras_sparse.sparsity.allocation import check_sparsity
 from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.operators import LargestKept, TopK, get_operator
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -34,17 +39,23 @@ class CompressionAwareCallback(SparseCallback):
         self,
         sparsities: Sequence[float] | float | None = None,
         operators: Sequence[Any] | Any = (),
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
+        if "sparsity" in kwargs:  # the base class has it, and these methods have several
+            raise unknown_keyword(type(self).__name__, "sparsity", keywords_of(type(self)))
         super().__init__(**kwargs)
         one = isinstance(operators, str) or not isinstance(operators, Sequence)
         further = [operators] if one else list(operators)
         if sparsities is None:
             sparsities = () if further else (0.5, 0.7, 0.9)
-        levels = [sparsities] if isinstance(sparsities, (int, float)) else list(sparsities)
+        levels = (
+            list(sparsities)
+            if isinstance(sparsities, Sequence) and not isinstance(sparsities, str)
+            else [sparsities]
+        )
         self.operators = [
-            *(TopK(level, self.recipe.granularity) for level in levels),
-            *(get_operator(operator) for operator in further),
+            *(TopK(check_sparsity(x, "sparsities"), self.recipe.granularity) for x in levels),
+            *(get_operator(operator, "operators") for operator in further),
         ]
         if not self.operators:
             raise ValueError(
@@ -103,9 +114,4 @@ def check_rho(rho: float) -> float:
     Raises:
         ValueError: If it is not a number greater than 0.
     """
-    if isinstance(rho, bool) or not isinstance(rho, (int, float)) or not 0 < rho < float("inf"):
-        raise ValueError(
-            "rho is how far weights are moved along the gradient, greater than 0, such as 0.05. "
-            f"Received: rho={rho!r}. For no perturbation use TopKPlus or STE."
-        )
-    return float(rho)
+    return number("rho", rho, "(0, inf)", "For no perturbation use TopKPlus or STE.")

@@ -8,13 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Clock, Rule, Tensors
+from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.methods.compression_aware.base import CompressionAwareCallback, check_rho
 from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperators
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.operators import Compression
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 _MASKS, _USES = "masks", "uses"
@@ -164,18 +167,15 @@ class CrAM(CompressionAwareCallback):
         mask_interval: int = 1,
         base_probability: float = 0.0,
         normalize: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsities, operators, **kwargs)
         self.rho = check_rho(rho)
-        if isinstance(mask_interval, bool) or not isinstance(mask_interval, int):
-            raise ValueError(f"mask_interval must be an integer. Received: {mask_interval!r}")
-        if mask_interval < 1:
-            raise ValueError(f"mask_interval must be at least 1. Received: {mask_interval}")
-        if not 0 <= base_probability <= 1:
-            raise ValueError(f"base_probability must be in [0, 1]. Received: {base_probability}")
-        self.plus, self.sparse_gradients, self.normalize = plus, sparse_gradients, normalize
-        self.mask_interval, self.base_probability = mask_interval, base_probability
+        self.plus = boolean("plus", plus)
+        self.sparse_gradients = boolean("sparse_gradients", sparse_gradients)
+        self.normalize = boolean("normalize", normalize)
+        self.mask_interval = integer("mask_interval", mask_interval)
+        self.base_probability = number("base_probability", base_probability, "[0, 1]")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Two gradients a step."""

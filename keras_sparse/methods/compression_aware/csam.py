@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import CompressionAwareCallback, check_rho
@@ -14,6 +15,7 @@ from keras_sparse.methods.compression_aware.drawn_operators import DrawnOperator
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.operators import Compression
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -82,7 +84,7 @@ class CSAM(CompressionAwareCallback):
         sparsities: Sequence[float] | float | None = None,
         rho: float = 0.05,
         operators: Sequence[Any] | Any = (),
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsities, operators, **kwargs)
         self.rho = check_rho(rho)

@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import check_rho
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -54,7 +56,7 @@ class SAM(SparseCallback):
 
     ends_sparse: ClassVar[bool] = False
 
-    def __init__(self, rho: float = 0.05, **kwargs: Any) -> None:
+    def __init__(self, rho: float = 0.05, **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
         self.rho = check_rho(rho)
 

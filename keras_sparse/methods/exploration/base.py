@@ -8,14 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.backend.step_random import uniform
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
+from keras_sparse.messages.arguments import number
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import NM, Granularity
 from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude, scores
 from keras_sparse.sparsity.selection import Selection
 
@@ -135,18 +138,13 @@ class Exploration(SparseCallback):
         drop_fraction: float = 0.3,
         every: Any = None,
         end: Any = "75%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
         check_unordered(self, self.recipe.granularity)
-        if not 0 < drop_fraction < 1:
-            raise ValueError(
-                "drop_fraction is the share of the kept weights that an update drops, in (0, 1). "
-                f"Received: drop_fraction={drop_fraction}"
-            )
-        self.drop_fraction = drop_fraction
-        self.every = None if every is None else Duration.of(every)
-        self.end = Duration.of(end)
+        self.drop_fraction = number("drop_fraction", drop_fraction, "(0, 1)")
+        self.every = None if every is None else Duration.of(every, "every")
+        self.end = Duration.of(end, "end")
 
     def fractions(self, steps: np.ndarray, last: int) -> np.ndarray:
         """The drop fraction of each update. By default constant."""

@@ -8,14 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.backend.step_random import normal, uniform
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
+from keras_sparse.messages.arguments import number
 from keras_sparse.methods.exploration.base import counts, only_where
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import scores
 from keras_sparse.sparsity.selection import Selection
 
@@ -110,7 +113,7 @@ class DeepR(SparseCallback):
         sparsity: float | None = None,
         l1: float = 1e-4,
         temperature: float = 1e-9,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
         if self.recipe.granularity != Unstructured():
@@ -118,10 +121,8 @@ class DeepR(SparseCallback):
                 "DeepR rewires single weights. Received: "
                 f"granularity={self.recipe.granularity}. Leave granularity out, or use RigL or SET."
             )
-        for name, value in {"l1": l1, "temperature": temperature}.items():
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0. Received: {name}={value}")
-        self.l1, self.temperature = l1, temperature
+        self.l1 = number("l1", l1, "[0, inf)")
+        self.temperature = number("temperature", temperature, "[0, inf)")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Rewiring at every step; without a dormant connection there is nothing to rewire."""

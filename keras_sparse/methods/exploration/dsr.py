@@ -8,11 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Tensors
 from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, counts, only_where
 from keras_sparse.methods.exploration.redistribution import share_out
 from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 
 
@@ -70,7 +72,7 @@ class DSR(Exploration):
         drop_fraction: float = 0.1,
         every: Any = 1,
         end: Any = "75%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         kwargs.setdefault("allocation", "uniform")
         super().__init__(sparsity, drop_fraction, every, end, **kwargs)

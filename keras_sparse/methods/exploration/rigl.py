@@ -7,9 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, cosine_fractions
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 
 
@@ -65,7 +67,7 @@ class RigL(Exploration):
         drop_fraction: float = 0.3,
         every: Any = None,
         end: Any = "75%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         kwargs.setdefault("allocation", "erk")
         super().__init__(sparsity, drop_fraction, every, end, **kwargs)

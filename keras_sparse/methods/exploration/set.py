@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from typing_extensions import Unpack
 
 from keras_sparse.methods.exploration.base import DropAndGrow, Exploration
+from keras_sparse.sparsity.recipe import CommonArguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -50,7 +52,7 @@ class SET(Exploration):
         drop_fraction: float = 0.3,
         every: Any = 1,
         end: Any = "100%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         kwargs.setdefault("allocation", "er")
         super().__init__(sparsity, drop_fraction, every, end, **kwargs)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import (
@@ -17,6 +18,7 @@ from keras_sparse.methods.exploration.base import (
     counts,
 )
 from keras_sparse.methods.exploration.redistribution import share_out
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 
 _DECAY = 0.9
@@ -94,7 +96,7 @@ class SNFS(Exploration):
         drop_fraction: float = 0.5,
         every: Any = 1,
         end: Any = "100%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         kwargs.setdefault("allocation", "uniform")
         super().__init__(sparsity, drop_fraction, every, end, **kwargs)

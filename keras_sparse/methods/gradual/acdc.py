@@ -9,17 +9,19 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine import installation
 from keras_sparse.engine.buffers import RESETS, resolve_reset
 from keras_sparse.engine.callback import SparseCallback, worst
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import instance, one_of
 from keras_sparse.methods.gradual.acdc_schedule import default_schedule, read_schedule, switches
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import mask_change
-from keras_sparse.sparsity.selection import Selection
+from keras_sparse.sparsity.recipe import CommonArguments
+from keras_sparse.sparsity.selection import Selection, check_built
 
 _NONE = -1  # no compressed phase yet
 
@@ -75,13 +77,11 @@ class ACDC(SparseCallback):
         schedule: str | Sequence[str] | None = None,
         reset_optimizer_state: str = "auto",
         dense_checkpoint: str | os.PathLike[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        if reset_optimizer_state not in RESETS:
-            raise unknown_name("reset_optimizer_state", reset_optimizer_state, RESETS)
         self.schedule = None if schedule is None else read_schedule(schedule)
-        self.reset_optimizer_state = reset_optimizer_state
+        self.reset_optimizer_state = one_of("reset_optimizer_state", reset_optimizer_state, RESETS)
         self.dense_checkpoint = installation.check_weights_path(
             "dense_checkpoint", dense_checkpoint
         )
@@ -198,7 +198,8 @@ def finetune_dense(
 
     Source: Peste (2023), 3.3.2 and 3.6.1.
     """
-    path = acdc.dense_checkpoint
+    check_built(model)
+    path = instance("acdc", acdc, ACDC, "the ACDC callback of a finished run").dense_checkpoint
     if path is None or not os.path.exists(path):
         raise ValueError(
             "finetune_dense starts from the dense checkpoint of a finished run, and "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keras_sparse.messages.arguments import integer, wrong
+
 
 def acdc_schedule(
     epochs: int = 100,
@@ -45,9 +47,8 @@ def acdc_schedule(
         "final_decompressed": final_decompressed,
         "final_compressed": final_compressed,
     }
-    for name, length in lengths.items():
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise ValueError(f"{name} must be an integer >= 1. Received: {name}={length!r}")
+    for name, length in {"epochs": epochs, **lengths}.items():
+        integer(name, length)
     alternating = epochs - warmup - final_decompressed - final_compressed
     cycles, rest = divmod(alternating - compressed, compressed + decompressed)
     if cycles < 0 or rest:
@@ -92,22 +93,21 @@ def default_schedule(epochs: int) -> str:
     return acdc_schedule(epochs, ends[0], phase, phase, ends[1], ends[2] + spare)
 
 
-def read_schedule(schedule: str | Sequence[str]) -> str:
+def read_schedule(schedule: str | Sequence[str], name: str = "schedule") -> str:
     """Checks phases given by a user, as a string or a list of letters.
 
     Raises:
         ValueError: If they hold anything but D and C, or do not end compressed.
     """
-    phases = "".join(schedule).upper()
+    given = isinstance(schedule, (str, Sequence)) and all(isinstance(x, str) for x in schedule)
+    phases = "".join(schedule).upper() if given else ""
     if not phases or set(phases) - {"C", "D"}:
-        raise ValueError(
-            "schedule holds one letter an epoch, 'D' (decompressed) or 'C' (compressed). "
-            f"Received: schedule={schedule!r}"
-        )
+        allowed = "one letter an epoch, 'D' (decompressed) or 'C' (compressed)"
+        raise wrong(name, schedule, allowed)
     if not phases.endswith("C"):
         raise ValueError(
-            "The last phase must be compressed, or the model would end up dense. "
-            f"Received: schedule={phases!r}. Let it end with 'C'."
+            f"{name} must end with 'C' (compressed), or the model would end up dense. "
+            f"Received: {name}={phases!r}"
         )
     return phases
 

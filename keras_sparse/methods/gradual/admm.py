@@ -9,13 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
+from keras_sparse.messages.arguments import number
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import apply_mask, choose_masks
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
@@ -24,7 +27,7 @@ _Z, _U = "z", "u"
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
 class ADMMRule(ScheduledMasks):
-    """Minimises `L(W) + rho/2 ||W - Z + U||^2`; `Z = prune(W + U)`, `U += W - Z` at each update.
+    """Minimizes `L(W) + rho/2 ||W - Z + U||^2`; `Z = prune(W + U)`, `U += W - Z` at each update.
 
     The last update is the cut: the largest weights are kept, and the pull ends.
     """
@@ -115,12 +118,11 @@ class ADMM(SparseCallback):
         rho: float = 1e-3,
         every: Any = 1,
         cut: Any = "70%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        if rho < 0:
-            raise ValueError(f"rho must be at least 0. Received: rho={rho}")
-        self.rho, self.every, self.cut = rho, Duration.of(every), Duration.of(cut)
+        self.rho = number("rho", rho, "[0, inf)")
+        self.every, self.cut = Duration.of(every, "every"), Duration.of(cut, "cut")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Updates until the cut, and the cut."""

@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.dense_learning import DenseLearning
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.sparsity.duration import Duration, Run
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.schedules import Constant, Polynomial
 from keras_sparse.sparsity.selection import Selection
 
@@ -55,10 +57,11 @@ class DPF(SparseCallback):
         every: Any = "16st",
         begin: Any = 0,
         end: Any = "50%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        self.every, self.begin, self.end = (Duration.of(time) for time in (every, begin, end))
+        self.every = Duration.of(every, "every")
+        self.begin, self.end = Duration.of(begin, "begin"), Duration.of(end, "end")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """A cubic rise, then the same sparsity until the end."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
+from keras_sparse.messages.arguments import number
 from keras_sparse.sparsity.duration import Duration, Run
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -57,10 +60,10 @@ class DSD(_SparsePhases):
         sparsity: float | None = None,
         prune: Any = "33.4%",
         restore: Any = "66.7%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        self.prune, self.restore = Duration.of(prune), Duration.of(restore)
+        self.prune, self.restore = Duration.of(prune, "prune"), Duration.of(restore, "restore")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Masks at `prune`, none from `restore` on."""
@@ -104,16 +107,11 @@ class SkinnyIHT(_SparsePhases):
         period: Any = 2,
         sparse_share: float = 0.5,
         begin: Any = "10%",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        if not 0 < sparse_share < 1:
-            raise ValueError(
-                "sparse_share is the part of a period that is sparse, in (0, 1). Received: "
-                f"sparse_share={sparse_share}"
-            )
-        self.period, self.begin = Duration.of(period), Duration.of(begin)
-        self.sparse_share = sparse_share
+        self.period, self.begin = Duration.of(period, "period"), Duration.of(begin, "begin")
+        self.sparse_share = number("sparse_share", sparse_share, "(0, 1)")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Sparse and dense phases in turn."""

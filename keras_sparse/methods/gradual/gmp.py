@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.sparsity.duration import Run
-from keras_sparse.sparsity.schedules import Polynomial, Schedule
+from keras_sparse.sparsity.recipe import CommonArguments
+from keras_sparse.sparsity.schedules import Polynomial, Schedule, checked_schedule
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -48,15 +50,13 @@ class GMP(SparseCallback):
     rule_class: ClassVar[type[ScheduledMasks]] = ScheduledMasks
 
     def __init__(
-        self, sparsity: float | None = None, schedule: Schedule | None = None, **kwargs: Any
+        self,
+        sparsity: float | None = None,
+        schedule: Schedule | None = None,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        if schedule is not None and not isinstance(schedule, Schedule):
-            raise ValueError(
-                "schedule must be OneShot(...), Polynomial(...) or Constant(...). "
-                f"Received: schedule={schedule!r}"
-            )
-        self.schedule = schedule or Polynomial()
+        self.schedule = checked_schedule(schedule) or Polynomial()
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Magnitude masks at the schedule's steps."""

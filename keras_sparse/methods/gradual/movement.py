@@ -9,13 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
+from keras_sparse.messages.arguments import boolean, number, wrong
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
-from keras_sparse.sparsity.schedules import Polynomial, Schedule
+from keras_sparse.sparsity.recipe import CommonArguments
+from keras_sparse.sparsity.schedules import Polynomial, Schedule, checked_schedule
 from keras_sparse.sparsity.selection import Selection
 
 _SCORES = "scores"
@@ -132,31 +135,21 @@ class MovementPruning(SparseCallback):
         soft: bool = False,
         threshold: float = -0.01,
         penalty: float = 0.0,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
-        self.soft = soft
+        self.soft = boolean("soft", soft)
         super().__init__(sparsity, **kwargs)
-        if score_learning_rate <= 0:
-            raise ValueError(
-                "score_learning_rate must be greater than 0. Received: "
-                f"score_learning_rate={score_learning_rate}"
-            )
-        if penalty < 0 or (penalty and not soft):
-            raise ValueError(
-                "penalty is the soft variant's, at least 0. Received: "
-                f"penalty={penalty}, soft={soft}"
-            )
+        self.schedule = checked_schedule(schedule) or Polynomial("10%", "80%", "10st")
+        self.score_learning_rate = number("score_learning_rate", score_learning_rate, "(0, inf)")
+        self.threshold = number("threshold", threshold)
+        self.penalty = number("penalty", penalty, "[0, inf)")
+        if penalty and not soft:
+            raise wrong("penalty", penalty, "0 without soft=True, whose penalty it is")
         if soft and (sparsity is not None or schedule is not None):
             raise ValueError(
                 "soft=True has neither sparsity nor schedule: the sparsity follows from threshold "
                 "and penalty. Leave them out, or take soft=False."
             )
-        self.schedule = schedule or Polynomial("10%", "80%", "10st")
-        self.score_learning_rate, self.threshold, self.penalty = (
-            score_learning_rate,
-            threshold,
-            penalty,
-        )
 
     def _mask_is_given(self) -> bool:
         return self.soft

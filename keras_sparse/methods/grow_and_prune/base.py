@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine import installation
 from keras_sparse.engine.buffers import parts
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule, Tensors
-from keras_sparse.messages.names import unknown_name
+from keras_sparse.messages.arguments import function, integer, one_of, optional, wrong
 from keras_sparse.methods.grow_and_prune.candidates import BestCandidate
 from keras_sparse.methods.grow_and_prune.rule import GrowAndPrune
 from keras_sparse.methods.grow_and_prune.schedule import Lengths, check_lengths
@@ -23,10 +24,21 @@ from keras_sparse.sparsity.balance import WAYS
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask, choose_masks, mask_budgets
 from keras_sparse.sparsity.partition import GrowPrunePartition, Partitioning, divide, resolve
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import scores
 from keras_sparse.sparsity.selection import Selection
 
 Partitions = int | Sequence[GrowPrunePartition | Sequence[str]]
+
+
+class GaPArguments(CommonArguments, total=False):
+    """The arguments that grow-and-prune methods share, besides the lengths."""
+
+    by: str
+    learning_rate: Callable[[int, int], float] | None
+    validation_data: Any
+    calibration: Any
+    best_checkpoint: str | os.PathLike[str] | None
 
 
 class GaP(SparseCallback):
@@ -61,16 +73,17 @@ class GaP(SparseCallback):
         validation_data: Any = None,
         calibration: Any = None,
         best_checkpoint: str | os.PathLike[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
         check_lengths(steps, epochs_per_step, finetune_epochs)
-        if by not in WAYS:
-            raise unknown_name("by", by, WAYS)
         self.partitions = _read_partitions(partitions)
         self.steps, self.epochs_per_step = steps, epochs_per_step
         self.finetune_epochs = finetune_epochs
-        self.by, self.learning_rate = by, learning_rate
+        self.by = one_of("by", by, WAYS)
+        self.learning_rate = optional(
+            function, "learning_rate", learning_rate, "a function f(epoch, epochs)"
+        )
         self.validation_data, self.calibration = validation_data, calibration
         self.best_checkpoint = installation.check_weights_path("best_checkpoint", best_checkpoint)
         if validation_data is None and (calibration is not None or best_checkpoint is not None):
@@ -256,14 +269,13 @@ def _read_partitions(
 ) -> int | tuple[GrowPrunePartition, ...] | None:
     if partitions is None:
         return None
-    if isinstance(partitions, int) and not isinstance(partitions, bool) and partitions >= 1:
-        return partitions
-    if isinstance(partitions, (bool, int, float, str)) or not partitions:
-        raise ValueError(
-            "partitions is an integer >= 1, or a list of partitions, such as "
-            f"[['conv1', 'conv2'], ['dense*']]. Received: partitions={partitions!r}"
-        )
-    return tuple(
-        part if isinstance(part, GrowPrunePartition) else GrowPrunePartition(part)
-        for part in partitions
-    )
+    if isinstance(partitions, Sequence) and not isinstance(partitions, str) and partitions:
+        try:
+            return tuple(
+                part if isinstance(part, GrowPrunePartition) else GrowPrunePartition(part)
+                for part in partitions
+            )
+        except ValueError as error:
+            raise wrong("partitions", partitions, f"lists of layers: {error}") from error
+    cure = "Or give a list of partitions, such as [['conv1', 'conv2'], ['dense*']]."
+    return integer("partitions", partitions, cure=cure)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from typing_extensions import Unpack
 
-from keras_sparse.messages.names import unknown_name
-from keras_sparse.methods.grow_and_prune.base import GaP, Partitions
+from keras_sparse.messages.arguments import boolean, one_of
+from keras_sparse.methods.grow_and_prune.base import GaP, GaPArguments, Partitions
 from keras_sparse.methods.grow_and_prune.schedule import (
     ORDERS,
     Lengths,
@@ -88,12 +87,11 @@ class CyclicGaP(GaP):
         *,
         order: str = "cyclic",
         restart: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[GaPArguments],
     ) -> None:
         super().__init__(sparsity, partitions, steps, epochs_per_step, finetune_epochs, **kwargs)
-        if order not in ORDERS:
-            raise unknown_name("order", order, ORDERS)
-        self.order, self.restart = order, restart
+        self.order = one_of("order", order, ORDERS)
+        self.restart = boolean("restart", restart)
 
     def default_partitions(self, run: Run, layers: int) -> int:
         """Four, or fewer where the model or the run is too small."""

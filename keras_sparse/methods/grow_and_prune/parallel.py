@@ -9,16 +9,27 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.distribute.communicator import Communicator
 from keras_sparse.distribute.rounds import Rounds
+from keras_sparse.messages.arguments import file_path, instance, optional
 from keras_sparse.messages.warning import SparsityWarning
-from keras_sparse.methods.grow_and_prune.base import GaP
+from keras_sparse.methods.grow_and_prune.base import GaP, GaPArguments, Partitions
 from keras_sparse.methods.grow_and_prune.schedule import Lengths, fit_lengths
 from keras_sparse.probe.variables import places
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.partition import Partitioning
 from keras_sparse.sparsity.selection import Selection
+
+
+class ParallelGaPArguments(GaPArguments, total=False):
+    """The arguments of `GaP` that `ParallelGaP` does not name itself."""
+
+    partitions: Partitions | None
+    steps: int | None
+    epochs_per_step: int | None
+    finetune_epochs: int | None
 
 
 class ParallelGaP(GaP):
@@ -87,15 +98,17 @@ class ParallelGaP(GaP):
         workers: Communicator | None = None,
         *,
         backup: str | os.PathLike[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[ParallelGaPArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
-        if not isinstance(workers, Communicator):
-            raise ValueError(
-                "workers is what keras_sparse.distribute.connect() returns, called at the top of "
-                f"a script that keras-sparse launch starts. Received: workers={workers!r}"
-            )
-        self.workers, self.backup = workers, backup
+        self.workers = instance(
+            "workers",
+            workers,
+            Communicator,
+            "what keras_sparse.distribute.connect() returns, called at the top of a script that "
+            "keras-sparse launch starts",
+        )
+        self.backup = optional(file_path, "backup", backup)
 
     def install_in(self, optimizer: Any, model: Any, run: Run) -> Any:
         """Refused: the workers meet at the ends of rounds, in `fit`."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_sparse.messages.arguments import integer, optional
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.sparsity.allocation import check_sparsity
 
@@ -46,8 +47,13 @@ def gap_schedule(steps: int, partitions: int) -> list[tuple[int, int]]:
     Returns:
         A pair `(grow, prune)` for each step. What step 0 prunes is sparse already.
 
+    Raises:
+        ValueError: If one is not an integer of at least 1.
+
     Source: Ma et al. (2022), Algorithm 1.
     """
+    integer("steps", steps)
+    integer("partitions", partitions)
     return [(step % partitions, (step - 1) % partitions) for step in range(steps)]
 
 
@@ -69,8 +75,7 @@ def gap_density(partitions: int, sparsity: float) -> float:
         ValueError: If an argument is out of range.
     """
     check_sparsity(sparsity)
-    if partitions < 1:
-        raise ValueError(f"partitions must be at least 1. Received: partitions={partitions}")
+    integer("partitions", partitions)
     return (1 - sparsity) * (partitions - 1) / partitions + 1 / partitions
 
 
@@ -80,7 +85,7 @@ def check_lengths(
     """Checks what a user gave of the lengths, before any run is known.
 
     Raises:
-        ValueError: If one is not an integer >= 1.
+        ValueError: If one is not an integer of at least 1.
     """
     given = {
         "steps": steps,
@@ -88,15 +93,9 @@ def check_lengths(
         "finetune_epochs": finetune_epochs,
     }
     for name, value in given.items():
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            why = (
-                " Without an epoch after the last step its partition would end dense."
-                if name == "finetune_epochs" and value == 0
-                else ""
-            )
-            raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}.{why}")
+        finetunes = name == "finetune_epochs" and value == 0
+        why = "Without an epoch after the last step its partition would end dense."
+        optional(integer, name, value, cure=why if finetunes else "")
 
 
 def default_partitions(

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.sparsity.granularity import Unstructured
+from keras_sparse.sparsity.recipe import CommonArguments
 
 PARAMETER, _FIRST, _SECOND = "parameter", "first_moment", "second_moment"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -97,7 +99,7 @@ class SparsityFollows(SparseCallback):
 
     knobs: ClassVar[str]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[CommonArguments]) -> None:
         name = type(self).__name__
         for fixed in ("sparsity", "allocation"):
             if fixed in kwargs:

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.backend.step_random import uniform
 from keras_sparse.engine.rule import Clock, Rule, Tensors
+from keras_sparse.messages.arguments import number, optional
 from keras_sparse.methods.sampled.base import (
     PARAMETER,
     SampledWeights,
@@ -20,6 +22,7 @@ from keras_sparse.methods.sampled.base import (
 )
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
@@ -184,19 +187,13 @@ class L0(SparsityFollows):
         penalty: float = 1e-4,
         gate_learning_rate: float | None = None,
         initial_dropout: float = 0.1,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(**kwargs)
-        rate = gate_learning_rate
-        for name, value, inside in (
-            ("penalty", penalty, penalty >= 0),
-            ("gate_learning_rate", rate, rate is None or rate > 0),
-            ("initial_dropout", initial_dropout, 0 < initial_dropout < 1),
-        ):
-            if not inside:
-                raise ValueError(f"{name} is out of range. Received: {name}={value}")
-        self.penalty, self.gate_learning_rate = penalty, rate
-        self.initial_dropout = initial_dropout
+        self.penalty = number("penalty", penalty, "[0, inf)")
+        rate = optional(number, "gate_learning_rate", gate_learning_rate, "(0, inf)")
+        self.gate_learning_rate = rate
+        self.initial_dropout = number("initial_dropout", initial_dropout, "(0, 1)")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """A gate for each weight."""

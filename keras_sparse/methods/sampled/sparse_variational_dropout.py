@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.backend.step_random import normal
 from keras_sparse.engine.rule import Clock, Rule, Tensors
+from keras_sparse.messages.arguments import number, optional
 from keras_sparse.methods.sampled.base import (
     PARAMETER,
     SampledWeights,
@@ -19,6 +21,7 @@ from keras_sparse.methods.sampled.base import (
 )
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695
@@ -191,20 +194,15 @@ class SparseVariationalDropout(SparsityFollows):
         noise_learning_rate: float | None = None,
         initial_log_variance: float = -10.0,
         threshold: float = 3.0,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(**kwargs)
-        rate = noise_learning_rate
-        for name, value, inside in (
-            ("kl_weight", kl_weight, kl_weight >= 0),
-            ("noise_learning_rate", rate, rate is None or rate > 0),
-            ("threshold", threshold, -_CLIP < threshold < _CLIP),
-        ):
-            if not inside:
-                raise ValueError(f"{name} is out of range. Received: {name}={value}")
-        self.kl_weight, self.noise_learning_rate = kl_weight, rate
-        self.anneal = Duration.of(anneal)
-        self.initial_log_variance, self.threshold = initial_log_variance, threshold
+        self.kl_weight = number("kl_weight", kl_weight, "[0, inf)")
+        rate = optional(number, "noise_learning_rate", noise_learning_rate, "(0, inf)")
+        self.noise_learning_rate = rate
+        self.anneal = Duration.of(anneal, "anneal")
+        self.initial_log_variance = number("initial_log_variance", initial_log_variance)
+        self.threshold = number("threshold", threshold, f"({-_CLIP}, {_CLIP})")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """A variance for each weight."""

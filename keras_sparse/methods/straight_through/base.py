@@ -6,11 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.dense_learning import TopKMasks
 from keras_sparse.sparsity.duration import Duration, Run
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
@@ -30,9 +32,12 @@ class TopKCallback(SparseCallback):
 
     rule_class: ClassVar[type[TopKMasks]]
 
-    def __init__(self, sparsity: float | None = None, every: Any = "1st", **kwargs: Any) -> None:
-        super().__init__(sparsity, **{"allocation": "uniform", **kwargs})
-        self.every = Duration.of(every)
+    def __init__(
+        self, sparsity: float | None = None, every: Any = "1st", **kwargs: Unpack[CommonArguments]
+    ) -> None:
+        kwargs.setdefault("allocation", "uniform")
+        super().__init__(sparsity, **kwargs)
+        self.every = Duration.of(every, "every")
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Masks of the largest weights."""

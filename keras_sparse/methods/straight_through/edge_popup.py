@@ -10,15 +10,18 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import TopKMasks
+from keras_sparse.messages.arguments import boolean, number, optional
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
@@ -145,6 +148,12 @@ class EdgePopupRule(TopKMasks):
         return [float(mask.size) for mask in masks]
 
 
+class EdgePopupArguments(PatternArguments, total=False):
+    """The common arguments that `EdgePopup` does not name itself."""
+
+    seed: int | None
+
+
 class EdgePopup(SparseCallback):
     """Finds a sparse model within random weights, without training the weights.
 
@@ -188,19 +197,14 @@ class EdgePopup(SparseCallback):
         score_weight_decay: float = 0.0,
         signed_constant: bool = False,
         allocation: Allocation = "uniform",
-        **kwargs: Any,
+        **kwargs: Unpack[EdgePopupArguments],
     ) -> None:
         super().__init__(sparsity, allocation=allocation, **kwargs)
-        rate = score_learning_rate
-        for name, value, inside in (
-            ("score_learning_rate", rate, rate is None or rate > 0),
-            ("score_momentum", score_momentum, 0 <= score_momentum < 1),
-            ("score_weight_decay", score_weight_decay, score_weight_decay >= 0),
-        ):
-            if not inside:
-                raise ValueError(f"{name} is out of range. Received: {name}={value}")
-        self.score_learning_rate, self.score_momentum = rate, score_momentum
-        self.score_weight_decay, self.signed_constant = score_weight_decay, signed_constant
+        rate = optional(number, "score_learning_rate", score_learning_rate, "(0, inf)")
+        self.score_learning_rate = rate
+        self.score_momentum = number("score_momentum", score_momentum, "[0, 1)")
+        self.score_weight_decay = number("score_weight_decay", score_weight_decay, "[0, inf)")
+        self.signed_constant = boolean("signed_constant", signed_constant)
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Scores of frozen weights."""

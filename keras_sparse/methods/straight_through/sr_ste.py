@@ -9,12 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Tensors
 from keras_sparse.engine.rules.dense_learning import DenseLearning, TopKMasks
+from keras_sparse.messages.arguments import number
 from keras_sparse.methods.straight_through.base import TopKCallback
+from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
+from keras_sparse.sparsity.recipe import LayerArguments
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -41,6 +45,13 @@ class SRSTERule(DenseLearning, TopKMasks):
             g + self.decay * ops.where(mask, ops.zeros_like(w), w)
             for g, w, mask in zip(gradients, tensors.weights, tensors.masks, strict=True)
         ]
+
+
+class SRSTEArguments(LayerArguments, total=False):
+    """The common arguments that `SRSTE` does not name itself."""
+
+    allocation: Allocation
+    seed: int | None
 
 
 class SRSTE(TopKCallback):
@@ -77,12 +88,10 @@ class SRSTE(TopKCallback):
         decay: float = 2e-4,
         every: Any = "1st",
         granularity: Granularity | str = "2:4",
-        **kwargs: Any,
+        **kwargs: Unpack[SRSTEArguments],
     ) -> None:
         super().__init__(sparsity, every, granularity=granularity, **kwargs)
-        if decay < 0:
-            raise ValueError(f"decay must be at least 0. Received: decay={decay}")
-        self.decay = decay
+        self.decay = number("decay", decay, "[0, inf)")
 
     def rule_arguments(self, run: Run, selection: Selection, final: np.ndarray) -> dict[str, Any]:
         """The decay."""

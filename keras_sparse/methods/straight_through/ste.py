@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rules.dense_learning import DenseLearning, TopKMasks
 from keras_sparse.methods.straight_through.base import TopKCallback
+from keras_sparse.sparsity.recipe import CommonArguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -43,5 +45,7 @@ class STE(TopKCallback):
 
     rule_class = STERule
 
-    def __init__(self, sparsity: float | None = None, every: Any = "1st", **kwargs: Any) -> None:
+    def __init__(
+        self, sparsity: float | None = None, every: Any = "1st", **kwargs: Unpack[CommonArguments]
+    ) -> None:
         super().__init__(sparsity, every, **kwargs)

@@ -9,13 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Unpack
 
 from keras_sparse.engine.buffers import learning_rates
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import DenseLearning
+from keras_sparse.messages.arguments import number, optional
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 SMALLEST = 1e-35  # s starts at its end divided by this at most, in float32
@@ -154,7 +157,7 @@ class STR(SparseCallback):
         weight_decay: float = 5e-4,
         momentum: float = 0.9,
         initial: float | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         if "sparsity" in kwargs:
             raise ValueError(
@@ -162,15 +165,10 @@ class STR(SparseCallback):
                 "given sparsity use AC/DC, GMP or DPF."
             )
         super().__init__(**kwargs)
-        for name, value, inside in (
-            ("threshold", threshold, 0 < threshold < 1),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-        ):
-            if not inside:
-                raise ValueError(f"{name} is out of range. Received: {name}={value}")
-        self.threshold, self.weight_decay, self.momentum = threshold, weight_decay, momentum
-        self.initial = initial
+        self.threshold = number("threshold", threshold, "(0, 1)")
+        self.weight_decay = number("weight_decay", weight_decay, "[0, inf)")
+        self.momentum = number("momentum", momentum, "[0, 1)")
+        self.initial = optional(number, "initial", initial)
 
     def _mask_is_given(self) -> bool:
         return True

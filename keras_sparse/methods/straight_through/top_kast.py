@@ -9,15 +9,18 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import TopKMasks
+from keras_sparse.messages.arguments import number, wrong
 from keras_sparse.methods.exploration.base import check_unordered
 from keras_sparse.methods.straight_through.base import TopKCallback
 from keras_sparse.sparsity.allocation import check_sparsity
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.selection import Selection
 
 _BACKWARD = "backward"
@@ -116,11 +119,11 @@ class TopKAST(TopKCallback):
 
     def __init__(
         self,
-        sparsity: float,
+        sparsity: float | None = None,
         backward_sparsity: float | None = None,
         penalty: float = 1e-4,
         every: Any = "1st",
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, every, **kwargs)
         check_unordered(self, self.recipe.granularity)
@@ -129,17 +132,14 @@ class TopKAST(TopKCallback):
                 "TopKAST needs one forward and one backward sparsity; allocation cannot be a "
                 "mapping. Use 'global', 'uniform', 'er' or 'erk', and exclude for dense layers."
             )
+        forward = float(self.recipe.sparsity or 0.0)
         if backward_sparsity is None:
-            backward_sparsity = max(0.0, 2 * sparsity - 1)
-        check_sparsity(backward_sparsity, "backward_sparsity")
-        if backward_sparsity > sparsity:
-            raise ValueError(
-                "B contains A, so backward_sparsity is at most sparsity. Received: "
-                f"backward_sparsity={backward_sparsity}, sparsity={sparsity}"
-            )
-        if penalty < 0:
-            raise ValueError(f"penalty must be at least 0. Received: penalty={penalty}")
-        self.backward_sparsity, self.penalty = backward_sparsity, penalty
+            backward_sparsity = max(0.0, 2 * forward - 1)
+        self.backward_sparsity = check_sparsity(backward_sparsity, "backward_sparsity")
+        if backward_sparsity > forward:
+            allowed = f"at most sparsity={forward}, since B contains A"
+            raise wrong("backward_sparsity", backward_sparsity, allowed)
+        self.penalty = number("penalty", penalty, "[0, inf)")
 
     def rule_arguments(self, run: Run, selection: Selection, final: np.ndarray) -> dict[str, Any]:
         """B's budget, the forward density and the penalty."""

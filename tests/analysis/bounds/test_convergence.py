@@ -119,5 +119,5 @@ def test_bounds():
     assert iht_bound(3.0, 1.0, 1.0, 0.5, 10_000) == pytest.approx(16 * 0.25)
     assert acdc_bound(3.0, 1.0, 1.0, 2.0, 1) == pytest.approx(3 * 7 / 8 + 3)
     assert acdc_bound(3.0, 1.0, 1.0, 2.0, 10_000) == pytest.approx(6 * 4)
-    with pytest.raises(ValueError, match="r between 1 and 2"):
+    with pytest.raises(ValueError, match="r must be an integer from 1 to 2"):
         cpl_constant([1.0, 2.0], 1.0, 3)

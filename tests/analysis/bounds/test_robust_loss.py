@@ -139,9 +139,9 @@ def test_masks_are_those_of_the_package(values, data):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="k must be between 1 and 3"):
+    with pytest.raises(ValueError, match="k must be an integer from 1 to 3"):
         rl.top_k_mask([1, 2, 3], 4)
-    with pytest.raises(ValueError, match="rho at least 0"):
+    with pytest.raises(ValueError, match="rho must be a finite number of at least 0"):
         rl.ball(2, -1.0)
     with pytest.raises(ValueError, match="at least 0"):
         rl.robust_lipschitz(1, 1, -1, 0)

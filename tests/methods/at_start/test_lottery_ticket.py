@@ -115,9 +115,9 @@ def test_rewinds_the_learning_rate_only(images):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"rate": 1.0}, "rate is the fraction"),
-        ({"rewind_to": 2}, "rewind_to is"),
-        ({"rewind_to": "start"}, "rewind_to is"),
+        ({"rate": 1.0}, "rate must be a number"),
+        ({"rewind_to": 2}, "rewind_to must be"),
+        ({"rewind_to": "start"}, "rewind_to must be"),
         ({"sparsity": 90}, "For 90 % give 0.9"),
     ],
 )

@@ -161,9 +161,9 @@ def test_masks_before_training(images):
     [
         ({}, r"needs some: data=\(x, y\)"),
         ({"data": (1, 2), "criterion": "snap"}, "Did you mean 'snip'"),
-        ({"data": (1, 2), "min_per_layer": 1.5}, "min_per_layer is"),
-        ({"data": (1, 2), "initializer": "he_norm"}, "initializer is a Keras initializer"),
-        ({"data": (1, 2), "reinitialize": 3}, "reinitialize is a Keras initializer"),
+        ({"data": (1, 2), "min_per_layer": 1.5}, "min_per_layer must be"),
+        ({"data": (1, 2), "initializer": "he_norm"}, "initializer must be a Keras initializer"),
+        ({"data": (1, 2), "reinitialize": 3}, "reinitialize must be a Keras initializer"),
     ],
 )
 def test_bad_arguments(arguments, match):

@@ -340,7 +340,7 @@ def test_finetune_dense_needs_a_checkpoint(images):
         ({"sparsity": 90}, "give 0.9"),
         ({"sparsity": "0.9"}, r"in \[0, 1\)"),
         ({}, "sparsity is needed"),
-        ({"sparsity": 0.9, "schedule": "DDCCD"}, "must be compressed"),
+        ({"sparsity": 0.9, "schedule": "DDCCD"}, "must end with 'C'"),
         ({"sparsity": 0.9, "schedule": "DXC"}, "one letter an epoch"),
         ({"sparsity": 0.9, "schedule": ""}, "one letter an epoch"),
         ({"sparsity": 0.9, "reset_optimizer_state": "momentun"}, "mean 'momentum'"),

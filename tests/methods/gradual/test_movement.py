@@ -50,7 +50,7 @@ def test_soft_in_training(images):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ks.MovementPruning(0.9, penalty=0.1), "soft variant's"),
+        (lambda: ks.MovementPruning(0.9, penalty=0.1), "penalty must be 0 without soft=True"),
         (lambda: ks.MovementPruning(0.9, soft=True), "neither sparsity nor schedule"),
         (lambda: ks.MovementPruning(0.9, score_learning_rate=0), "score_learning_rate must"),
         (lambda: ks.MovementPruning(), "sparsity is needed"),

@@ -362,7 +362,7 @@ def test_runs_models_and_workers_that_do_not_fit(images, count, arguments, messa
         ({}, r"keras_sparse\.distribute\.connect\(\).*workers=None"),
         ({"workers": 4}, "workers=4"),
         ({"finetune_epochs": 0}, "its partition would end dense"),
-        ({"steps": 0}, "steps must be an integer >= 1"),
+        ({"steps": 0}, "steps must be an integer of at least 1"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -34,7 +34,7 @@ def test_gap_density_of_the_table():
     table = {(3, 0.8): 0.467, (6, 0.8): 0.333, (3, 0.9): 0.4, (6, 0.9): 0.25}
     for (kappa, sparsity), density in table.items():
         assert ks.gap_density(kappa, sparsity) == pytest.approx(density, abs=5e-4)
-    with pytest.raises(ValueError, match="partitions must be at least 1"):
+    with pytest.raises(ValueError, match="partitions must be an integer of at least 1"):
         ks.gap_density(0, 0.5)
 
 
@@ -68,11 +68,11 @@ def test_the_default_fits_any_run(kappa):
         ({"sparsity": 1.0}, r"in \[0, 1\)"),
         ({"sparsity": -0.1}, r"in \[0, 1\)"),
         ({"sparsity": 80}, "give 0.8"),
-        ({"sparsity": 0.8, "partitions": 0}, "integer >= 1"),
-        ({"sparsity": 0.8, "partitions": True}, "integer >= 1"),
-        ({"sparsity": 0.8, "partitions": []}, "integer >= 1"),
-        ({"sparsity": 0.8, "partitions": "conv"}, "integer >= 1"),
-        ({"sparsity": 0.8, "steps": 0}, "steps must be an integer >= 1"),
+        ({"sparsity": 0.8, "partitions": 0}, "integer of at least 1"),
+        ({"sparsity": 0.8, "partitions": True}, "integer of at least 1"),
+        ({"sparsity": 0.8, "partitions": []}, "integer of at least 1"),
+        ({"sparsity": 0.8, "partitions": "conv"}, "integer of at least 1"),
+        ({"sparsity": 0.8, "steps": 0}, "steps must be an integer of at least 1"),
         ({"sparsity": 0.8, "epochs_per_step": 1.5}, "epochs_per_step must be an integer"),
         ({"sparsity": 0.8, "finetune_epochs": 0}, "its partition would end dense"),
         ({"sparsity": 0.8, "by": "flop"}, "Did you mean 'flops'"),

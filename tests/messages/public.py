@@ -1,0 +1,317 @@
+"""What a user can call, what each argument of it may be, and what it may not be."""
+
+import functools
+import inspect
+import math
+import re
+import types
+
+import keras
+import numpy as np
+
+import keras_sparse as ks
+from keras_sparse.analysis.bounds import convergence, grow_and_prune, robust_loss
+from keras_sparse.distribute.communicator import alone
+from keras_sparse.engine.rule import Rule
+
+ROOMS = {
+    "": ks,
+    "data.": ks.data,
+    "models.": ks.models,
+    "plots.": ks.plots,
+    "deploy.": ks.deploy,
+    "distribute.": ks.distribute,
+}
+BOUNDS = (convergence, grow_and_prune, robust_loss)
+
+# What the package makes and hands out, and what a method's author derives from.
+NOT_CALLED_BY_USERS = {
+    "Clock": "the engine makes it",
+    "Moment": "the engine makes it",
+    "Tensors": "the engine makes it",
+    "Update": "a rule makes it in the compiled graph, of tensors",
+    "Rule": "has no arguments; derived from",
+    "ScheduledMasks": "arrays of a plan that a callback has made of checked arguments",
+    "LotteryTicket": "iterative_magnitude_pruning makes it",
+    "OneShotSweep": "one_shot_sweep makes it",
+    "SparsityReport": "report makes it",
+    "SparsityWarning": "a warning",
+    "data.Dataset": "load makes it",
+    "deploy.LiteRTReport": "to_litert makes it",
+    "deploy.TensorEncoding": "to_litert makes it",
+    "distribute.Cluster": "read_cluster makes it",
+    "bounds.Iterate": "cyclic_descent makes it",
+    "bounds.RobustLoss": "robust_loss makes it",
+}
+
+
+def public():
+    """Every public constructor and function by its name."""
+    found = {
+        prefix + name: getattr(room, name)
+        for prefix, room in ROOMS.items()
+        for name in room.__all__
+    }
+    found["GrowPrunePartition.partition"] = ks.GrowPrunePartition.partition
+    for module in BOUNDS:
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_"):
+                found[f"bounds.{name}"] = value
+    return {
+        name: value
+        for name, value in found.items()
+        if callable(value)
+        and name not in NOT_CALLED_BY_USERS
+        and not (isinstance(value, type) and issubclass(value, Exception))
+    }
+
+
+@functools.cache
+def model():
+    """A small compiled model, with batch normalization."""
+    net = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8, name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(3, name="logits"),
+        ],
+        name="net",
+    )
+    net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return net
+
+
+@functools.cache
+def samples():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(12, 6)).astype("float32"), generator.integers(0, 3, 12)
+
+
+def valid(folder):
+    """Right values of arguments that have no default, by name, or by callable and name."""
+    x, y = samples()
+    outputs = np.full((4, 3), 1 / 3)
+    vector = np.array([1.0, -2.0, 0.5])
+    return {
+        "sparsity": 0.5,
+        "model": model(),
+        "data": (x, y),
+        "x": x,
+        "y": y,
+        "batch_size": 4,
+        "validation_data": (x, y),
+        "workers": alone(),
+        "n": 2,
+        "m": 4,
+        "rows": 4,
+        "cols": 1,
+        "bits": 4,
+        "layers": ["hidden"],
+        "layer": keras.layers.Dense(2),
+        "inner_optimizer": keras.optimizers.SGD(0.1),
+        "rule": Rule(),
+        "targets": (),
+        "operator": 0.5,
+        "fit": {"x": x, "y": y, "epochs": 2, "verbose": 0},
+        "acdc": ks.ACDC(0.5),
+        "steps": 4,
+        "partitions": 2,
+        "kappa": 2,
+        "before": [np.array([True, False])],
+        "after": [np.array([True, False])],
+        "sparse": outputs,
+        "dense": outputs,
+        "history": {"val_accuracy": [0.1, 0.2]},
+        "phases": "DC",
+        "masks": {"a": {"b": np.ones((4, 2), bool)}},
+        "image_shape": (2, 2),
+        "rank": 0,
+        "names": ["one"],
+        "identity": {"method": "one"},
+        "work": lambda workers: workers.rank,
+        "count": 1,
+        "gradient": vector,
+        "gap": 1.0,
+        "r": 1,
+        "best": 2,
+        "condition": 2.0,
+        "alpha": 0.1,
+        "beta": 1.0,
+        "sigma": 0.1,
+        "lipschitz": 1.0,
+        "theta": vector,
+        "mask": np.array([True, False, True]),
+        "smoothness": 1.0,
+        "inner_steps": 2,
+        "rounds": 2,
+        "loss": lambda vector: float(np.sum(vector**2)),
+        "gradient_norm": 1.0,
+        "learning_rate": 0.01,
+        "dimension": 2,
+        "rho": 0.1,
+        "gradients": np.ones((1, 3)),
+        "direction": vector,
+        "radius": 0.5,
+        "k": 1,
+        ("one_shot_sweep", "sparsities"): [0.5],
+        ("one_shot_sweep", "verbose"): False,
+        ("iterative_magnitude_pruning", "sparsity"): 0.2,
+        ("batch_norm_tuning", "data"): x,
+        ("bounds.acdc_bound", "phases"): 2,
+        ("mfac", "samples_per_gradient"): 2,
+        ("SNIP", "data"): (x, y),
+        ("GraSP", "data"): (x, y),
+        ("ParallelGaP", "workers"): alone(),
+        ("plots.layer_sparsity", "report"): ks.report(model()),
+        ("plots.read_history", "path"): write(folder / "given.csv", "loss\n0.5\n"),
+        ("plots.write_history", "path"): folder / "written.csv",
+        ("data.load", "name"): "digits",
+        ("data.available", "name"): "digits",
+        ("models.get", "name"): "lenet300",
+        ("deploy.to_litert", "path"): folder / "model.tflite",
+        ("distribute.launch", "script"): write(folder / "script.py", ""),
+        ("bounds.gap_step_bound", "loss"): 1.0,
+        ("bounds.cyclic_descent", "gradient"): lambda vector: vector,
+        ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
+        ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
+    }
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+NAN, INF = math.nan, math.inf
+TIMES = ["every", "end", "begin", "at", "prune", "restore", "period", "cut", "anneal"]
+# Names that are one of a few, besides which any string is wrong.
+CHOICES = [
+    "by",
+    "order",
+    "criterion",
+    "accumulate",
+    "saliency",
+    "reset_optimizer_state",
+]
+BY_TYPE = {
+    "bool": ["no", "True", 1, 0.5, NAN, [True], object()],
+    "float": ["0.5", NAN, INF, -INF, [0.5], True, 1j, object()],
+    "int": ["3", NAN, INF, 2.5, 3.0, True, [3], -1, object()],
+    "str": [3, NAN, True, ["x"], object()],
+    "Callable": ["no", 3, True, [], object()],
+    "Model": [3, NAN, "model", [], True, object()],
+    "Schedule": ["cubic", 3, True, [], object()],
+    "Granularity": ["blocks", 3, NAN, True, [], object()],
+    "Allocation": ["even", 3, NAN, True, {}, {"hidden": NAN}, {"hidden": "0.5"}, {3: 0.5}, []],
+    "Which": [3, NAN, True, [3], object()],
+    "Partitions": [0, -1, 2.5, NAN, "hidden", True, [], [[]], [3], object()],
+    "Mapping": [3, NAN, "x", [], True, object()],
+    "PathLike": [3, NAN, True, [], object()],
+    "ArrayLike": ["x", [NAN], [INF], None, [], object()],
+    "Time": ["never", "5 minutes", "150%", "-1ep", NAN, INF, -1, True, [], object()],
+    "data": [None, 3, NAN, "x", True, object()],
+    "operator": [NAN, INF, 1.5, "2x4", "bits", True, [], None, object()],
+    "sparsities": [[NAN], [1.5], ["0.5"], "0.5", [True], [[]], object()],
+    "keep_dense": ["middle", 3, NAN, True, ["middle"], [3], object()],
+    "initializer": ["no_such", 3, NAN, True, [], object()],
+    "min_per_layer": ["1", NAN, INF, -1, 1.5, True, [1], object()],
+    "shape": [3, NAN, "x", True, (0, 4), (-1,), (2.5,), ("4",), object()],
+    "masks": [None, 3, NAN, True, [], {}, [[0.5]], {"hidden": [NAN]}, np.ones(3), object()],
+    "instance": [3, NAN, "x", True, [], object()],
+}
+
+
+def wrong_values(name, parameter):
+    """Values that an argument cannot have, by its name and type."""
+    given = str(parameter.annotation)
+    by_name = {
+        **dict.fromkeys(TIMES, "Time"),
+        "operator": "operator",
+        "sparsities": "sparsities",
+        "keep_dense": "keep_dense",
+        "initializer": "initializer",
+        "reinitialize": "initializer",
+        "min_per_layer": "min_per_layer",
+        "input_shape": "shape",
+        "image_shape": "shape",
+        "data": "data",
+        "workers": "instance",
+        "layer": "instance",
+        "inner_optimizer": "instance",
+        "rule": "instance",
+        "acdc": "instance",
+        "report": "instance",
+        "before": "Mapping",
+        "after": "Mapping",
+    }
+    own = ("int", "float", "bool", "str")
+    if name == "mask" and given == "Any":
+        by_name["mask"] = "masks"
+    if name in by_name and given != "int":
+        kinds = [by_name[name]]
+    else:
+        words = set(re.findall(r"\w+", given))
+        special = [kind for kind in BY_TYPE if kind[0].isupper() and kind in words]
+        plain = [kind for kind in own if kind in words and not special]
+        kinds = special[:1] or plain
+        if not special and len(plain) > 1:  # such as str | int
+            return [NAN, 2.5, True, [1], object()]
+    values = [value for kind in kinds for value in BY_TYPE[kind]]
+    if kinds == ["str"] and name in CHOICES:
+        values.append("no such name")
+    # Of layers and patterns None is the default, said aloud.
+    needed = "None" not in given and "Any" not in given and parameter.default is not None
+    if kinds and needed and not {"Which", "Granularity"} & set(kinds):
+        values.append(None)
+    return values
+
+
+def keywords(function):
+    """The arguments that can be given by name, those of a `TypedDict` in `**kwargs` included."""
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            found[name] = parameter
+        elif "Unpack" in str(parameter.annotation):
+            found |= {n: p for n, p in COMMON.items() if n not in found}
+    return found
+
+
+COMMON = {
+    name: parameter
+    for name, parameter in inspect.signature(ks.SparseCallback).parameters.items()
+    if parameter.kind == parameter.KEYWORD_ONLY
+}
+
+
+def outcome(function, name, value, others):
+    """`"named"`, `"unnamed"` or `"silent"`: what comes of a wrong value of an argument."""
+    try:
+        made = function(**{**others, name: value})
+        if isinstance(made, types.GeneratorType):
+            next(made)
+    except (ValueError, TypeError) as error:
+        return "named" if re.search(rf"\b{name}\b", str(error)) else f"unnamed: {error}"
+    except Exception as error:
+        return f"unnamed: {type(error).__name__}: {error}"
+    return "silent"
+
+
+def right_arguments(where, function, folder):
+    """What a callable can be called with: its arguments without a default, and a sparsity."""
+    right = valid(folder)
+    return {
+        name: right[where, name] if (where, name) in right else right[name]
+        for name, parameter in keywords(function).items()
+        if parameter.default is parameter.empty or (where, name) in right or name == "sparsity"
+    }
+
+
+def outcomes(folder):
+    """`(callable, argument, value, outcome)` for every wrong value of everything public."""
+    for where, function in public().items():
+        others = right_arguments(where, function, folder)
+        for name, parameter in keywords(function).items():
+            for value in wrong_values(name, parameter):
+                yield where, name, value, outcome(function, name, value, others)
