@@ -85,7 +85,7 @@ def _demo(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import config as configs
     from keras_sparse.experiments import run
-    from keras_sparse.experiments.demo import Progress
+    from keras_sparse.experiments.progress import Progress
 
     console = Console()
     given = _given_options(args)

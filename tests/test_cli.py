@@ -12,7 +12,7 @@ from keras_sparse import models
 from keras_sparse.cli import main
 from keras_sparse.data import datasets
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.experiments import demo
+from keras_sparse.experiments import demo, progress
 from keras_sparse.experiments import run as runs
 from keras_sparse.experiments.config import RunConfig, read_config, read_result
 from keras_sparse_cli.options import OPTIONS
@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
 def interrupt(monkeypatch, epoch, batch):
     """Lets every training that shows its progress be interrupted."""
 
-    class Interrupted(demo.Progress):
+    class Interrupted(progress.Progress):
         def on_epoch_begin(self, now, logs=None):
             super().on_epoch_begin(now, logs)
             self.now = now
@@ -45,6 +45,7 @@ def interrupt(monkeypatch, epoch, batch):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "Progress", Interrupted)
+    monkeypatch.setattr(progress, "Progress", Interrupted)
 
 
 def failed(capsys, *argv):

@@ -10,18 +10,13 @@ import pytest
 from rich.console import Console
 
 from keras_sparse.cli import main
-from keras_sparse.experiments import study as comparing
+from keras_sparse.experiments import pool
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.command import compare_and_show, method_table
+from keras_sparse.experiments.comparison import Comparison, compare, longer_runs, name_of
 from keras_sparse.experiments.config import RunConfig, read_result
 from keras_sparse.experiments.pictures import accuracy_ticks
-from keras_sparse.experiments.study import (
-    Comparison,
-    RunsFailedError,
-    compare,
-    longer_runs,
-    name_of,
-)
+from keras_sparse.experiments.pool import RunsFailedError
 from keras_sparse.experiments.summary import rows
 from keras_sparse.experiments.table import table
 from keras_sparse.plots import read_history
@@ -80,15 +75,16 @@ def test_what_prunes_after_training_begins_with_the_dense_run(compared):
 def test_runs_wait_for_the_dense_one(tmp_path, monkeypatch):
     begun, other = [], threading.Event()
 
-    def run(config, runs, running):
-        if config.method == "dense":
+    def start(job, runs, *rest):
+        if job.config["method"] == "dense":
             assert other.wait(60)  # Does not end before the run that needs it not has begun.
         else:
-            begun.append((config.method, read_result(runs / name_of(config.dense())) is not None))
+            dense = runs / "dense-0-seed0-2ep"
+            begun.append((job.config["method"], read_result(dense) is not None))
             other.set()
-        fake_run(config, runs, running)
+        fake_start(job, runs, *rest)
 
-    monkeypatch.setattr(comparing, "_run", run)
+    monkeypatch.setattr(pool, "start", start)
     compare(Comparison(("magnitude", "acdc"), (0.9,), 1, COMMON), tmp_path, processes=3)
     assert begun == [("acdc", False), ("magnitude", True)]
 
@@ -100,7 +96,7 @@ def test_makes_no_finished_run_again(compared, monkeypatch):
     def never(*_):
         raise AssertionError("a finished run was made again")
 
-    monkeypatch.setattr(comparing, "_run", never)
+    monkeypatch.setattr(pool, "start", never)
     again = Comparison(("acdc", "rigl", "magnitude"), (0.5,), 1, COMMON | {"epochs": 6})
     assert compare(again, out) == results
 
@@ -113,9 +109,10 @@ def test_refuses_another_comparison(compared):
         compare(other, out)
 
 
-def fake_run(config, runs, running):
+def fake_start(job, runs, threads, running):
     """Leaves what a run leaves; the run of RigL from seed 1 dies."""
-    folder = runs / name_of(config)
+    folder = runs / job.name
+    config = RunConfig(**{key: value for key, value in job.config.items() if key != "after"})
     if config.method == "rigl" and config.seed == 1 and not (folder / "died").exists():
         folder.mkdir(parents=True)
         (folder / "died").touch()
@@ -140,18 +137,18 @@ def fake_run(config, runs, running):
 
 
 def test_a_failed_run_loses_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
+    monkeypatch.setattr(pool, "start", fake_start)
     comparison = Comparison(("rigl",), (0.9,), 3, COMMON)
     with pytest.raises(RunsFailedError, match=r"1 runs failed: rigl-0.9-seed1-2ep"):
         compare(comparison, tmp_path)
     made = []
-    results = compare(comparison, tmp_path, report=lambda config, *_: made.append(name_of(config)))
+    results = compare(comparison, tmp_path, report=lambda job, *_: made.append(job.name))
     assert made == ["rigl-0.9-seed1-2ep"]
     assert len(results) == 6
 
 
 def test_equal_flops(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
+    monkeypatch.setattr(pool, "start", fake_start)
     common = COMMON | {"epochs": 10}
     comparison = Comparison(("acdc", "rigl"), (0.9,), 1, common, equal="flops", longest=3)
     results = compare(comparison, tmp_path)
@@ -174,7 +171,7 @@ def test_longer_runs_take_the_mean_of_the_seeds():
 
 
 def test_rows_sum_up_seeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
+    monkeypatch.setattr(pool, "start", fake_start)
     dense, rigl = rows(compare(Comparison(("acdc",), (0.9,), 3, COMMON), tmp_path))
     assert dense.method == "dense"
     assert rigl.accuracy == pytest.approx(0.91)
@@ -212,23 +209,6 @@ def test_methods_without_a_sparsity_run_once():
         "gmp-0.8-seed0-2ep",
         "gmp-0.9-seed0-2ep",
     ]
-
-
-def test_words_say_what_the_configuration_says():
-    config = RunConfig(
-        data="digits",
-        model="resnet20",
-        method="gmp",
-        sparsity=0.8,
-        augment=True,
-        keep_dense=("first", "last"),
-        model_args={"width": 4},
-    )
-    from keras_sparse.cli import _given_options
-    from keras_sparse_cli.options import make_parser
-
-    args = make_parser().parse_args(["train", "--out", "x", *comparing._words(config)])
-    assert RunConfig(**_given_options(args)) == config
 
 
 @pytest.mark.parametrize(
