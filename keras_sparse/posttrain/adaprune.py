@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import refit
 from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import (
@@ -24,6 +25,7 @@ from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target
 
 
+@command
 def adaprune(
     model: keras.Model,
     data: Any,
@@ -82,6 +84,7 @@ def adaprune(
     return chosen.report()
 
 
+@command
 def global_adaprune(
     model: keras.Model,
     data: Any,

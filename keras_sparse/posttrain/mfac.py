@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import GradientRows, check_damping, obs_scores, obs_update
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.sparsity.report import SparsityReport
@@ -60,6 +61,7 @@ class LowRankInverse:
         return (1 - np.einsum("ij,ij->j", self._rows, self._rows)) / self._damping
 
 
+@command
 def mfac(
     model: keras.Model,
     data: Any,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import GradientRows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.sparsity.report import SparsityReport
@@ -14,6 +15,7 @@ from keras_sparse.sparsity.report import SparsityReport
 _PIECE = 4
 
 
+@command
 def obd(
     model: keras.Model,
     data: Any,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of
 from keras_sparse.posttrain.fisher import check_damping
 from keras_sparse.posttrain.layer_hessians import damped, hessians
@@ -15,6 +16,7 @@ from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.report import SparsityReport
 
 
+@command
 def sparsegpt(
     model: keras.Model,
     data: Any,

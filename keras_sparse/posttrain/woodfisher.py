@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import (
     BlockInverse,
     GradientRows,
@@ -22,6 +23,7 @@ from keras_sparse.sparsity.report import SparsityReport
 _PIECE = 16
 
 
+@command
 def woodfisher(
     model: keras.Model,
     data: Any,

@@ -36,5 +36,7 @@ class GraSP(SNIP):
     gradient flow", Eq. 8, with softmax at temperature 1.
     """
 
+    command = "grasp"
+
     def __init__(self, sparsity: float | None = None, data: Any = None, **kwargs: Any) -> None:
         super().__init__(sparsity, data, criterion="grasp", **kwargs)

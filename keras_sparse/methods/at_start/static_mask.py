@@ -41,6 +41,8 @@ class StaticMask(SparseCallback):
     Source: the random and magnitude baselines at initialisation of Lee (2020), chapter 4.
     """
 
+    command = "static"
+
     def __init__(self, sparsity: float | None = None, mask: Any = "random", **kwargs: Any) -> None:
         if isinstance(mask, str) and mask not in (*SALIENCIES, _CURRENT):
             raise unknown_name("mask", mask, (*SALIENCIES, _CURRENT))
