@@ -92,9 +92,9 @@ class Backup(keras.callbacks.Callback):
         self._states.write(epoch + 1, self.rows, values)
 
 
-def has_backup(folder: Path) -> bool:
-    """Whether a training has left the state of an epoch in a folder."""
-    return any(folder.glob(f"{_PREFIX}-*.npz"))
+def finished_epochs(folder: Path) -> int:
+    """The number of the newest epoch whose state is in a folder, 0 without one."""
+    return max((int(path.stem[-5:]) for path in folder.glob(f"{_PREFIX}-*.npz")), default=0)
 
 
 def resumable_fit(

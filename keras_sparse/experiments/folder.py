@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from keras_sparse.experiments.backup import has_backup
+from keras_sparse.experiments.backup import finished_epochs
 from keras_sparse.experiments.config import CONFIG, RESULT, read_config
 
 BACKUP = "backup"
@@ -35,7 +35,7 @@ def check_place(out: Path) -> None:
 
 def has_step(out: Path) -> bool:
     """Whether a run in a folder has come so far that something would be lost by a new one."""
-    return (out / RESULT).exists() or has_backup(out / BACKUP)
+    return (out / RESULT).exists() or finished_epochs(out / BACKUP) > 0
 
 
 def check_contents(out: Path, resume: bool) -> None:

@@ -23,7 +23,7 @@ import keras
 
 from keras_sparse import data, models
 from keras_sparse.deploy import to_litert
-from keras_sparse.experiments.backup import resumable_fit
+from keras_sparse.experiments.backup import finished_epochs, resumable_fit
 from keras_sparse.experiments.config import (
     CONFIG,
     RESULT,
@@ -163,9 +163,9 @@ def _fit(
         )
     except FloatingPointError as error:
         raise FloatingPointError(
-            f"{error} {os.fspath(out)!r} keeps the state of the epochs before, but the same "
-            "settings would diverge again: start a run in another folder with a learning rate "
-            f"below {config.learning_rate:g}."
+            f"{error} {os.fspath(out)!r} keeps the state of {finished_epochs(out / BACKUP)} "
+            "finished epochs, but the same settings would diverge again: start a run in another "
+            f"folder with a learning rate below {config.learning_rate:g}."
         ) from error
     return model, {name: [row[name] for row in rows] for name in rows[0]}
 

@@ -232,12 +232,12 @@ def test_the_command_line_explains(tmp_path, capsys):
 
 
 def test_list_methods():
-    console = Console(width=120, record=True)
+    console = Console(width=200, record=True)
     console.print(method_table())
     shown = console.export_text()
     assert all(name in shown for name in METHODS)
-    assert "Evci et al. 2020" in shown
-    assert all(10 < len(method.line) < 80 for method in METHODS.values())
+    assert "Evci et al. (2020)" in shown
+    assert all(10 < len(method.line) < 120 for method in METHODS.values())
 
 
 def test_mask_change_is_logged(compared):
