@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 import tfmot
+from networks import compiled
 
 import keras_sparse as ks
 from keras_sparse.data import batches
@@ -115,13 +116,8 @@ def run(plan: dict, folder: Path) -> dict[str, Any]:
     cifar = ks.data.load("cifar10", limit=plan["images"], seed=plan["seed"])
     calibration = cifar.x_train[:CALIBRATION], cifar.y_train[:CALIBRATION]
     model = ks.models.resnet20(width=plan["width"], seed=plan["seed"])
-    ks.models.set_batch_norm_momentum(model, plan["batch_norm_momentum"])
     decay = keras.optimizers.schedules.CosineDecay(plan["learning_rate"], plan["steps"])
-    model.compile(
-        keras.optimizers.SGD(decay, momentum=plan["momentum"], weight_decay=plan["weight_decay"]),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
+    compiled(model, decay, plan["weight_decay"])
     rows: list[dict[str, float]] = []
     if plan["method"] == "woodfisher":
         model.load_weights(folder.with_name(plan["after"]) / "model.weights.h5")

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from networks import compiled, lenet5
 
 import keras_sparse as ks
 from keras_sparse.experiments.backup import resumable_fit
@@ -62,24 +62,6 @@ CLAIMS = (
 )
 
 
-def lenet5(seed: int) -> keras.Model:
-    """LeNet-5 with batch normalization, whose inputs but the first come in fours."""
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input((28, 28, 1))], name="lenet5")
-    for i, filters in enumerate((8, 16), start=1):
-        model.add(layers.Conv2D(filters, 5, use_bias=False, name=f"conv{i}"))
-        model.add(layers.BatchNormalization(name=f"norm{i}"))
-        model.add(layers.ReLU())
-        model.add(layers.MaxPooling2D(2))
-    model.add(layers.Flatten())
-    for i, units in enumerate((120, 84), start=1):
-        model.add(layers.Dense(units, use_bias=False, name=f"dense{i}"))
-        model.add(layers.BatchNormalization(name=f"dense_norm{i}"))
-        model.add(layers.ReLU())
-    model.add(layers.Dense(10, name="logits"))
-    return model
-
-
 def run(config: dict, folder: Path) -> dict[str, Any]:
     """Trains one method from one seed, and compresses what it has trained."""
     seed, on_mnist = config["seed"], config["data"] == "mnist"
@@ -87,15 +69,10 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     epochs = config["epochs"] * (2 if config["method"] == LONGER else 1)
     steps, peak = epochs * -(-config["images"] // config["batch"]), config["learning_rate"]
     model = lenet5(seed) if on_mnist else ks.models.resnet20(width=config["width"], seed=seed)
-    ks.models.set_batch_norm_momentum(model, 0.9)
     rate = keras.optimizers.schedules.CosineDecay(
         peak / 10, max(steps - steps // 10, 1), warmup_target=peak, warmup_steps=steps // 10
     )
-    model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9, weight_decay=5e-4),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
+    compiled(model, rate, weight_decay=5e-4)
     rows = resumable_fit(
         model,
         dataset.train,

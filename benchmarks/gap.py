@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import layers
+from gap_variants import TIMED, VARIANTS, lengths
+from networks import compiled, five_convolutions
 
 import keras_sparse as ks
 from keras_sparse.experiments.backup import resumable_fit
@@ -52,37 +53,6 @@ FIXED = {
 }
 
 
-def gap(label: str, kind: str, kappa: int, rounds: int = 2, longer: int = 1, **more: Any) -> dict:
-    """A variant of grow-and-prune.
-
-    Args:
-        label: its name in the table.
-        kind: `"cyclic"` or `"parallel"`.
-        kappa: partitions.
-        rounds: how often each partition is dense.
-        longer: how many times the node-epochs of the others the rounds take.
-        **more: further arguments of the method.
-    """
-    options = {"allocation": "uniform", **more}
-    planned = {"kappa": kappa, "rounds": rounds, "longer": longer, "options": options}
-    return {"label": label, "kind": kind, **planned}
-
-
-VARIANTS = {
-    "dense": {"label": "dense", "kind": "dense"},
-    "static": {"label": "static random mask", "kind": "static"},
-    "oneshot": {"label": "prune from dense, at once half-way", "kind": "oneshot"},
-    "gmp": {"label": "prune from dense, gradually (GMP)", "kind": "gmp"},
-    "rigl": {"label": "RigL", "kind": "rigl"},
-    **{f"cyclic{kappa}": gap(f"C-GaP, kappa {kappa}", "cyclic", kappa) for kappa in (1, 2, 4)},
-    "random4": gap("C-GaP, kappa 4, random partitions", "cyclic", 4, order="random"),
-    "global4": gap("C-GaP, kappa 4, one ranking", "cyclic", 4, allocation="global"),
-    "parallel2": gap("P-GaP, kappa 2", "parallel", 2),
-    "parallel4": gap("P-GaP, kappa 4", "parallel", 4),
-    "parallel4_8": gap("P-GaP, kappa 4, 8 rounds", "parallel", 4, 8, longer=4),
-}
-# One core and as many epochs for each partition, to compare the time that they take.
-TIMED = {kind: gap(kind, kind, 2, 4) for kind in ("cyclic", "parallel")}
 TIMED_EPOCHS, TIMED_REPEATS = 33, 3
 # Between its first and its last layer: at high sparsities too little would be left of these.
 ENDS = ("first", "last")
@@ -94,28 +64,6 @@ CLAIMS = (
     Claim("cyclic4", "parallel4", 0.0),
     Claim("parallel4_8", "parallel4", 4.0),
 )
-
-
-def small_network(width: int, seed: int) -> keras.Model:
-    """Five convolutions with batch normalization for MNIST, the first half as wide as the rest."""
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input((28, 28, 1))], name="convolutions")
-    for i, strides in enumerate((2, 2, 1, 2, 1)):
-        filters = 2 * width if i else width
-        model.add(layers.Conv2D(filters, 3, strides, "same", use_bias=False, name=f"conv{i + 1}"))
-        model.add(layers.BatchNormalization(name=f"norm{i + 1}"))
-        model.add(layers.ReLU())
-    model.add(layers.GlobalAveragePooling2D())
-    model.add(layers.Dense(10, name="logits"))
-    return model
-
-
-def lengths(config: dict) -> dict[str, int]:
-    """Steps, their epochs, and those of fine-tuning."""
-    tuning, kappa, rounds = config["finetune_epochs"], config["kappa"], config["rounds"]
-    length = (config["epochs"] - tuning) * config["longer"] // (kappa * rounds)
-    steps = rounds * (1 if config["kind"] == "parallel" else kappa)
-    return {"steps": steps, "epochs_per_step": length, "finetune_epochs": tuning}
 
 
 def method_callbacks(
@@ -164,17 +112,8 @@ def run(config: dict, folder: Path) -> dict[str, Any] | None:
     seed, cifar = config["seed"], config["data"] == "cifar10"
     keras.utils.set_random_seed(seed)
     dataset = ks.data.load(config["data"], limit=config["images"])
-    model = (ks.models.resnet20 if cifar else small_network)(width=config["width"], seed=seed)
-    ks.models.set_batch_norm_momentum(model, config["batch_norm_momentum"])
-    model.compile(
-        keras.optimizers.SGD(
-            config["learning_rate"],
-            momentum=config["momentum"],
-            weight_decay=config["weight_decay"],
-        ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
+    model = (ks.models.resnet20 if cifar else five_convolutions)(width=config["width"], seed=seed)
+    compiled(model, config["learning_rate"], config["weight_decay"])
     epochs, callbacks = method_callbacks(config, workers, folder)
     settings = {"batch_size": config["batch"], "augment": cifar, "seed": 100 * seed + workers.rank}
     began, cpu = time.perf_counter(), time.process_time()

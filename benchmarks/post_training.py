@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from networks import compiled
 
 import keras_sparse as ks
 from keras_sparse.experiments.document import Document, Script, Table
@@ -43,11 +44,7 @@ def train(config: dict, folder: Path) -> dict[str, float]:
     model = ks.models.lenet_300_100()
     decay_steps = config["epochs"] * -(-config["images"] // 64)
     rate = keras.optimizers.schedules.CosineDecay(0.05, decay_steps)
-    model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    compiled(model, rate)
     model.fit(*mnist.train, batch_size=64, epochs=config["epochs"], verbose=2)
     model.save(folder / "dense.keras")
     return {"accuracy": float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1])}

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from networks import compiled
 
 import keras_sparse as ks
 from keras_sparse.experiments.claims import Claim
@@ -58,12 +59,7 @@ def run(config: dict, folder: Path) -> dict[str, float]:
             weight.assign(draw(seed=1000 * seed + i)(weight.shape))
         weight.regularizer = keras.regularizers.L2(0.00025)
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([2 * steps // 3], [peak, peak / 10])
-    model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-        steps_per_execution=STEPS_PER_EXECUTION,
-    )
+    compiled(model, rate, steps_per_execution=STEPS_PER_EXECUTION)
     first = np.random.default_rng(seed).choice(len(mnist.x_train), 100, replace=False)
     data = mnist.x_train[first], mnist.y_train[first]
     method = [ks.SNIP(config["sparsity"], data)] if config["method"] == "snip" else []
