@@ -256,9 +256,10 @@ def main() -> None:
     args = script.parser.parse_args()
     named = ("width", "images", "epochs", "sparsity", "seed", "monitored", "threads")
     plan = make_plan({name: getattr(args, name) for name in named})
+    needed = ["dense"] if "woodfisher" in args.methods else []
     variants = {
         method: Variant({**plan, "method": method}, after=_after(method))
-        for method in ("dense", *args.methods)
+        for method in dict.fromkeys((*needed, *args.methods))
         if method != "tfmot"
     }
     if "tfmot" in args.methods:
