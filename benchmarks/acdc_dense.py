@@ -6,82 +6,69 @@ The settings are those of the comparison in the folder, and so is the dense trai
 measured goes into `acdc_dense.json` there, where `claims.py` finds it.
 """
 
-import argparse
 import json
-import os
-import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import keras
-import writing
-from rich.progress import track
 
 import keras_sparse as ks
 from keras_sparse import data
 from keras_sparse.experiments import run as runs
+from keras_sparse.experiments.comparison import SETTINGS
 from keras_sparse.experiments.config import RunConfig
-from keras_sparse.experiments.study import SETTINGS
+from keras_sparse.experiments.document import Document, Script, Table
+from keras_sparse.experiments.study import Study, Variant
+
+HERE = Path(__file__).parent
 
 
-def accuracies(config: RunConfig) -> dict[str, float]:
+def run(config: dict, folder: Path) -> dict[str, float]:
     """Test accuracy of the sparse model of a run, and of its dense one after fine-tuning."""
-    keras.utils.set_random_seed(config.seed)
-    dataset = data.load(config.data, limit=config.limit, seed=config.seed)
+    settings = RunConfig(**config)
+    keras.utils.set_random_seed(settings.seed)
+    dataset = data.load(settings.data, limit=settings.limit, seed=settings.seed)
 
     def batches(initial_epoch: int) -> object:
         return data.pipeline(
             *dataset.train,
-            batch_size=config.batch_size,
-            augment=config.augment,
-            seed=config.seed,
+            batch_size=settings.batch_size,
+            augment=settings.augment,
+            seed=settings.seed,
             initial_epoch=initial_epoch,
         )
 
-    def accuracy(model: keras.Model) -> float:
-        return model.evaluate(*dataset.test, batch_size=500, verbose=0)[1]
+    model = runs.compiled_model(settings, dataset)
+    checkpoint = folder / "dense.weights.h5"
+    acdc = ks.ACDC(settings.sparsity, seed=settings.seed, dense_checkpoint=checkpoint)
+    model.fit(batches(0), epochs=settings.epochs, callbacks=[acdc], shuffle=False, verbose=2)
+    dense, _ = ks.finetune_dense(model, acdc, batches(acdc.dense_epochs), shuffle=False, verbose=2)
+    models = {"sparse": model, "dense": dense}
+    return {k: m.evaluate(*dataset.test, batch_size=500, verbose=0)[1] for k, m in models.items()}
 
-    with tempfile.TemporaryDirectory() as folder:
-        model = runs.compiled_model(config, dataset)
-        acdc = ks.ACDC(
-            config.sparsity,
-            seed=config.seed,
-            dense_checkpoint=Path(folder) / "dense.weights.h5",
-        )
-        model.fit(batches(0), epochs=config.epochs, callbacks=[acdc], shuffle=False, verbose=0)
-        dense, _ = ks.finetune_dense(
-            model, acdc, batches(acdc.dense_epochs), shuffle=False, verbose=0
-        )
-    return {"sparse": accuracy(model), "dense": accuracy(dense)}
+
+def describe(content: dict) -> Document:
+    rows = [
+        (str(i), f"{run['sparse']:.2%}", f"{run['dense']:.2%}")
+        for i, run in enumerate(content["runs"])
+    ]
+    title = "AC/DC's two models"
+    return Document(title, [Table(title, ("seed", "sparse", "dense, fine-tuned"), rows)])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
-    parser.add_argument("--sparsity", type=float, default=0.9)
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
-    common = json.loads((args.folder / SETTINGS).read_text())
-    configs = [
-        RunConfig(**common, method="acdc", sparsity=args.sparsity, seed=seed)
-        for seed in range(args.seeds)
-    ]
-    measured = [accuracies(config) for config in track(configs, "AC/DC and fine-tuning")]
-    content = {
-        "command": writing.command(),
-        "machine": writing.machine(),
-        "versions": writing.versions(),
-        "sparsity": args.sparsity,
-        "runs": measured,
-    }
-    writing.write_json(args.folder / "acdc_dense.json", content)
-    rows = [
-        (str(i), f"{run['sparse']:.2%}", f"{run['dense']:.2%}") for i, run in enumerate(measured)
-    ]
-    writing.print_table("AC/DC's two models", ("seed", "sparse", "dense, fine-tuned"), rows)
+    script = Script(__doc__, HERE, sparsity=0.9, seeds=3)
+    script.parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
+    args = script.parser.parse_args()
+    args.out = args.folder
+    settings = json.loads((args.folder / SETTINGS).read_text())
+    variant = Variant({**settings, "method": "acdc", "sparsity": args.sparsity})
+    study = Study({"acdc": variant}, range(args.seeds), run)
+    build = HERE / "build" / "acdc_dense"
+
+    def measure() -> dict:
+        return {"sparsity": args.sparsity, "runs": study.make(build, args.processes)["acdc"]}
+
+    script.write(args, "acdc_dense", measure, describe)
 
 
 if __name__ == "__main__":

@@ -17,82 +17,27 @@ It reads `results.json` of the folder, and `acdc_dense.json` if there is one, an
 import argparse
 import json
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import writing
-
-
-class Claim(NamedTuple):
-    """That one method is better than another by some points of accuracy, in the mean over seeds.
-
-    Args:
-        better: the one.
-        worse: the other.
-        sparsity: at which sparsity; dense training has none.
-        margin: points by which it is better; negative if it may be that much worse.
-    """
-
-    better: str
-    worse: str
-    sparsity: float
-    margin: float
-
+from keras_sparse.experiments.claims import CLAIM_HEADER, Claim, checked
+from keras_sparse.experiments.document import Document, Table, command
+from keras_sparse.storage.files import replace_file
 
 # Peste (2023), chapter 3, as far as a small network can show it.
 CLAIMS = (
-    Claim("acdc", "dense", 0.90, -3.0),
-    Claim("acdc's dense model", "dense", 0.90, -1.0),
-    Claim("acdc", "rigl_uniform", 0.90, 1.0),
-    Claim("acdc", "rigl_uniform", 0.95, 2.0),
-    Claim("acdc", "rigl", 0.95, 0.5),
-    Claim("acdc", "top_kast", 0.95, 1.0),
-    *(Claim("acdc", "static", sparsity, 3.0) for sparsity in (0.90, 0.95, 0.98)),
-    *(Claim("acdc", "magnitude", sparsity, 10.0) for sparsity in (0.90, 0.95, 0.98)),
-    Claim("acdc", "oneshot", 0.95, 1.0),
+    Claim("acdc", "dense", -3.0, 0.90),
+    Claim("acdc's dense model", "dense", -1.0, 0.90),
+    Claim("acdc", "rigl_uniform", 1.0, 0.90),
+    Claim("acdc", "rigl_uniform", 2.0, 0.95),
+    Claim("acdc", "rigl", 0.5, 0.95),
+    Claim("acdc", "top_kast", 1.0, 0.95),
+    *(Claim("acdc", "static", 3.0, sparsity) for sparsity in (0.90, 0.95, 0.98)),
+    *(Claim("acdc", "magnitude", 10.0, sparsity) for sparsity in (0.90, 0.95, 0.98)),
+    Claim("acdc", "oneshot", 1.0, 0.95),
     # Lee et al. (2019), LeNet-300-100.
-    Claim("snip", "dense", 0.90, -0.5),
-    Claim("snip", "dense", 0.95, -0.5),
-    Claim("snip", "static", 0.98, 3.0),
+    Claim("snip", "dense", -0.5, 0.90),
+    Claim("snip", "dense", -0.5, 0.95),
+    Claim("snip", "static", 3.0, 0.98),
 )
-
-
-def accuracies(results: list[dict], method: str, sparsity: float) -> np.ndarray:
-    """Percents, one for each seed."""
-    return np.array(
-        [
-            100 * result["accuracy"]
-            for result in results
-            if result["method"] == method
-            and (method == "dense" or result["asked_sparsity"] == sparsity)
-        ]
-    )
-
-
-def dense_models(folder: Path) -> list[dict]:
-    """What `acdc_dense.py` has measured, as results of a method."""
-    path = folder / "acdc_dense.json"
-    if not path.exists():
-        return []
-    measured = json.loads(path.read_text())
-    return [
-        {
-            "method": "acdc's dense model",
-            "asked_sparsity": measured["sparsity"],
-            "accuracy": run["dense"],
-        }
-        for run in measured["runs"]
-    ]
-
-
-def row(claim: Claim, results: list[dict]) -> tuple[str, ...] | None:
-    """A line of the table, `None` if the comparison does not have the methods."""
-    better = accuracies(results, claim.better, claim.sparsity)
-    worse = accuracies(results, claim.worse, claim.sparsity)
-    if not len(better) or len(better) != len(worse):
-        return None
-    cells = writing.claim_cells(claim.margin, better - worse)
-    return f"{claim.better} over {claim.worse}", f"{claim.sparsity:.0%}", *cells
 
 
 def main() -> None:
@@ -101,20 +46,30 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
     folder = parser.parse_args().folder
-    results = json.loads((folder / "results.json").read_text()) + dense_models(folder)
-    found = [made for made in (row(claim, results) for claim in CLAIMS) if made]
-    header = ("claim", "zeros", *writing.CLAIM_HEADER)
+    results = json.loads((folder / "results.json").read_text())
+    tuned = folder / "acdc_dense.json"
+    measured = json.loads(tuned.read_text()) if tuned.exists() else {"runs": []}
+
+    def accuracies(method: str, sparsity: float) -> list[float]:
+        if method == "acdc's dense model":
+            return [run["dense"] for run in measured["runs"] if measured["sparsity"] == sparsity]
+        return [
+            result["accuracy"]
+            for result in results
+            if result["method"] == method
+            and (method == "dense" or result["asked_sparsity"] == sparsity)
+        ]
+
+    rows = [
+        (f"{claim.better} over {claim.worse}", f"{claim.at:.0%}", *cells)
+        for claim, cells in checked(CLAIMS, accuracies)
+    ]
     title = "Accuracy of one method over another, mean over seeds"
-    text = f"""# {title}
-
-`{writing.command()}`
-
-{writing.markdown_table(header, found)}
-
-The spread is the sample standard deviation, over seeds, of the difference.
-"""
-    (folder / "claims.md").write_text(text)
-    writing.print_table(title, header, found)
+    made = Table(title, ("claim", "zeros", *CLAIM_HEADER), rows)
+    about = "The spread is the sample standard deviation, over seeds, of the difference."
+    text = Document(title, [made, about]).markdown("claims", {"command": command()})
+    replace_file(folder / "claims.md", text.encode())
+    made.print()
 
 
 if __name__ == "__main__":

@@ -1,29 +1,20 @@
 """ResNet-20 pruned by TensorFlow's Model Optimization Toolkit, on the Keras that it needs.
 
-It is started by `cifar10_resnet20.py`, with TF_USE_LEGACY_KERAS=1, and never imports keras_sparse,
-which would bring Keras 3 into the process:
-
-    python benchmarks/legacy_tfmot.py --plan benchmarks/build/.../plan.json
+`cifar10_resnet20.py` and `overhead.py` call it in a process that never imports keras_sparse, which
+would bring Keras 3 into it.
 """
 
-import argparse
-import importlib.util
+import csv
 import json
-import os
-import sys
-from collections.abc import Callable
+import runpy
+import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
-from progress import Clock, epochs_done, read_history, set_batch_norm_momentum
 
 layers = keras.layers
 
@@ -97,35 +88,58 @@ def set_initial_weights(model: Any, path: Path) -> None:
                 variable.assign(value)
 
 
-class NonzeroLog(keras.callbacks.Callback):
-    """Appends the nonzeros of each kernel to a file, a line an epoch."""
+class Log(keras.callbacks.Callback):
+    """Adds seconds and the nonzeros of each kernel to the logs, and appends these to a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clocks."""
+        self.began = time.perf_counter(), time.process_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Counts, once UpdatePruningStep has masked the weights."""
         values = kernels(self.model)
         nonzeros = {name: int(np.count_nonzero(value)) for name, value in values.items()}
         logs["sparsity"] = 1 - sum(nonzeros.values()) / sum(v.size for v in values.values())
+        logs["seconds"] = time.perf_counter() - self.began[0]
+        logs["cpu_seconds"] = time.process_time() - self.began[1]
         with self.path.open("a") as file:
             file.write(json.dumps({"epoch": epoch, "nonzeros": nonzeros}) + "\n")
 
 
-def pipeline(file: Path) -> Callable[..., Any]:
-    """`keras_sparse.data.pipeline`, from its file: the package itself would import Keras 3."""
-    spec = importlib.util.spec_from_file_location("pipeline_module", file)
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.pipeline
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Reads a `CSVLogger` file; of an epoch that was run twice the last row counts."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    return [{key: float(value) for key, value in rows[epoch].items()} for epoch in sorted(rows)]
 
 
-def train(model: Any, arrays: dict, plan: dict, folder: Path) -> None:
-    log = folder / "history.csv"
-    done = epochs_done(log)
-    batches = pipeline(Path(plan["pipeline"]))(
+def run(plan: dict, folder: Path) -> dict[str, Any]:
+    keras.utils.set_random_seed(plan["seed"])
+    exported = folder.with_name(plan["after"])
+    with np.load(exported / "data.npz") as stored:
+        arrays = dict(stored)
+    times = plan["schedule"]
+    schedule = tfmot.sparsity.keras.PolynomialDecay(
+        0.0, plan["sparsity"], times["begin"], times["end"], frequency=times["every"]
+    )
+    model = wrapped(resnet20(plan["width"]), schedule)
+    set_initial_weights(model, exported / "initial_weights.npz")
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = plan["batch_norm_momentum"]
+    decay = keras.optimizers.schedules.CosineDecay(plan["learning_rate"], plan["steps"])
+    sgd = keras.optimizers.SGD(decay, plan["momentum"], weight_decay=plan["weight_decay"])
+    log, nonzeros = folder / "history.csv", folder / "nonzeros.jsonl"
+    done = len(read_history(log))
+    # `keras_sparse.data.pipeline`, from its file: the package itself would import Keras 3.
+    file = json.loads((exported / "result.json").read_text())["pipeline"]
+    batches = runpy.run_path(file)["pipeline"](
         arrays["x_train"],
         arrays["y_train"],
         plan["batch"],
@@ -135,61 +149,29 @@ def train(model: Any, arrays: dict, plan: dict, folder: Path) -> None:
     )
     monitored = slice(plan["monitored"])
     validation = arrays["x_test"][monitored], arrays["y_test"][monitored]
-    model.fit(
+    compiled(model, sgd).fit(
         batches,
         epochs=plan["epochs"],
         validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(500),
         callbacks=[
             tfmot.sparsity.keras.UpdatePruningStep(),
-            NonzeroLog(folder / "nonzeros.jsonl"),
-            Clock(keras.callbacks.Callback),
+            Log(nonzeros),
             keras.callbacks.CSVLogger(str(log), append=done > 0),
             keras.callbacks.BackupAndRestore(str(folder / "backup")),
         ],
         verbose=2,
     )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plan", type=Path, required=True)
-    args = parser.parse_args()
-    plan = json.loads(args.plan.read_text())
-    folder = args.plan.parent / "tfmot"
-    folder.mkdir(exist_ok=True)
-    tf.config.threading.set_intra_op_parallelism_threads(plan["threads"])
-    keras.utils.set_random_seed(plan["seed"])
-    with np.load(args.plan.with_name("data.npz")) as stored:
-        arrays = dict(stored)
-    times = plan["schedule"]
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        0.0, plan["sparsity"], times["begin"], times["end"], frequency=times["every"]
-    )
-    model = wrapped(resnet20(plan["width"]), schedule)
-    set_initial_weights(model, args.plan.with_name("initial_weights.npz"))
-    set_batch_norm_momentum(model.layers, plan["batch_norm_momentum"])
-    decay = keras.optimizers.schedules.CosineDecay(plan["learning_rate"], plan["steps"])
-    sgd = keras.optimizers.SGD(decay, plan["momentum"], weight_decay=plan["weight_decay"])
-    train(compiled(model, sgd), arrays, plan, folder)
     stripped = compiled(tfmot.sparsity.keras.strip_pruning(model), "sgd")
-    loss, accuracy = stripped.evaluate(
-        arrays["x_test"], arrays["y_test"], batch_size=500, verbose=0
-    )
-    history = read_history(folder / "history.csv")
-    result = {
+    tested = arrays["x_test"], arrays["y_test"]
+    loss, accuracy = stripped.evaluate(*tested, batch_size=500, verbose=0)
+    history = read_history(log)
+    counted = [json.loads(line) for line in nonzeros.read_text().splitlines()]
+    return {
         "test_accuracy": accuracy,
         "test_loss": loss,
         "nonzeros": {name: int(np.count_nonzero(k)) for name, k in kernels(stripped).items()},
+        "epochs": {line["epoch"]: line["nonzeros"] for line in counted},
         "seconds": sum(row["seconds"] for row in history),
         "cpu_seconds": sum(row["cpu_seconds"] for row in history),
-        "versions": {
-            "tensorflow-model-optimization": tfmot.__version__,
-            "tf-keras": keras.__version__,
-        },
         "history": history,
     }
-    (folder / "result.json").write_text(json.dumps(result, indent=1))
-
-
-if __name__ == "__main__":
-    main()

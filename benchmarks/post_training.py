@@ -9,29 +9,20 @@ training images for calibration. Seconds are those of the pruning alone, memory 
 whole process with TensorFlow and the data.
 """
 
-import argparse
-import json
-import os
 import resource
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import keras
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import writing
-from processes import HERE, run_script
-from rich.progress import track
+from networks import compiled
 
 import keras_sparse as ks
+from keras_sparse.experiments.document import Document, Script, Table
+from keras_sparse.experiments.pictures import lines
+from keras_sparse.experiments.study import Study, Variant
 
+HERE = Path(__file__).parent
 METHODS = {
     "magnitude": lambda model, data, sparsity: ks.prune(model, sparsity),
     "OBD": ks.obd,
@@ -42,50 +33,32 @@ METHODS = {
     "AdaPrune": ks.adaprune,
     "global AdaPrune": ks.global_adaprune,
 }
-NAME = "post_training"
 CALIBRATION = 1000
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=20000, help="training images")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--method", choices=METHODS, help="measure one method (used internally)")
-    parser.add_argument("--folder", type=Path, help="where its model and result lie")
-    return parser.parse_args()
-
-
-def train(images: int, epochs: int, folder: Path) -> float:
-    """Trains the dense model, leaves it in a folder and returns its accuracy."""
-    mnist = ks.data.load("mnist", limit=images)
+def train(config: dict, folder: Path) -> dict[str, float]:
+    """Trains the dense model."""
+    mnist = ks.data.load("mnist", limit=config["images"])
     keras.utils.set_random_seed(0)
     model = ks.models.lenet_300_100()
-    steps = -(-images // 64)
-    model.compile(
-        keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(0.05, epochs * steps), momentum=0.9
-        ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    model.fit(*mnist.train, batch_size=64, epochs=epochs, verbose=2)
+    decay_steps = config["epochs"] * -(-config["images"] // 64)
+    rate = keras.optimizers.schedules.CosineDecay(0.05, decay_steps)
+    compiled(model, rate)
+    model.fit(*mnist.train, batch_size=64, epochs=config["epochs"], verbose=2)
     model.save(folder / "dense.keras")
-    return float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1])
+    return {"accuracy": float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1])}
 
 
-def measure(method: str, folder: Path, images: int) -> dict[str, Any]:
-    """Prunes the model of a folder to each sparsity."""
-    mnist = ks.data.load("mnist", limit=images)
+def run(config: dict, folder: Path) -> dict[str, Any]:
+    """Prunes the trained model to each sparsity."""
+    mnist = ks.data.load("mnist", limit=config["images"])
     data = mnist.x_train[:CALIBRATION], mnist.y_train[:CALIBRATION]
     result: dict[str, Any] = {"accuracy": [], "sparsity": [], "seconds": []}
     for sparsity in SPARSITIES:
-        model = keras.saving.load_model(folder / "dense.keras")
+        model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
         began = time.perf_counter()
-        report = METHODS[method](model, data, sparsity=sparsity)
+        report = METHODS[config["method"]](model, data, sparsity=sparsity)
         result["seconds"].append(time.perf_counter() - began)
         result["sparsity"].append(report.sparsity)
         result["accuracy"].append(float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1]))
@@ -93,11 +66,10 @@ def measure(method: str, folder: Path, images: int) -> dict[str, Any]:
     return {**result, "peak_memory_mib": peak}
 
 
-def write(results: dict[str, Any], dense: float, args: argparse.Namespace) -> None:
-    """Writes JSON, Markdown and PNG, and prints the table."""
+def describe(content: dict) -> Document:
+    dense, config = content["dense_accuracy"], content["config"]
     title = f"LeNet-300-100 pruned after training (dense: {dense:.2%})"
-    zeros = [f"{sparsity:.0%}" for sparsity in SPARSITIES]
-    header = ("method", *zeros, f"seconds at {zeros[-1]}", "peak MiB")
+    zeros = [f"{sparsity:.0%}" for sparsity in content["sparsities"]]
     rows = [
         (
             method,
@@ -105,63 +77,40 @@ def write(results: dict[str, Any], dense: float, args: argparse.Namespace) -> No
             f"{result['seconds'][-1]:.1f}",
             f"{result['peak_memory_mib']:.0f}",
         )
-        for method, result in results.items()
+        for method, result in content["results"].items()
     ]
-    config = {"images": args.images, "epochs": args.epochs, "calibration": CALIBRATION}
-    content = {
-        "command": writing.command(),
-        "machine": writing.machine(),
-        "versions": writing.versions(),
-        "config": config,
-        "dense_accuracy": dense,
-        "sparsities": SPARSITIES,
-        "results": results,
-    }
-    writing.write_json(args.out / f"{NAME}.json", content)
-    text = f"""# {title}
-
-`{writing.command()}` on {writing.machine()}.
-
-{writing.markdown_table(header, rows)}
-
-One seed, {args.images:,} training images, {args.epochs} epochs; test accuracy on all 10,000 test
+    images, epochs = f"{config['images']:,}", config["epochs"]
+    about = f"""\
+One seed, {images} training images, {epochs} epochs; test accuracy on all 10,000 test
 images right after pruning, by {CALIBRATION:,} training images, without any fine-tuning. Seconds are
 those of the pruning, memory is the peak of the whole process. OBC, SparseGPT and AdaPrune give
-each layer the same sparsity, as is their default; the others rank all weights together.
-
-![accuracy by sparsity]({NAME}.png)
-"""
-    (args.out / f"{NAME}.md").write_text(text)
-    writing.print_table(title, header, rows)
-    figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    axes.axhline(dense, color="grey", linestyle="--", label="dense")
-    for (method, result), marker in zip(results.items(), "osD^vP*X", strict=True):
-        axes.plot(range(len(SPARSITIES)), result["accuracy"], marker=marker, label=method)
-    axes.set_xticks(range(len(SPARSITIES)), zeros)
-    axes.set(xlabel="sparsity", ylabel="test accuracy", title=title)
-    axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(args.out / f"{NAME}.png", dpi=120)
+each layer the same sparsity, as is their default; the others rank all weights together."""
+    accuracies = {name: result["accuracy"] for name, result in content["results"].items()}
+    curves = {"dense": [dense] * len(zeros), **accuracies}
+    table = Table(title, ("method", *zeros, f"seconds at {zeros[-1]}", "peak MiB"), rows)
+    picture = lines({"test accuracy": curves}, "sparsity", zeros, title)
+    return Document(title, [table, about], picture, "accuracy by sparsity")
 
 
 def main() -> None:
-    args = arguments()
-    if args.method:
-        result = measure(args.method, args.folder, args.images)
-        (args.folder / "result.json").write_text(json.dumps(result))
-        return
-    results = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dense = train(args.images, args.epochs, folder)
-        for method in track(METHODS, "pruning"):
-            words = ["--method", method, "--folder", name, "--images", str(args.images)]
-            with (folder / "log").open("w") as log:
-                if run_script(f"{NAME}.py", words, log):
-                    sys.exit(f"{method} failed:\n{(folder / 'log').read_text()[-3000:]}")
-            results[method] = json.loads((folder / "result.json").read_text())
-    write(results, dense, args)
+    script = Script(__doc__, HERE / "results", images=20000, epochs=10)
+    args = script.parser.parse_args()
+    config = {"images": args.images, "epochs": args.epochs}
+    variants = {"dense": Variant(config, train)}
+    variants |= {m: Variant({**config, "method": m}, after="dense") for m in METHODS}
+
+    def measure() -> dict:
+        # One at a time, on all cores, as its seconds are compared.
+        results = Study(variants, [0], run).make(HERE / "build" / "post_training", 1, None)
+        (dense,) = results.pop("dense")
+        return {
+            "config": {**config, "calibration": CALIBRATION},
+            "dense_accuracy": dense["accuracy"],
+            "sparsities": SPARSITIES,
+            "results": {method: runs[0] for method, runs in results.items()},
+        }
+
+    script.write(args, "post_training", measure, describe)
 
 
 if __name__ == "__main__":

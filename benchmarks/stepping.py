@@ -5,11 +5,9 @@ with the callbacks around each batch. `paired` takes steps of several trials in 
 whatever else the machine does hits all of them.
 """
 
-import argparse
 import resource
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,42 +16,19 @@ import tensorflow as tf
 Times = tuple[float, float]
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """What the two sides of the comparison are told."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--measure", choices=("steps", "start"), required=True)
-    parser.add_argument("--method", help="the one to start, for --measure start")
-    parser.add_argument("--methods", nargs="+", help="the ones to time")
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--write", type=Path, required=True, help="JSON file")
-    return parser.parse_args()
-
-
-def synthetic_batches(batch: int) -> Any:
-    """One batch of CIFAR's shape, over and over, so that input costs next to nothing."""
-    draw = np.random.default_rng(0)
-    images = draw.normal(size=(batch, 32, 32, 3)).astype("float32")
-    labels = draw.integers(0, 10, batch).astype("int32")
-    return tf.data.Dataset.from_tensors((images, labels)).repeat()
-
-
 class Trial:
-    """A model in training.
+    """A model in training on one batch of CIFAR's shape, over and over: input costs nothing.
 
     Args:
         keras: the Keras module that the model belongs to.
         model: a compiled model.
         callbacks: its callbacks.
-        batches: an endless `tf.data.Dataset`.
+        batch: images in a batch.
         steps: steps that it will take at most.
     """
 
     def __init__(
-        self, keras: Any, model: Any, callbacks: Sequence[Any], batches: Any, steps: int
+        self, keras: Any, model: Any, callbacks: Sequence[Any], batch: int, steps: int
     ) -> None:
         # Two epochs, of which the second never begins: no step is an epoch's last.
         self.callbacks = keras.callbacks.CallbackList(
@@ -62,7 +37,10 @@ class Trial:
         self.callbacks.on_train_begin()
         self.callbacks.on_epoch_begin(0)
         self.function = model.make_train_function() or model.train_function
-        self.batches = iter(batches)
+        draw = np.random.default_rng(0)
+        images = draw.normal(size=(batch, 32, 32, 3)).astype("float32")
+        labels = draw.integers(0, 10, batch).astype("int32")
+        self.batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
         self.taken = 0
 
     def step(self) -> None:
@@ -84,9 +62,7 @@ class Trial:
         )
 
 
-def paired(
-    trials: dict[str, Trial], blocks: int, steps: int, report: Callable[[int], None]
-) -> dict[str, list[Times]]:
+def paired(trials: dict[str, Trial], blocks: int, steps: int = 1) -> dict[str, list[Times]]:
     """Times blocks of steps of each trial in turn, beginning with another trial each time."""
     for trial in trials.values():
         trial.timed(3)
@@ -96,16 +72,20 @@ def paired(
         turn = block % len(names)
         for name in names[turn:] + names[:turn]:
             times[name].append(trials[name].timed(steps))
-        report(block + 1)
+        print(block + 1, flush=True)
     return times
 
 
-def first_steps(make: Callable[[], Trial], steps: int) -> dict[str, float]:
-    """Seconds to the end of the first step, building and compiling included, and peak memory."""
+def measured(config: dict, trial: Callable[[str], Trial], names: Sequence[str]) -> dict[str, Any]:
+    """What a process of `overhead.py` measures: steps of all trials, or how one begins."""
+    tf.config.threading.set_intra_op_parallelism_threads(config["threads"])
+    if "start" not in config:
+        trials = {name: trial(name) for name in names}
+        return dict(paired(trials, config["blocks"], config["steps"]))
     wall, processor = time.perf_counter(), time.process_time()
-    trial = make()
-    trial.step()
+    started = trial(config["start"])  # Building and compiling included.
+    started.step()
     first = time.perf_counter() - wall, time.process_time() - processor
-    trial.timed(steps)
+    started.timed(2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"first_step_s": first[0], "first_step_cpu_s": first[1], "peak_memory_mib": peak}

@@ -1,33 +1,23 @@
 """Makes the pages of the documentation from the package's docstrings.
 
-A file of `keras_sparse/methods/` is a page, and so are the functions that act on trained models and
-the rooms that everything else is in. Nothing is imported: the docstrings are read from the source.
+What `methods/__init__.py` and `posttrain/__init__.py` make public has a page for each module, and
+so have the rooms that everything else is in. The docstrings are read from the source.
 """
 
 import ast
+import runpy
 from pathlib import Path
 
 import mkdocs_gen_files
 
 PACKAGE = Path("keras_sparse")
-# Modules of the methods' room that are behind methods, not methods.
-BEHIND = (
-    "base",
-    "candidates",
-    "drawn_operators",
-    "redistribution",
-    "rule",
-    "sensitivity",
-    "synaptic_flow",
-    "two_gradient_step",
-    "two_gradients",
-)
 # The pages that are written by hand, beside the README and the sources.
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }
+line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
 # What a user of the other rooms needs, in reading order.
 REFERENCE = {
     "Sparsity": (
@@ -73,6 +63,9 @@ REFERENCE = {
         "data/datasets",
         "data/batches",
         "models/networks",
+        "models/lenet",
+        "models/resnet",
+        "models/mobile",
         "plots/runs",
         "plots/mask_image",
     ),
@@ -80,6 +73,10 @@ REFERENCE = {
         "experiments/config",
         "experiments/run",
         "experiments/study",
+        "experiments/comparison",
+        "experiments/pool",
+        "experiments/claims",
+        "experiments/document",
         "experiments/summary",
         "experiments/table",
         "experiments/pictures",
@@ -87,14 +84,23 @@ REFERENCE = {
 }
 
 
-def public(path: Path) -> list[tuple[str, str]]:
-    """The public classes and functions of a module, with the first line of each docstring."""
-    found = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
-            line = (ast.get_docstring(node) or "").partition("\n")[0]
-            found.append((node.name, line))
-    return found
+def documented(path: Path) -> dict[str, tuple[str, str]]:
+    """The public classes and functions of a module, with line and source of each docstring."""
+    return {
+        node.name: line_and_source(ast.get_docstring(node))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
+    }
+
+
+def exported(room: str) -> dict[Path, list[str]]:
+    """The names that a room's `__init__.py` makes public, by their modules."""
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        Path(*str(node.module).split(".")).with_suffix(".py"): [each.name for each in node.names]
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+    }
 
 
 def page(path: str, title: str, module: Path, names: list[str]) -> None:
@@ -108,22 +114,16 @@ def page(path: str, title: str, module: Path, names: list[str]) -> None:
 
 
 def folder(name: str, title: str) -> list[str]:
-    """A page for each file of a folder of methods, and a table of them all."""
-    lines, table = [], ["| name | what it does |", "| --- | --- |"]
-    for module in sorted((PACKAGE / name).rglob("*.py")):
-        # Rules and other classes behind a method carry its name and an ending.
-        shown = [
-            (own, line)
-            for own, line in public(module)
-            if not own.endswith("Rule") and module.stem not in ("__init__", *BEHIND)
-        ]
-        if not shown:
-            continue
-        label = ", ".join(own for own, _ in shown)
-        path = f"{name}/{module.stem}.md"
-        page(path, label, module, [own for own, _ in shown])
+    """A page for each module of a room that has public names, and a table of them all."""
+    lines, table = [], ["| name | what it does | source |", "| --- | --- | --- |"]
+    for module, names in sorted(exported(name).items(), key=lambda item: item[0].stem):
+        label, path = ", ".join(names), f"{name}/{module.stem}.md"
+        page(path, label, module, names)
         lines.append(f"    * [{label}]({path})")
-        table += [f"| [`{own}`]({module.stem}.md) | {line} |" for own, line in shown]
+        known = documented(module)
+        for own in names:
+            line, source = known[own]
+            table.append(f"| [`{own}`]({module.stem}.md) | {line} | {source} |")
     with mkdocs_gen_files.open(f"{name}/index.md", "w") as file:
         print(f"# {title}\n", *table, sep="\n", file=file)
     return [f"* [{title}]({name}/index.md)", *lines]
@@ -149,7 +149,7 @@ def main() -> None:
         for name in modules:
             module = PACKAGE / f"{name}.py"
             path = f"reference/{name}.md"
-            page(path, module.stem, module, [own for own, _ in public(module)])
+            page(path, module.stem, module, list(documented(module)))
             navigation.append(f"        * [{module.stem}]({path})")
     navigation += ["* [Sources](sources.md)", "* Measured"]
     for result in pages:

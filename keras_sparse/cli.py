@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -85,14 +86,17 @@ def _demo(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import config as configs
     from keras_sparse.experiments import run
-    from keras_sparse.experiments.demo import Progress
+    from keras_sparse.experiments.folder import has_step
+    from keras_sparse.experiments.progress import Progress
 
     console = Console()
     given = _given_options(args)
     out = Path(args.out).expanduser()
     if args.resume:
         config = configs.read_config(out)
-        configs.check_settings(given, config, out)
+        if has_step(out):
+            configs.check_settings(given, config, out)
+        config = dataclasses.replace(config, **given)
     else:
         config = configs.RunConfig(**given)
     if configs.read_result(out) is not None and args.resume:
@@ -204,6 +208,8 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
+    if args.command in ("list-methods", "report"):
+        return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
     return "Interrupted; nothing was written."

@@ -1,8 +1,11 @@
 """The command line, mostly in this process: what it prints, leaves and answers."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import pytest
@@ -12,9 +15,11 @@ from keras_sparse import models
 from keras_sparse.cli import main
 from keras_sparse.data import datasets
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
-from keras_sparse.experiments import demo
+from keras_sparse.experiments import demo, progress
 from keras_sparse.experiments import run as runs
+from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import RunConfig, read_config, read_result
+from keras_sparse.storage import lock
 from keras_sparse_cli.options import OPTIONS
 from tests.training import Interrupt, compiled, conv_net, fit
 
@@ -35,7 +40,7 @@ def finished(tmp_path_factory):
 def interrupt(monkeypatch, epoch, batch):
     """Lets every training that shows its progress be interrupted."""
 
-    class Interrupted(demo.Progress):
+    class Interrupted(progress.Progress):
         def on_epoch_begin(self, now, logs=None):
             super().on_epoch_begin(now, logs)
             self.now = now
@@ -45,6 +50,7 @@ def interrupt(monkeypatch, epoch, batch):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "Progress", Interrupted)
+    monkeypatch.setattr(progress, "Progress", Interrupted)
 
 
 def failed(capsys, *argv):
@@ -108,6 +114,92 @@ def test_interrupted_before_anything_was_written(tmp_path, capsys, monkeypatch):
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == 130
     assert "nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_run_writes_nothing_and_can_be_corrected(tmp_path, capsys):
+    out = tmp_path / "trap"
+    wrong = [*SMALL, "--epochs", "1", "--out", str(out)]
+    assert "sparse" in failed(capsys, *wrong)
+    assert not out.exists()
+    # As versions before left it.
+    out.mkdir()
+    (out / "config.json").write_text(RunConfig(data="digits", model="lenet300", epochs=1).to_json())
+    failed(capsys, "train", "--resume", "--out", out)
+    assert main(["train", "--resume", "--epochs", "2", "--limit", "200", "--out", str(out)]) == 0
+    assert read_config(out).epochs == 2
+
+
+def test_a_run_that_took_no_step_is_begun_anew(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(RunConfig(data="digits", epochs=1).to_json())
+    assert main([*SMALL, "--out", str(tmp_path)]) == 0
+    assert read_config(tmp_path).epochs == 3
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("command", [SMALL, ["train", "--resume"], ["demo"]])
+def test_another_process_in_the_folder_is_named(tmp_path, capsys, command, quick_demo):
+    script = (
+        "import pathlib, runpy, sys\n"
+        "with runpy.run_path(sys.argv[1])['locked'](pathlib.Path(sys.argv[2])):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", script, lock.__file__, str(tmp_path)]
+    (tmp_path / "config.json").write_text(RunConfig(data="digits").to_json())
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        message = failed(capsys, *command, "--out", tmp_path)
+        other.stdin.close()
+    assert f"is in use by process {other.pid}" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("processes", ["0", "-1"])
+def test_no_processes(tmp_path, capsys, processes):
+    words = ["compare", "--methods", "gmp", "--processes", processes, "--out", tmp_path / "out"]
+    assert f"at least 1. Received: processes={processes}" in failed(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_truncated_result_is_named(finished, tmp_path, capsys):
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    (tmp_path / "result.json").write_bytes((finished / "result.json").read_bytes()[:100])
+    message = failed(capsys, "train", "--resume", "--out", tmp_path)
+    assert "result.json' is damaged" in message
+    assert "Delete it" in message
+
+
+def test_tables_in_a_pipe_are_as_wide_as_they_are():
+    script = "import sys; from keras_sparse_cli.command import main; sys.exit(main())"
+    words = [sys.executable, "-c", script, "list-methods"]
+    variables = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=variables)
+    lines = [line.split()[0] for line in done.stdout.splitlines()]
+    assert lines == ["name", *METHODS]
+
+
+@pytest.mark.parametrize("after", [0.03, 0.1, 0.3, 1.0, 2.0])
+def test_ctrl_c_while_everything_is_imported(tmp_path, after):
+    script = (
+        "import sys; from keras_sparse_cli.command import main; print(flush=True); sys.exit(main())"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        script,
+        *SMALL,
+        "--epochs",
+        "5000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate()
+    assert process.returncode == 130, printed
+    assert b"Traceback" not in printed
+    assert b"Interrupted" in printed
 
 
 def test_report_of_a_file(finished, capsys):

@@ -58,9 +58,22 @@ class SparseCallback(FitCallback):
 
     Attributes:
         ends_sparse: Whether the method means the final model to be sparse.
+        takes_sparsity: Whether a sparsity can be asked for.
+        command: The name by which the command line knows the method, if it does.
     """
 
     ends_sparse: ClassVar[bool] = True
+    takes_sparsity: ClassVar[bool] = True
+    command: ClassVar[str | None] = None
+
+    @classmethod
+    def for_run(cls, **common: Any) -> SparseCallback:
+        """The callback as runs of the command line have it.
+
+        Args:
+            **common: The common arguments that were given.
+        """
+        return cls(**common)
 
     def __init__(
         self,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_sparse import data
 from keras_sparse.storage.states import StateFiles
+
+_PREFIX = "epoch"
 
 
 class Backup(keras.callbacks.Callback):
@@ -35,7 +39,7 @@ class Backup(keras.callbacks.Callback):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
-        self._states = StateFiles(folder, "epoch")
+        self._states = StateFiles(folder, _PREFIX)
         self.rows: list[dict[str, float]] = []
         self._values: list[np.ndarray] = []
         found = self._states.newest()
@@ -71,7 +75,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
-        self._began = time.perf_counter()
+        self._began = time.perf_counter(), time.process_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the state, unless it is beyond repair."""
@@ -81,7 +85,65 @@ class Backup(keras.callbacks.Callback):
                 f"Training diverged in epoch {epoch + 1}: the loss is {(logs or {}).get('loss')}, "
                 "and weights are not finite."
             )
-        seconds = time.perf_counter() - self._began
+        wall, cpu = self._began
+        spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         row = {name: float(value) for name, value in (logs or {}).items()}
-        self.rows.append({"epoch": epoch + 1, **row, "seconds": seconds})
+        self.rows.append({"epoch": epoch + 1, **row, **spent})
         self._states.write(epoch + 1, self.rows, values)
+
+
+def finished_epochs(folder: Path) -> int:
+    """The number of the newest epoch whose state is in a folder, 0 without one."""
+    return max((int(path.stem[-5:]) for path in folder.glob(f"{_PREFIX}-*.npz")), default=0)
+
+
+def resumable_fit(
+    model: keras.Model,
+    images: tuple[np.ndarray, np.ndarray],
+    folder: Path,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    augment: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    watching: Sequence[keras.callbacks.Callback] = (),
+    **more: Any,
+) -> list[dict[str, float]]:
+    """Trains as `model.fit` does; interrupted and called again it goes on from the last epoch.
+
+    The order of the images follows from seed and epoch alone.
+
+    Args:
+        model: A compiled model, made in the same way each time.
+        images: Training images and labels.
+        folder: Where the backup is.
+        epochs: Passes over the images.
+        batch_size: Images in a batch.
+        seed: Seed of the order of the images.
+        augment: Whether to crop and flip the images at random.
+        callbacks: Callbacks that come before the backup is written.
+        watching: Callbacks that come after it.
+        **more: Further arguments of `model.fit`.
+
+    Returns:
+        The logs of each epoch with its number, `seconds` and `cpu_seconds`.
+
+    Raises:
+        ValueError: If there are backups and none can be read.
+        FloatingPointError: If training diverged; the backups of earlier epochs stay.
+    """
+    backup = Backup(folder)
+    batches = data.pipeline(
+        *images, batch_size=batch_size, augment=augment, seed=seed, initial_epoch=backup.epoch
+    )
+    model.fit(
+        batches,
+        initial_epoch=backup.epoch,
+        epochs=epochs,
+        callbacks=[*callbacks, backup, *watching],
+        shuffle=False,  # The pipeline does.
+        verbose=0,
+        **more,
+    )
+    return backup.rows

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from keras_sparse.experiments.catalog import METHODS
+from keras_sparse.experiments.comparison import Comparison, compare, read_results
 from keras_sparse.experiments.config import RunConfig
-from keras_sparse.experiments.study import Comparison, compare, name_of, read_results
+from keras_sparse.experiments.pool import Job
+from keras_sparse.experiments.progress import RunsProgress
 from keras_sparse.experiments.table import table, write
 from keras_sparse.plots.runs import read_history
 
@@ -65,26 +66,13 @@ def compare_and_show(
     console = console or Console()
     comparison = Comparison(methods, sparsities, seeds, common or {}, equal)
     known = read_results(out, again) if again else {}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as progress:
-        task = progress.add_task("runs", total=0)
+    with RunsProgress(console) as progress:
 
-        def report(config: RunConfig, result: dict[str, Any] | None, seconds: float) -> None:
+        def report(job: Job, result: dict[str, Any] | None, seconds: float) -> None:
             outcome = f"{result['accuracy']:.2%}" if result else "failed"
-            progress.console.print(
-                f"{name_of(config)}: {outcome} after {seconds:.0f} s", highlight=False
-            )
-            progress.advance(task)
+            progress.report(job.name, outcome, seconds)
 
-        def plan(count: int) -> None:
-            progress.update(task, total=(progress.tasks[0].total or 0) + count)
-
-        results = compare(comparison, out, processes, report, plan, known)
+        results = compare(comparison, out, processes, report, progress.plan, known)
     first = RunConfig(**comparison.common)
     title = f"{first.model} on {first.data}, equal {equal}"
     summary = write(results, _histories(results, out), out, title, _command(comparison, out))

@@ -18,6 +18,7 @@ from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.batch_norm import batch_norm_tuning, batch_normalizations
 from keras_sparse.sparsity.granularity import get_granularity
+from keras_sparse.storage.files import read_json
 
 CONFIG, RESULT = "config.json", "result.json"
 
@@ -194,9 +195,14 @@ def read_config(out: str | os.PathLike[str]) -> RunConfig:
 
 
 def read_result(out: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The result of the run in a folder, or `None` if it is not finished."""
+    """The result of the run in a folder, or `None` if it is not finished.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
     path = Path(out) / RESULT
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    cure = "Delete it and give the same command once more (train: with --resume) to make it again."
+    return read_json(path, cure) if path.is_file() else None
 
 
 def check_settings(

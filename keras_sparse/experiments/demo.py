@@ -1,4 +1,4 @@
-"""The demonstration, and how a run looks in a terminal."""
+"""The demonstration: dense training against AC/DC, in minutes."""
 
 from __future__ import annotations
 
@@ -10,81 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from keras_sparse import data
 from keras_sparse.experiments.config import CONFIG, RunConfig, read_config, read_result
-from keras_sparse.experiments.run import BACKUP, OUTPUTS, train
+from keras_sparse.experiments.folder import BACKUP, OUTPUTS, check_place
+from keras_sparse.experiments.progress import Progress
+from keras_sparse.experiments.run import train
 from keras_sparse.plots.runs import training_curve
 from keras_sparse.storage.files import replace_file
+from keras_sparse.storage.lock import locked
 
 # What takes two or three minutes on two cores and still ends within a point of dense training.
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "mnist": {"epochs": 10, "limit": 10_000},
     "digits": {"epochs": 40, "batch_size": 32},
 }
-
-
-class Progress(keras.callbacks.Callback):
-    """Shows a training: a bar within each epoch where there is a terminal, a line for each.
-
-    ```python
-    with Progress("AC/DC") as progress:
-        model.fit(x, y, epochs=10, verbose=0, callbacks=[ks.ACDC(0.9), progress])
-    ```
-
-    Args:
-        label: What is trained, in a word.
-        console: Where to show it. Defaults to standard output.
-    """
-
-    def __init__(self, label: str, console: Console | None = None) -> None:
-        super().__init__()
-        self.label = label
-        self.console = console or Console()
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task(label, total=None)
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Not in on_train_end, which an interrupted training never reaches.
-        self._bar.stop()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the bar of an epoch."""
-        self._epoch = f"{self.label} epoch {epoch + 1:2}/{self.params['epochs']}"
-        self._bar.reset(self._task, description=self._epoch, total=self.params["steps"])
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Moves the bar."""
-        self._bar.update(self._task, completed=batch + 1)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Prints the line of an epoch."""
-        logs = logs or {}
-        parts = [self._epoch, f"loss {logs.get('loss', float('nan')):.4f}"]
-        if "val_accuracy" in logs:
-            parts.append(f"accuracy {logs['val_accuracy']:7.2%}")
-        if "sparsity" in logs:
-            parts.append(f"sparsity {logs['sparsity']:7.2%}")
-        if "acdc_phase" in logs:
-            parts.append("sparse phase" if logs["acdc_phase"] else "dense phase")
-        self.console.print("  ".join(parts), highlight=False)
 
 
 def demo(
@@ -111,9 +53,16 @@ def demo(
 
     Raises:
         ValueError: If `out` holds files of no run where the runs' files go.
+        FolderInUseError: If another process demonstrates there.
         OSError: If `out` cannot be written.
     """
-    out, console = Path(out).expanduser(), console or Console()
+    out = Path(out).expanduser()
+    check_place(out)
+    with locked(out):
+        return _demo(out, fresh, console or Console())
+
+
+def _demo(out: Path, fresh: bool, console: Console) -> dict[str, Any]:
     name = _data(console)
     runs = {}
     for label, method in (("dense", "dense"), ("AC/DC", "acdc")):

@@ -190,3 +190,66 @@ def _colored(names: Collection[str]) -> list[tuple[str, Any, str]]:
     return [
         (name, colors(i % colors.N), _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(known)
     ]
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    xlabel: str,
+    ticks: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draws fractions, a panel beside the other, each with a line a name.
+
+    Args:
+        panels: By their titles: by its name the values of each line.
+        xlabel: What the values are of.
+        ticks: Each of them. Defaults to epochs, from 1.
+        title: Of it all.
+    """
+    figure, first = new_figure(2 + 4.5 * len(panels), 4.6)
+    first.remove()
+    for axes, (label, series) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
+        for i, (name, values) in enumerate(series.items()):
+            at = np.arange(len(values)) + (ticks is None)
+            marker = _MARKERS[i % len(_MARKERS)]
+            axes.plot(at, values, marker=marker, markersize=4, color=f"C{i}", label=name)
+        if ticks is not None:
+            axes.set_xticks(range(len(ticks)), ticks, rotation=45)
+        axes.set(xlabel=xlabel, ylabel=label)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize="small")
+    figure.suptitle(title)
+    return figure
+
+
+def points(
+    values: Mapping[str, Sequence[float]],
+    xlabel: str,
+    colors: Mapping[str, str],
+    title: str = "",
+) -> Figure:
+    """Draws a row of points for each name, and their mean as a bar.
+
+    Args:
+        values: By name.
+        xlabel: What they are; fractions.
+        colors: Of some names; others are grey.
+        title: Of it all.
+    """
+    names = list(values)[::-1]
+    figure, axes = new_figure(8, 1.2 + 0.34 * len(names))
+    for at, name in enumerate(names):
+        color = colors.get(name, GREY)
+        of = values[name]
+        axes.plot(of, [at] * len(of), "o", color=color, alpha=0.5, markersize=5)
+        axes.plot([np.mean(of)], [at], "|", color=color, markersize=16, mew=2.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel=xlabel)
+    axes.set_title(title, fontsize="small")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", alpha=0.3)
+    return figure

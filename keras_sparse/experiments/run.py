@@ -7,6 +7,7 @@ written whole or not at all.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -22,7 +23,7 @@ import keras
 
 from keras_sparse import data, models
 from keras_sparse.deploy import to_litert
-from keras_sparse.experiments.backup import Backup
+from keras_sparse.experiments.backup import finished_epochs, resumable_fit
 from keras_sparse.experiments.config import (
     CONFIG,
     RESULT,
@@ -31,14 +32,21 @@ from keras_sparse.experiments.config import (
     read_config,
     read_result,
 )
+from keras_sparse.experiments.folder import (
+    BACKUP,
+    HISTORY,
+    MODEL,
+    check_contents,
+    check_place,
+    has_step,
+)
 from keras_sparse.plots.runs import read_history, training_curve, write_history
 from keras_sparse.sparsity.report import report
-from keras_sparse.storage.files import replace_file
+from keras_sparse.storage.files import naming, remove_leftovers, replace_file
+from keras_sparse.storage.lock import locked
 
-BACKUP = "backup"
 CALIBRATION = 1000  # samples for methods that look at data before or after training
-MODEL, HISTORY = "model.keras", "history.csv"
-OUTPUTS = (MODEL, "model.tflite", HISTORY, "curve.png", RESULT)
+_UNPACKED = "model.plain.keras"
 
 
 def train(
@@ -54,7 +62,8 @@ def train(
     images), `history.csv` (a row an epoch), `curve.png`, and last of all `result.json`. Up to
     then it holds a backup, written after each epoch, from which an interrupted run goes on. The
     order of the images follows from seed and epoch alone, so that a run ends with the same
-    weights whether it was interrupted or not.
+    weights whether it was interrupted or not. Nothing is written before the method has accepted
+    model and settings, and a run without a finished epoch may be begun anew with other ones.
 
     ```python
     result = train(RunConfig(data="digits", epochs=20), "runs/digits")
@@ -77,6 +86,7 @@ def train(
         ValueError: If the folder holds another run or foreign files, `resume` finds no run or no
             readable backup, the configuration does not suit the model or the data, or `trained`
             holds no such run or the method cannot start from one.
+        FolderInUseError: If another process trains in the folder.
         OSError: If the folder cannot be written, or the data cannot be had.
         FloatingPointError: If training diverged; the backups of earlier epochs stay.
     """
@@ -86,12 +96,27 @@ def train(
             f"Runs end with a LiteRT file, which needs KERAS_BACKEND=tensorflow. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}"
         )
-    check_folder(out, resume)
+    check_place(out)
+    with locked(out):
+        check_contents(out, resume)
+        return _train(config, out, resume, callbacks, trained)
+
+
+def _train(
+    config: RunConfig,
+    out: Path,
+    resume: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    trained: str | os.PathLike[str] | None,
+) -> dict[str, Any]:
     if resume:
-        check_settings(dataclasses.asdict(config), read_config(out), out)
+        if has_step(out):
+            check_settings(dataclasses.asdict(config), read_config(out), out)
         result = read_result(out)
         if result is not None:
             return result
+    remove_leftovers(out)
+    (out / _UNPACKED).unlink(missing_ok=True)
     if trained is not None:
         trained = Path(trained).expanduser()
         _check_trained(config, trained)
@@ -109,7 +134,6 @@ def train(
 
 
 def _begin(config: RunConfig, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     replace_file(out / CONFIG, config.to_json().encode())
 
 
@@ -119,34 +143,31 @@ def _fit(
     dataset: data.Dataset,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[keras.Model, dict[str, list[float]]]:
-    model, backup = compiled_model(config, dataset), Backup(out / BACKUP)
+    model = compiled_model(config, dataset)
     method = config.callback(_calibration(dataset))
-    batches = data.pipeline(
-        *dataset.train,
-        batch_size=config.batch_size,
-        augment=config.augment,
-        seed=config.seed,
-        initial_epoch=backup.epoch,
-    )
-    _begin(config, out)
+    # After the method's own beginning, in which it refuses what it cannot work with.
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _begin(config, out))
     try:
-        model.fit(
-            batches,
-            initial_epoch=backup.epoch,
+        rows = resumable_fit(
+            model,
+            dataset.train,
+            out / BACKUP,
             epochs=config.epochs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            augment=config.augment,
+            callbacks=[method] if method else [],
+            watching=[begin, *callbacks],
             validation_data=dataset.test,
             validation_batch_size=500,
-            callbacks=[*([method] if method else []), backup, *callbacks],
-            shuffle=False,  # The pipeline does.
-            verbose=0,
         )
     except FloatingPointError as error:
         raise FloatingPointError(
-            f"{error} {os.fspath(out)!r} keeps the state of {backup.epoch} finished epochs, but "
-            "the same settings would diverge again: start a run in another folder with a "
-            f"learning rate below {config.learning_rate:g}."
+            f"{error} {os.fspath(out)!r} keeps the state of {finished_epochs(out / BACKUP)} "
+            "finished epochs, but the same settings would diverge again: start a run in another "
+            f"folder with a learning rate below {config.learning_rate:g}."
         ) from error
-    return model, {name: [row[name] for row in backup.rows] for name in backup.rows[0]}
+    return model, {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _check_trained(config: RunConfig, trained: Path) -> None:
@@ -159,44 +180,6 @@ def _check_trained(config: RunConfig, trained: Path) -> None:
     if read_result(trained) is None:
         raise ValueError(f"trained={os.fspath(trained)!r} holds no finished run.")
     check_settings(dataclasses.asdict(config.dense()), read_config(trained), trained)
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Checks that a run may begin or go on in a folder.
-
-    Args:
-        out: The folder, which need not exist.
-        resume: Whether a run is to go on there.
-
-    Raises:
-        ValueError: If it holds a run already or files that would be overwritten; with `resume`
-            if it holds none.
-        OSError: If it cannot be written.
-    """
-    name = os.fspath(out)
-    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not place.is_dir():
-        raise NotADirectoryError(f"Cannot write to {name!r}: {os.fspath(place)!r} is a file.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"Cannot write to {name!r}: {os.fspath(place)!r} is not writable by this user. Give "
-            "another folder, or change its permissions."
-        )
-    if resume or not out.exists():
-        return
-    if (out / CONFIG).exists():
-        finished = (out / RESULT).exists()
-        raise ValueError(
-            f"{name!r} already holds {'a finished' if finished else 'an unfinished'} run; "
-            f"--resume {'shows its result' if finished else 'goes on with it'}. For a new run "
-            "give another folder (--out)."
-        )
-    foreign = [file for file in (*OUTPUTS, BACKUP) if (out / file).exists()]
-    if foreign:
-        raise ValueError(
-            f"{name!r} holds files of no run that would be overwritten: {', '.join(foreign)}. "
-            "Move them away, or give another folder (--out)."
-        )
 
 
 def compiled_model(config: RunConfig, dataset: data.Dataset) -> keras.Model:
@@ -245,16 +228,17 @@ def _calibration(dataset: data.Dataset) -> tuple[Any, Any]:
 
 def _save(model: keras.Model, path: Path) -> None:
     """Saves a model with its zeros compressed, which Keras's own archives are not."""
-    plain, packed = path.with_suffix(".plain.keras"), path.with_suffix(".partial.keras")
-    model.save(plain)
-    with (
-        zipfile.ZipFile(plain) as source,
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
-    ):
-        for name in source.namelist():
-            target.writestr(name, source.read(name))
-    os.replace(packed, path)
-    plain.unlink()
+    plain, packed = path.with_name(_UNPACKED), io.BytesIO()
+    with naming(path):
+        model.save(plain)
+        with (
+            zipfile.ZipFile(plain) as source,
+            zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+        ):
+            for name in source.namelist():
+                target.writestr(name, source.read(name))
+        plain.unlink()
+    replace_file(path, packed.getvalue())
 
 
 def _finish(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-from keras_sparse.experiments.study import mean_and_spread
 
 Group = tuple[str, float | None, int]
 
@@ -80,3 +79,12 @@ def rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _ratio(run: Mapping[str, Any], part: str, whole: str) -> float | None:
     return run[part] / run[whole] if run[part] and run[whole] else None
+
+
+def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
+    """Mean and sample standard deviation; the latter NaN of a single value."""
+    known = [math.nan if value is None else value for value in values]
+    mean = sum(known) / len(known)
+    if len(known) < 2:
+        return mean, math.nan
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from keras_sparse.experiments import document
 from keras_sparse.experiments.pictures import (
     accuracy_by_flops,
     accuracy_by_sparsity,
@@ -56,24 +57,22 @@ def table(summary: Sequence[Row], title: str = "") -> Table:
 
 def markdown(summary: Sequence[Row], title: str, command: str) -> str:
     """The table as Markdown, with what its columns mean."""
-    lines = [f"# {title}", "", f"`{command}`", ""]
-    lines += ["| " + " | ".join(name for name, _ in _COLUMNS) + " |"]
-    lines += ["|" + "|".join(" --- " if n == "method" else " ---: " for n, _ in _COLUMNS) + "|"]
-    lines += ["| " + " | ".join(show(row) for _, show in _COLUMNS) + " |" for row in summary]
-    lines += [
-        "",
-        "Test accuracy of the last epoch, mean over seeds; its spread is the sample standard "
-        "deviation, in points. Sparsity is that of the prunable weights. FLOPs count nonzero "
-        "weights, relative to the dense model and to dense training of the same number of epochs. "
-        "Seconds are those of a whole run, export included.",
-        "",
+    rows = [[show(row) for _, show in _COLUMNS] for row in summary]
+    pictures = (
         "![accuracy against sparsity](accuracy_by_sparsity.png)",
         "![accuracy against training FLOPs](accuracy_by_flops.png)",
         "![sparsity of layers](layers.png)",
         "![mask change](mask_change.png)",
-        "",
-    ]
-    return "\n".join(lines)
+    )
+    explained = (
+        "Test accuracy of the last epoch, mean over seeds; its spread is the sample standard "
+        "deviation, in points. Sparsity is that of the prunable weights. FLOPs count nonzero "
+        "weights, relative to the dense model and to dense training of the same number of epochs. "
+        "Seconds are those of a whole run, export included."
+    )
+    made = document.Table(title, [name for name, _ in _COLUMNS], rows)
+    blocks = (made, explained, "\n".join(pictures))
+    return document.Document(title, blocks).markdown("table", {"command": command})
 
 
 def write(

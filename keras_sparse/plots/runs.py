@@ -1,4 +1,4 @@
-"""Pictures of sparse training: how a run went, what AC/DC's phases are, what a model lost where."""
+"""Pictures of sparse training: how a run went, what its phases are, what a model lost where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from keras_sparse.messages.arguments import file_path, instance, optional, text, wrong
-from keras_sparse.methods.gradual.acdc_schedule import read_schedule
 from keras_sparse.plots.drawing import BLUE, GREY, RED, SHADE, PicturePath, new_figure, written
 from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.storage.files import check_destination, replace_file
@@ -81,7 +80,7 @@ def training_curve(
     metric: str = "val_accuracy",
     title: str | None = None,
 ) -> Figure:
-    """Draws accuracy and sparsity by epoch, with the dense phases of AC/DC shaded.
+    """Draws accuracy and sparsity by epoch, with the dense phases of methods that alternate shaded.
 
     ```python
     history = model.fit(x, y, epochs=50, validation_data=val, callbacks=[ks.ACDC(0.9)])
@@ -91,8 +90,8 @@ def training_curve(
     Args:
         history: A run: what `fit` returned, its `history` dict, or the path of a CSV file.
         path: The picture to write, ending in `.png`. Defaults to none.
-        phases: One letter an epoch, `"D"` (shaded) or `"C"`. Defaults to what `acdc_phase` in the
-            history says.
+        phases: One letter an epoch, `"D"` (shaded) or `"C"`. Defaults to what a column of the
+            history that ends in `_phase` says (0 in a dense epoch), as that of AC/DC.
         baseline: A dense run to compare with, drawn as a broken line.
         metric: The quantity on the left axis, a fraction. Defaults to the validation accuracy.
         title: The title. Defaults to none.
@@ -168,7 +167,12 @@ def plot_acdc_schedule(phases: str | Sequence[str], path: PicturePath = None) ->
         ValueError: If `phases` holds other letters or does not end compressed.
         OSError: If `path` cannot be written.
     """
-    letters = read_schedule(phases, "phases")
+    letters = _letters(phases, None)
+    if not letters.endswith("C"):
+        raise ValueError(
+            f"The last epoch must be compressed, that is phases end in 'C'. Received: "
+            f"phases={phases!r}"
+        )
     figure, axes = new_figure(7.5, 1.5)
     for epoch, letter in enumerate(letters, start=1):
         color = SHADE if letter == "D" else RED
@@ -250,14 +254,18 @@ def _dense_epochs(
     columns: Mapping[str, Sequence[float]], phases: str | Sequence[str] | None, epochs: int
 ) -> np.ndarray:
     if phases is None:
-        compressed = columns.get("acdc_phase")
-        return np.zeros(epochs, bool) if compressed is None else np.asarray(compressed) == 0
-    given = isinstance(phases, Sequence) and all(isinstance(x, str) for x in phases)
-    letters = "".join(phases).upper() if given else ""
-    if len(letters) != epochs or set(letters) - {"C", "D"}:
-        allowed = f"one letter, 'D' or 'C', for each of the {epochs} epochs of the history"
-        raise wrong("phases", phases, allowed)
-    return np.array([letter == "D" for letter in letters])
+        marked = [values for name, values in columns.items() if name.endswith("_phase")]
+        return np.asarray(marked[0]) == 0 if marked else np.zeros(epochs, bool)
+    return np.array([letter == "D" for letter in _letters(phases, epochs)])
+
+
+def _letters(phases: str | Sequence[str], epochs: int | None) -> str:
+    several = isinstance(phases, Sequence) and all(isinstance(x, str) for x in phases)
+    letters = "".join(phases).upper() if several else ""
+    if not letters or set(letters) - {"C", "D"} or epochs not in (None, len(letters)):
+        many = "each epoch" if epochs is None else f"each of the {epochs} epochs of the history"
+        raise wrong("phases", phases, f"one letter, 'D' or 'C', for {many}")
+    return letters
 
 
 def _number(text: str | None) -> float:

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import refit
 from keras_sparse.posttrain.layer_hessians import damped, hessians, warn_of_magnitude
 from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
@@ -21,6 +22,7 @@ from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target
 
 
+@command
 @known_keywords(PatternArguments)
 def adaprune(
     model: keras.Model,
@@ -82,6 +84,7 @@ def adaprune(
     return chosen.report()
 
 
+@command
 @known_keywords(PatternArguments)
 def global_adaprune(
     model: keras.Model,

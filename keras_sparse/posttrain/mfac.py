@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import GradientRows, obs_scores, obs_update
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.sparsity.recipe import RecipeArguments
@@ -64,6 +65,7 @@ class LowRankInverse:
         return (1 - np.einsum("ij,ij->j", self._rows, self._rows)) / self._damping
 
 
+@command
 @known_keywords(RecipeArguments)
 def mfac(
     model: keras.Model,

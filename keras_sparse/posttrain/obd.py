@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.arguments import integer
 from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import GradientRows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.sparsity.recipe import RecipeArguments
@@ -18,6 +19,7 @@ from keras_sparse.sparsity.report import SparsityReport
 _PIECE = 4
 
 
+@command
 @known_keywords(RecipeArguments)
 def obd(
     model: keras.Model,

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of
 from keras_sparse.posttrain.layer_hessians import damped, hessians
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
@@ -18,6 +19,7 @@ from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 
+@command
 @known_keywords(PatternArguments)
 def sparsegpt(
     model: keras.Model,

@@ -6,17 +6,24 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import Unpack
 
+from keras_sparse.messages.arguments import boolean, integer
+from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.layer_hessians import warn_of_magnitude
 from keras_sparse.posttrain.layer_inputs import recorded, squared_inputs, summed_layers
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
+from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 _SEEN = "Dense, EinsumDense, convolution and depthwise convolution layers"
 
 
+@command
+@known_keywords(PatternArguments)
 def wanda(
     model: keras.Model,
     data: Any,
@@ -25,7 +32,7 @@ def wanda(
     per_output: bool = True,
     batch_size: int = 128,
     allocation: Allocation = "uniform",
-    **kwargs: Any,
+    **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Removes from each output the weights with the smallest `|W_ij| * ||X_j||_2`.
 
@@ -64,6 +71,8 @@ def wanda(
 
     Source: Sun et al. (2023), section 3.
     """
+    boolean("per_output", per_output)
+    integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "wanda")
     if per_output and group is None and chosen.recipe.joint:

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import (
     BlockInverse,
     GradientRows,
@@ -25,6 +26,7 @@ from keras_sparse.sparsity.report import SparsityReport
 _PIECE = 16
 
 
+@command
 @known_keywords(RecipeArguments)
 def woodfisher(
     model: keras.Model,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 
 
 def check_destination(path: str | os.PathLike[str], suffix: str) -> Path:
@@ -63,16 +69,68 @@ def replace_file(destination: Path, contents: bytes) -> None:
         contents: All of its bytes.
 
     Raises:
-        OSError: If the disk is full or the directory is no longer writable.
+        OSError: If the disk is full or the directory is no longer writable, naming the file.
     """
     temporary = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}.tmp")
+    with naming(destination):
+        try:
+            with open(temporary, "xb") as file:
+                file.write(contents)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, destination)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def naming(destination: Path) -> Iterator[None]:
+    """Names the file that is written in what the operating system says of a failure.
+
+    Args:
+        destination: The file.
+
+    Raises:
+        OSError: The error that was raised within, with the file's name and a cure.
+    """
     try:
-        with open(temporary, "xb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, destination)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}; a file that was there before is kept. Make room, or see "
+            "to the disk, and give the same command again",
+            os.fspath(destination),
+        ) from error
+
+
+def remove_leftovers(folder: Path, prefix: str = "") -> None:
+    """Deletes what processes that were killed while they wrote have left in a folder.
+
+    Args:
+        folder: The folder, in which no other process writes now.
+        prefix: What the names of the files that they wrote begin with. Defaults to any.
+    """
+    for path in folder.glob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and found[1].startswith(prefix):
+            path.unlink(missing_ok=True)
+
+
+def read_json(path: Path, cure: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+        path: The file.
+        cure: What to do if it is damaged.
+
+    Raises:
+        ValueError: If it is not whole, naming it and the cure.
+        OSError: If it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} is damaged ({error}). {cure}") from error

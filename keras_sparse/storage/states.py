@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse.storage.files import replace_file
+from keras_sparse.storage.files import remove_leftovers, replace_file
 
 _KEPT = 2
 
@@ -39,9 +39,12 @@ class StateFiles:
     def newest(self) -> tuple[Any, list[np.ndarray]] | None:
         """The description and the arrays of the newest state that can be read, if there is one.
 
+        What a process that was killed while it wrote has left there is deleted.
+
         Raises:
             ValueError: If there are files and none can be read.
         """
+        remove_leftovers(self.folder, f"{self.prefix}-")
         damaged, found = [], None
         for path in self._files():
             try:

@@ -1,285 +1,99 @@
-"""Comparisons of methods: what is run, what is kept, what is shown."""
+"""Studies of any function: what a process is told, what is kept, what is said of failures."""
 
-import json
-import math
-import threading
-
-import keras
-import numpy as np
 import pytest
 from rich.console import Console
 
-from keras_sparse.cli import main
-from keras_sparse.experiments import study as comparing
-from keras_sparse.experiments.catalog import METHODS
-from keras_sparse.experiments.command import compare_and_show, method_table
-from keras_sparse.experiments.config import RunConfig, read_result
-from keras_sparse.experiments.pictures import accuracy_ticks
-from keras_sparse.experiments.study import (
-    Comparison,
-    RunsFailedError,
-    compare,
-    longer_runs,
-    name_of,
-    read_results,
-)
-from keras_sparse.experiments.summary import rows
-from keras_sparse.experiments.table import table
-from keras_sparse.plots import read_history
-
-pytestmark = [
-    pytest.mark.skipif(
-        keras.backend.backend() != "tensorflow", reason="runs end with a LiteRT file"
-    ),
-    pytest.mark.xdist_group("compare"),
-]
-COMMON = {"data": "digits", "model": "lenet300", "epochs": 2, "limit": 128, "batch_size": 32}
-FILES = ["accuracy_by_flops.png", "accuracy_by_sparsity.png", "layers.png", "mask_change.png"]
+from keras_sparse.experiments.claims import Claim, checked
+from keras_sparse.experiments.document import Document, Table
+from keras_sparse.experiments.pool import RunsFailedError, located
+from keras_sparse.experiments.study import Study, Variant
+from keras_sparse.storage.lock import FolderInUseError, locked
+from tests.experiments.counted_run import run
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """Dense training and two methods, one seed: three real processes."""
-    out = tmp_path_factory.mktemp("compared") / "out"
-    results = compare_and_show(
-        out,
-        methods=("acdc", "rigl", "magnitude"),
-        sparsities=(0.5,),
-        seeds=1,
-        common=COMMON | {"epochs": 6},
-    )
-    return out, results
+def make(variants, out, seeds=(0, 1), **more):
+    return Study(variants, seeds, run).make(out, console=Console(quiet=True), **more)
 
 
-@pytest.mark.slow
-def test_leaves_table_and_pictures(compared):
-    out, results = compared
-    assert [result["method"] for result in results] == [
-        "dense",
-        "acdc",
-        "rigl",
-        "magnitude",
-    ]
-    assert all((out / name).stat().st_size > 5000 for name in FILES)
-    text = (out / "table.md").read_text()
-    assert "--methods acdc,rigl,magnitude --sparsity 0.5 --seeds 1 --data digits" in text
-    assert [r["accuracy"] for r in json.loads((out / "results.json").read_text())] == [
-        r["accuracy"] for r in results
-    ]
-
-
-@pytest.mark.slow
-def test_what_prunes_after_training_begins_with_the_dense_run(compared):
-    out, _ = compared
-    magnitude, dense = (
-        read_history(out / "runs" / f"{name}-seed0-6ep" / "history.csv")
-        for name in ("magnitude-0.5", "dense-0")
-    )
-    assert magnitude == dense  # Seconds of the epochs included, which no two trainings share.
-
-
-def test_runs_wait_for_the_dense_one(tmp_path, monkeypatch):
-    begun, other = [], threading.Event()
-
-    def run(config, runs, running):
-        if config.method == "dense":
-            assert other.wait(60)  # Does not end before the run that needs it not has begun.
-        else:
-            begun.append((config.method, read_result(runs / name_of(config.dense())) is not None))
-            other.set()
-        fake_run(config, runs, running)
-
-    monkeypatch.setattr(comparing, "_run", run)
-    compare(Comparison(("magnitude", "acdc"), (0.9,), 1, COMMON), tmp_path, processes=3)
-    assert begun == [("acdc", False), ("magnitude", True)]
-
-
-@pytest.mark.slow
-def test_makes_no_finished_run_again(compared, monkeypatch):
-    out, results = compared
-
-    def never(*_):
-        raise AssertionError("a finished run was made again")
-
-    monkeypatch.setattr(comparing, "_run", never)
-    again = Comparison(("acdc", "rigl", "magnitude"), (0.5,), 1, COMMON | {"epochs": 6})
-    assert compare(again, out) == results
-
-
-@pytest.mark.slow
-def test_results_whose_runs_are_gone_are_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
-    comparison = Comparison(("gmp", "rigl"), (0.9,), 1, COMMON)
-    first = compare(comparison, tmp_path / "first")
-    out = tmp_path / "committed"
-    out.mkdir()
-    (out / "results.json").write_text(json.dumps(first))
-    known = read_results(out, ("rigl",))
-    made = []
-    second = compare(comparison, out, report=lambda c, *_: made.append(c.method), known=known)
-    assert made == ["rigl"]
-    assert [result["name"] for result in second] == [result["name"] for result in first]
-    assert [path.name for path in (out / "runs").iterdir()] == ["rigl-0.9-seed0-2ep"]
-    with pytest.raises(ValueError, match=r"has no results\.json"):
-        read_results(tmp_path, ())
-
-
-def test_refuses_another_comparison(compared):
-    out, _ = compared
-    other = Comparison(("acdc",), (0.5,), 1, COMMON | {"epochs": 6, "batch_size": 16})
-    with pytest.raises(ValueError, match=r"other settings: batch_size"):
-        compare(other, out)
-
-
-def fake_run(config, runs, running):
-    """Leaves what a run leaves; the run of RigL from seed 1 dies."""
-    folder = runs / name_of(config)
-    if config.method == "rigl" and config.seed == 1 and not (folder / "died").exists():
-        folder.mkdir(parents=True)
-        (folder / "died").touch()
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    cost = {"rigl": 0.25, "acdc": 0.5}.get(config.method, 1.0)
-    result = {
-        "method": config.method,
-        "epochs": config.epochs,
-        "accuracy": 0.9 + 0.01 * config.seed,
-        "sparsity": config.sparsity or 0.0,
-        "training_flops": cost,
-        "dense_training_flops": 1.0,
-        "inference_flops": 1.0,
-        "dense_inference_flops": 2.0,
-        "seconds": 1.0,
-        "tflite_bytes": 1000,
-        "layers": {"a": 0.5},
-        "seed": config.seed,
+def test_results_come_by_variant_and_seed(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    variants = {"a": Variant({"x": 10}), "b c": Variant({"x": 20}, after="a")}
+    results = make(variants, tmp_path, threads=3)
+    assert {name: [r["value"] for r in of] for name, of in results.items()} == {
+        "a": [10, 11],
+        "b c": [20, 21],
     }
-    (folder / "result.json").write_text(json.dumps(result))
+    assert [r["after"]["value"] for r in results["b c"]] == [10, 11]
+    assert results["a"][0]["threads"] == "3"
+    # No finished run is made again, and other settings have other folders.
+    assert make(variants, tmp_path) == results
+    assert make({"a": Variant({"x": 30})}, tmp_path)["a"][0]["value"] == 30
+    assert Study(variants, (0, 1), run).finished(tmp_path) == results
 
 
-def test_a_failed_run_loses_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
-    comparison = Comparison(("rigl",), (0.9,), 3, COMMON)
-    with pytest.raises(RunsFailedError, match=r"1 runs failed: rigl-0.9-seed1-2ep"):
-        compare(comparison, tmp_path)
-    made = []
-    results = compare(comparison, tmp_path, report=lambda config, *_: made.append(name_of(config)))
-    assert made == ["rigl-0.9-seed1-2ep"]
-    assert len(results) == 6
+def test_a_failure_is_kept_apart_and_made_again(tmp_path):
+    variants = {"good": Variant({"x": 1}), "bad": Variant({"x": 2, "fails": 1})}
+    with pytest.raises(RunsFailedError, match=r"1 runs failed: bad-seed0.*run\.log"):
+        make(variants, tmp_path, [0])
+    log = next(tmp_path.glob("bad-*")) / "run.log"
+    assert "as it was told to" in log.read_text()
+    results = make(variants, tmp_path, [0])
+    assert (results["good"][0]["calls"], results["bad"][0]["calls"]) == (1, 2)
 
 
-def test_equal_flops(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
-    common = COMMON | {"epochs": 10}
-    comparison = Comparison(("acdc", "rigl"), (0.9,), 1, common, equal="flops", longest=3)
-    results = compare(comparison, tmp_path)
-    assert [result["epochs"] for result in results] == [10, 20, 30]
-    assert read_result(tmp_path / "runs" / "acdc-0.9-seed0-10ep")
+def test_a_function_by_its_file(tmp_path):
+    script = tmp_path / "alone.py"
+    script.write_text("def it(config, folder):\n    return {'seed': config['seed']}\n")
+    variant = Variant({}, run=f"{script}:it")
+    assert make({"a": variant}, tmp_path / "out", [7]) == {"a": [{"seed": 7}]}
 
 
-def test_longer_runs_take_the_mean_of_the_seeds():
-    comparison = Comparison(("acdc",), (0.9,), 2, COMMON | {"epochs": 10}, "flops")
-    results = [
-        {
-            "method": config.method,
-            "asked_sparsity": config.sparsity,
-            "training_flops": 1.0 if config.method == "dense" else (0.4, 0.6)[config.seed],
-            "dense_training_flops": 1.0,
-        }
-        for config in comparison.runs()
-    ]
-    assert [config.epochs for config in longer_runs(comparison, results)] == [10, 10, 20, 20]
+def test_functions_that_no_process_finds():
+    def inner(config, folder):
+        return {}
+
+    for function in (inner, lambda config, folder: {}):
+        with pytest.raises(ValueError, match="must be a function that another process can import"):
+            located(function)
 
 
-def test_rows_sum_up_seeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "_run", fake_run)
-    dense, rigl = rows(compare(Comparison(("acdc",), (0.9,), 3, COMMON), tmp_path))
-    assert dense.method == "dense"
-    assert rigl.accuracy == pytest.approx(0.91)
-    assert rigl.spread == pytest.approx(0.01)
-    assert rigl.training_flops == 0.5
-    assert (rigl.seeds, rigl.bytes) == (3, 1000)
-    single = rows(compare(Comparison(("acdc",), (0.8,), 1, COMMON), tmp_path))[1]
-    assert math.isnan(single.spread)
-    console = Console(width=80, record=True)
-    console.print(table([dense, rigl, single], "a title"))
-    shown = console.export_text()
-    assert "91.00%" in shown
-    assert "…" not in shown, "fits eighty columns"
+@pytest.mark.parametrize("wrong", [{"processes": 0}, {"processes": "2"}, {"threads": 0}])
+def test_numbers_of_processes(tmp_path, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1. Received"):
+        make({"a": Variant({"x": 1})}, tmp_path, **wrong)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.05, 0.97), (0.6, 0.75), (0.985, 0.9935), (0.0, 0.9999)]
-)
-def test_ticks_of_accuracies_are_round_and_apart(low, high):
-    ticks = accuracy_ticks(low, high)
-    assert 3 <= len(ticks) <= 10
-    assert low <= ticks[0] < ticks[-1] <= high
-    logarithms = np.log10(1 - np.array(ticks))
-    assert np.all(-np.diff(logarithms) > np.log10((1 - low) / (1 - high)) / 10)
-    assert all(len(f"{100 * tick:.4g}") <= 5 for tick in ticks)
+def test_a_truncated_result_is_named(tmp_path):
+    variants = {"a": Variant({"x": 1})}
+    make(variants, tmp_path, [0])
+    (path,) = tmp_path.glob("*/result.json")
+    path.write_text(path.read_text()[:5])
+    with pytest.raises(ValueError, match=r"result\.json' is damaged .*Delete it"):
+        make(variants, tmp_path, [0])
+    path.unlink()
+    assert make(variants, tmp_path, [0])["a"][0]["calls"] == 2
 
 
-def test_methods_without_a_sparsity_run_once():
-    comparison = Comparison(("str", "sr_ste", "gmp"), (0.8, 0.9), 1, COMMON)
-    names = [name_of(config) for config in comparison.runs()]
-    assert names == [
-        "dense-0-seed0-2ep",
-        "str-seed0-2ep",
-        "sr_ste-seed0-2ep",
-        "gmp-0.8-seed0-2ep",
-        "gmp-0.9-seed0-2ep",
-    ]
+def test_one_process_at_a_time(tmp_path):
+    with locked(tmp_path), pytest.raises(FolderInUseError, match="is in use by process"):
+        make({"a": Variant({"x": 1})}, tmp_path)
 
 
-def test_words_say_what_the_configuration_says():
-    config = RunConfig(
-        data="digits",
-        model="resnet20",
-        method="gmp",
-        sparsity=0.8,
-        augment=True,
-        keep_dense=("first", "last"),
-        model_args={"width": 4},
+def test_claims():
+    better = Claim("a", "b", 1.0, 0.9)
+    assert better.cells([0.92, 0.94], [0.9, 0.91]) == ("+1.0", "+2.50", "0.71", "holds")
+    assert better.cells([0.905], [0.9]) == ("+1.0", "+0.50", "", "does not hold")
+    measured = {("a", 0.9): [0.9], ("b", 0.9): [0.8], ("b", 0.5): [0.8, 0.9]}
+    claims = (better, better._replace(at=0.5), better._replace(better="c"))
+    found = checked(claims, lambda name, at: measured.get((name, at), ()))
+    assert [claim for claim, _ in found] == [better]
+
+
+def test_documents_name_command_and_machine():
+    document = Document("Title", ["A word.", Table("t", ("name", "n"), [("a", "1")])])
+    made = {"command": "python x.py", "machine": "a machine"}
+    assert document.markdown("x", made) == (
+        "# Title\n\n`python x.py` on a machine.\n\nA word.\n\n"
+        "| name | n |\n| --- | ---: |\n| a | 1 |\n"
     )
-    from keras_sparse.cli import _given_options
-    from keras_sparse_cli.options import make_parser
-
-    args = make_parser().parse_args(["train", "--out", "x", *comparing._words(config)])
-    assert RunConfig(**_given_options(args)) == config
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((("rigle",), (0.9,)), r"Unknown method: 'rigle'.*Did you mean 'rigl'"),
-        ((("rigl",), (1.5,)), "fraction of weights to remove"),
-        (((), (0.9,)), "needs methods"),
-        ((("rigl",), (0.9,), 0), "at least one seed"),
-        ((("rigl",), (0.9,), 1, {}, "time"), "equal must be one of"),
-    ],
-)
-def test_bad_comparisons(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Comparison(*arguments)
-
-
-def test_the_command_line_explains(tmp_path, capsys):
-    assert main(["compare", "--methods", "acdc,rigle", "--out", str(tmp_path)]) == 2
-    assert "Did you mean 'rigl'" in capsys.readouterr().err
-
-
-def test_list_methods():
-    console = Console(width=120, record=True)
-    console.print(method_table())
-    shown = console.export_text()
-    assert all(name in shown for name in METHODS)
-    assert "Evci et al. 2020" in shown
-    assert all(10 < len(method.line) < 80 for method in METHODS.values())
-
-
-def test_mask_change_is_logged(compared):
-    out, _ = compared
-    history = read_history(out / "runs" / "rigl-0.5-seed0-6ep" / "history.csv")
-    assert np.isnan(history["mask_change"][0])
-    assert all(0 <= change < 0.5 for change in history["mask_change"][1:])

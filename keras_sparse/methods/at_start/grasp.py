@@ -46,6 +46,8 @@ class GraSP(SNIP):
     gradient flow", Eq. 8; the temperature is that of the authors' code.
     """
 
+    command = "grasp"
+
     def __init__(
         self,
         sparsity: float | None = None,

@@ -82,6 +82,8 @@ class SNIP(InitialMasks):
     Source: Lee (2020), Chapter 3, Algorithm 1.
     """
 
+    command = "snip"
+
     def __init__(
         self,
         sparsity: float | None = None,

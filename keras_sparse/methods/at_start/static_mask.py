@@ -44,6 +44,8 @@ class StaticMask(SparseCallback):
     Source: the random and magnitude baselines at initialization of Lee (2020), chapter 4.
     """
 
+    command = "static"
+
     def __init__(
         self, sparsity: float | None = None, mask: Any = "random", **kwargs: Unpack[CommonArguments]
     ) -> None:

@@ -46,6 +46,8 @@ class SynFlow(InitialMasks):
     Source: Tanaka et al. (2020), Algorithm 1.
     """
 
+    command = "synflow"
+
     def __init__(
         self,
         sparsity: float | None = None,

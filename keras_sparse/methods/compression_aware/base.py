@@ -13,6 +13,7 @@ from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.messages.arguments import number
 from keras_sparse.messages.keywords import keywords_of, unknown_keyword
 from keras_sparse.sparsity.allocation import check_sparsity
+from keras_sparse.sparsity.granularity import NM
 from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.operators import LargestKept, TopK, get_operator
 from keras_sparse.sparsity.recipe import CommonArguments
@@ -32,6 +33,16 @@ class CompressionAwareCallback(SparseCallback):
     Raises:
         ValueError: If there is no operator, or one that cannot be read.
     """
+
+    @classmethod
+    def for_run(
+        cls, sparsity: float | None = None, granularity: Any = None, **common: Any
+    ) -> CompressionAwareCallback:
+        """Trains for the sparsity or pattern that the dense model is pruned to afterwards."""
+        if isinstance(granularity, NM):
+            return cls(operators=[granularity], **common)
+        # Asked for nothing to be pruned, for which there is nothing to train, by its default.
+        return cls(sparsity or None, granularity=granularity, **common)
 
     ends_sparse: ClassVar[bool] = False
 

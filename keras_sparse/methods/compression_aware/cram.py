@@ -157,6 +157,15 @@ class CrAM(CompressionAwareCallback):
     Source: Peste et al. (2023), Algorithm 2, equations 5.2 to 5.6.
     """
 
+    command = "cram"
+
+    @classmethod
+    def for_run(
+        cls, sparsity: float | None = None, granularity: Any = None, **common: Any
+    ) -> CompressionAwareCallback:
+        """With the sparse gradients of CrAM+."""
+        return super().for_run(sparsity, granularity, sparse_gradients=True, **common)
+
     def __init__(
         self,
         sparsities: Sequence[float] | float | None = None,

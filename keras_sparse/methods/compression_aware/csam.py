@@ -79,6 +79,8 @@ class CSAM(CompressionAwareCallback):
     Source: Peste et al. (2023), equation 5.7.
     """
 
+    command = "csam"
+
     def __init__(
         self,
         sparsities: Sequence[float] | float | None = None,

@@ -14,7 +14,7 @@ from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.methods.compression_aware.base import check_rho
 from keras_sparse.methods.compression_aware.two_gradients import Point, TwoGradientRule, ascended
 from keras_sparse.sparsity.duration import Run
-from keras_sparse.sparsity.recipe import CommonArguments
+from keras_sparse.sparsity.recipe import CommonArguments, Recipe
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -53,6 +53,14 @@ class SAM(SparseCallback):
 
     Source: Foret et al. (2021); Peste et al. (2023), equation C.2.
     """
+
+    command = "sam"
+
+    @classmethod
+    def for_run(cls, sparsity: float | None = None, granularity: Any = None, **common: Any) -> SAM:
+        """The model is dense; what it is pruned to afterwards is checked before."""
+        Recipe(sparsity, granularity=granularity, **{k: common[k] for k in common if k != "seed"})
+        return cls(**common)
 
     ends_sparse: ClassVar[bool] = False
 

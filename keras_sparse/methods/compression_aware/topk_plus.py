@@ -34,6 +34,8 @@ class TopKPlus(CompressionAwareCallback):
     Source: Peste et al. (2023), equation 5.9.
     """
 
+    command = "topk_plus"
+
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Two gradients a step."""
         return CrAMRule(self.bound(selection), self.seed or 0, rho=0.0, sparse_gradients=True)

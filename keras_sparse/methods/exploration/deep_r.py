@@ -108,6 +108,8 @@ class DeepR(SparseCallback):
     Source: Bellec et al. (2018), Algorithm 1.
     """
 
+    command = "deep_r"
+
     def __init__(
         self,
         sparsity: float | None = None,

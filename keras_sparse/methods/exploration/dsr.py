@@ -64,6 +64,8 @@ class DSR(Exploration):
     Source: Mostafa and Wang (2019), as in Ma et al. (2022).
     """
 
+    command = "dsr"
+
     rule_class = DSRRule
 
     def __init__(

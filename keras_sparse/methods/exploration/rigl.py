@@ -59,6 +59,8 @@ class RigL(Exploration):
     Source: Evci et al. (2020).
     """
 
+    command = "rigl"
+
     rule_class = RigLRule
 
     def __init__(

@@ -44,6 +44,8 @@ class SET(Exploration):
     Source: Mocanu et al. (2018); weights are dropped by magnitude, as is done in practice.
     """
 
+    command = "set"
+
     rule_class = SETRule
 
     def __init__(

@@ -87,6 +87,8 @@ class SNFS(Exploration):
     Source: Dettmers and Zettlemoyer (2019).
     """
 
+    command = "snfs"
+
     rule_class = SNFSRule
     always_dense = True
 

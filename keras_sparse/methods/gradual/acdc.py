@@ -71,6 +71,8 @@ class ACDC(SparseCallback):
     Source: Peste (2023), chapter 3, Algorithm 1 and 3.3.2.
     """
 
+    command = "acdc"
+
     def __init__(
         self,
         sparsity: float | None = None,

@@ -112,6 +112,8 @@ class ADMM(SparseCallback):
     Source: Zhang et al. (2018); Ma et al. (2022), B.1.
     """
 
+    command = "admm"
+
     def __init__(
         self,
         sparsity: float | None = None,

@@ -51,6 +51,8 @@ class DPF(SparseCallback):
     Source: Lin et al. (2020); Peste (2023), eq. 5.8.
     """
 
+    command = "dpf"
+
     def __init__(
         self,
         sparsity: float | None = None,

@@ -47,6 +47,8 @@ class GMP(SparseCallback):
     Source: Zhu and Gupta (2017); Peste (2023), 2.2.2.
     """
 
+    command = "gmp"
+
     rule_class: ClassVar[type[ScheduledMasks]] = ScheduledMasks
 
     def __init__(

@@ -127,6 +127,8 @@ class MovementPruning(SparseCallback):
     Source: Sanh et al. (2020).
     """
 
+    command = "movement"
+
     def __init__(
         self,
         sparsity: float | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from typing_extensions import Unpack
 
@@ -76,6 +78,13 @@ class CyclicGaP(GaP):
 
     Source: Ma et al. (2022), Algorithm 1, sections 2.1 and 3, A.2 and B.
     """
+
+    command = "cyclic_gap"
+
+    @classmethod
+    def for_run(cls, **common: Any) -> CyclicGaP:
+        """Without restarts: a run's one learning-rate schedule would not come to its end."""
+        return cls(restart=False, **common)
 
     def __init__(
         self,

@@ -97,6 +97,8 @@ class SampledWeights(Rule):
 class SparsityFollows(SparseCallback):
     """Base class of methods that keep single weights, as many as they turn out to need."""
 
+    takes_sparsity = False
+
     knobs: ClassVar[str]
 
     def __init__(self, **kwargs: Unpack[CommonArguments]) -> None:

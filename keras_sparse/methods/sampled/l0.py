@@ -180,6 +180,8 @@ class L0(SparsityFollows):
     for each single weight.
     """
 
+    command = "l0"
+
     knobs = "penalty"
 
     def __init__(

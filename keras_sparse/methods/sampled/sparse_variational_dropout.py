@@ -185,6 +185,8 @@ class SparseVariationalDropout(SparsityFollows):
     Source: Molchanov, Ashukha and Vetrov (2017), eqs. 12 to 15.
     """
 
+    command = "sparse_vd"
+
     knobs = "kl_weight and threshold"
 
     def __init__(

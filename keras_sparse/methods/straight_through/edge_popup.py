@@ -189,6 +189,8 @@ class EdgePopup(SparseCallback):
     Source: Ramanujan et al. (2020).
     """
 
+    command = "edge_popup"
+
     def __init__(
         self,
         sparsity: float | None = None,

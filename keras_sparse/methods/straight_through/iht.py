@@ -56,4 +56,6 @@ class IHT(TopKCallback):
     Source: Peste (2023), eq. 3.2 and 3.3.
     """
 
+    command = "iht"
+
     rule_class = IHTRule

@@ -80,6 +80,8 @@ class SRSTE(TopKCallback):
     Source: Zhou et al. (2021).
     """
 
+    command = "sr_ste"
+
     rule_class = SRSTERule
 
     def __init__(

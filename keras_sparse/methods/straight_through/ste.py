@@ -43,6 +43,8 @@ class STE(TopKCallback):
     Source: Peste (2023), eq. 5.8 (Top-K); Wortsman et al. (2019) for DNW.
     """
 
+    command = "ste"
+
     rule_class = STERule
 
     def __init__(

@@ -151,6 +151,9 @@ class STR(SparseCallback):
     Source: Kusupati et al. (2020).
     """
 
+    command = "str"
+    takes_sparsity = False
+
     def __init__(
         self,
         threshold: float = 0.05,

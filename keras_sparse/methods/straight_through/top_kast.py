@@ -115,6 +115,8 @@ class TopKAST(TopKCallback):
     Source: Jayakumar et al. (2020).
     """
 
+    command = "top_kast"
+
     rule_class = TopKASTRule
 
     def __init__(
