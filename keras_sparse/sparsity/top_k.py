@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 _SMALLEST = -(2**31)
@@ -38,28 +39,29 @@ def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: 
         count = ops.cast(marked, "int32")
         return count if isinstance(costs[i], int) and costs[i] == 1 else count * costs[i]
 
-    def counts(thresholds: Any) -> Any:
-        return ops.stack(
-            [
-                sum(ops.sum(cost(keys[i] >= thresholds[g], i)) for i in group)
-                for g, group in enumerate(groups)
-            ]
-        )
+    def count(threshold: Any, group: Sequence[int]) -> Any:
+        return sum(ops.sum(cost(keys[i] >= threshold, i)) for i in group)
 
-    thresholds = _largest_thresholds(counts, keeps, len(groups))
+    def counts(thresholds: Any) -> Any:
+        return ops.stack([count(thresholds[g], group) for g, group in enumerate(groups)])
+
+    sizes = [int(np.sum(np.broadcast_to(costs[i], keys[i].shape))) for i in range(len(keys))]
+    everything = [sum(sizes[i] for i in group) for group in groups]
+    thresholds = _largest_thresholds(counts, keeps, everything)
     masks = []
     for g, group in enumerate(groups):
-        above = [keys[i] > thresholds[g] for i in group]
+        threshold = thresholds[g]
+        above = [keys[i] > threshold for i in group]
         room = keeps[g] - sum(ops.sum(cost(m, i)) for m, i in zip(above, group, strict=True))
         for marked, i in zip(above, group, strict=True):
-            ties = ops.equal(keys[i], thresholds[g])
+            ties = ops.equal(keys[i], threshold)
             taken = ops.cumsum(cost(ties, i))
             masks.append(ops.logical_or(marked, ops.logical_and(ties, taken <= room)))
             room = room - taken[-1]
     return masks
 
 
-def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) -> Any:
+def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, everything: Sequence[int]) -> Any:
     """For each tensor an integer at or above which there are at least so many scores, and no more
     than need be: where more are, they are ties at that integer.
 
@@ -69,14 +71,13 @@ def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) 
     Args:
         counts: Counts the scores at or above thresholds, `(tensors,)` to `(tensors,)`.
         keeps: The numbers wanted, `(tensors,)`.
-        tensors: How many there are.
+        everything: The numbers of all scores, at or above any threshold.
     """
-    everything = counts(ops.full((tensors,), _SMALLEST, "int32"))
-    positive = counts(ops.zeros((tensors,), "int32"))
+    positive = counts(ops.zeros((len(everything),), "int32"))
     # The sign first: the difference of the two ends then fits an integer.
     upper = positive >= keeps
     low = ops.where(upper, 0, _SMALLEST)
-    at_low = ops.where(upper, positive, everything)
+    at_low = ops.where(upper, positive, ops.convert_to_tensor(everything, "int32"))
     at_high = ops.where(upper, 0, positive)
 
     def is_open(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
