@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_sparse.messages.names import unknown_name
 
@@ -99,3 +101,30 @@ def slots_of(optimizer: keras.optimizers.Optimizer, index: int) -> list[Any]:
             if isinstance(slot, keras.Variable) and slot.shape == shape:
                 found.append(slot)
     return list({id(slot): slot for slot in found}.values())
+
+
+class HostCopies(Sequence[np.ndarray]):
+    """Variables as arrays, each of which is copied to the host only when it is asked for.
+
+    Args:
+        variables: The variables, in order.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self._variables = variables
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> HostCopies: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | HostCopies:
+        """The array of one variable, or the copies of several to come."""
+        if isinstance(index, slice):
+            return HostCopies(self._variables[index])
+        return ops.convert_to_numpy(self._variables[index])
+
+    def __len__(self) -> int:
+        """How many variables there are."""
+        return len(self._variables)

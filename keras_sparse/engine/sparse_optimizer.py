@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
-from keras_sparse.engine.buffers import resettable_buffers, slots_of, start_values
+from keras_sparse.engine.buffers import HostCopies, resettable_buffers, slots_of, start_values
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.engine.sparse_step import Variables, after_step, assign, before_step
 from keras_sparse.sparsity.selection import Target
@@ -72,7 +72,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         # In units of one dense training step; kept here so that resumed runs go on counting.
         self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
         self.shadows = [self._copy_of(weight) for weight in self._shadowed()]
-        values = [ops.convert_to_numpy(weight) for weight in self.weights_to_prune]
+        values = HostCopies(self.weights_to_prune)
         self.state = {
             key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
             for key, tensors in self.rule.initial_state(values).items()
