@@ -131,7 +131,11 @@ class Rule:
         self.layouts = [target.layout for target in targets]
 
     def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
-        """The rule's own tensors at the beginning, by name, one for each pruned tensor."""
+        """The rule's own tensors at the beginning, by name, one for each pruned tensor.
+
+        Args:
+            weights: The weights to prune; each is copied to the host when it is looked at.
+        """
         return {}
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:

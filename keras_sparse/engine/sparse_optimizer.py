@@ -13,6 +13,7 @@ from keras import ops
 from keras_sparse.backend.gradients import as_dense
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
+    HostCopies,
     average_of,
     parts,
     resettable_buffers,
@@ -109,9 +110,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         # In units of one dense training step; kept here so that resumed runs go on counting.
         self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
         self.shadows = [self._copy_of(weight) for weight in self._shadowed()]
-        values = [
-            ops.convert_to_numpy(widened(ops.convert_to_tensor(v))) for v in self.weights_to_prune
-        ]
+        values = HostCopies(self.weights_to_prune)
         self.state = {
             key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
             for key, tensors in self.rule.initial_state(values).items()

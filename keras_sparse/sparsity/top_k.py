@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 _SMALLEST = -(2**31)
@@ -37,31 +38,32 @@ def top_k_masks(scores: Sequence[Any], keeps: Any, costs: Sequence[Any], joint: 
     # The tensors that each threshold is for.
     groups = [list(range(len(scores)))] if joint else [[i] for i in range(len(scores))]
 
-    def counts(thresholds: Any) -> Any:
-        return ops.stack(
-            [
-                sum(
-                    ops.sum(_spent(_at_least(thresholds[g], bits), cost))
-                    for i in group
-                    for bits, cost in pieces[i]
-                )
-                for g, group in enumerate(groups)
-            ]
-        )
+    def count(key: Any, group: Sequence[int]) -> Any:
+        cut = _cut(key)
+        marked = [(_at_least(cut, bits), cost) for i in group for bits, cost in pieces[i]]
+        return sum(ops.sum(_spent(one, cost)) for one, cost in marked)
 
-    thresholds = _largest_thresholds(counts, keeps, len(groups))
-    above = thresholds + 1
-    room = keeps - counts(above)
+    def counts(keys: Any) -> Any:
+        return ops.stack([count(keys[g], group) for g, group in enumerate(groups)])
+
+    sizes = [
+        int(np.sum(np.broadcast_to(cost, score.shape)))
+        for score, cost in zip(scores, costs, strict=True)
+    ]
+    everything = [sum(sizes[i] for i in group) for group in groups]
+    thresholds = _largest_thresholds(counts, keeps, everything)
+    room = keeps - counts(thresholds + 1)
     masks: list[Any] = []
     for g, group in enumerate(groups):
-        left = room[g]
+        left, threshold = room[g], _bits_of(thresholds[g])
+        above = _cut(thresholds[g] + 1)
         for i in group:
             marked = []
             for bits, cost in pieces[i]:
-                ties = ops.equal(bits, _bits_of(thresholds[g]))
+                ties = ops.equal(bits, threshold)
                 taken = ops.cumsum(_spent(ties, cost))
                 chosen = ops.logical_and(ties, taken <= left)
-                marked.append(ops.logical_or(_at_least(above[g], bits), chosen))
+                marked.append(ops.logical_or(_at_least(above, bits), chosen))
                 left = left - taken[-1]
             masks.append(marked[0] if len(marked) == 1 else ops.concatenate(marked))
     return masks
@@ -87,17 +89,21 @@ def _bits_of(key: Any) -> Any:
     return ops.where(key < 0, ops.bitwise_xor(key, _ALL_BUT_SIGN), key)
 
 
-def _at_least(key: Any, bits: Any) -> Any:
-    """Which floats, given by their bits, have that place in the order or a higher one.
+def _cut(key: Any) -> tuple[Any, Any]:
+    """Between which bits the floats lie that have a lower place in the order than a key.
 
     The bits of negative floats are negative integers in the opposite order. (Negative zero is
     just below zero.)
     """
-    below = ops.where(key < 0, _bits_of(key) + 1, _SMALLEST)
-    return ops.logical_or(bits >= ops.maximum(key, 0), bits < below)
+    return ops.maximum(key, 0), ops.where(key < 0, _bits_of(key) + 1, _SMALLEST)
 
 
-def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) -> Any:
+def _at_least(cut: tuple[Any, Any], bits: Any) -> Any:
+    """Which floats, given by their bits, have the place of `_cut`'s key or a higher one."""
+    return ops.logical_or(bits >= cut[0], bits < cut[1])
+
+
+def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, everything: Sequence[int]) -> Any:
     """For each tensor an integer at or above which there are at least so many scores, and no more
     than need be: where more are, they are ties at that integer.
 
@@ -107,14 +113,13 @@ def _largest_thresholds(counts: Callable[[Any], Any], keeps: Any, tensors: int) 
     Args:
         counts: Counts the scores at or above thresholds, `(tensors,)` to `(tensors,)`.
         keeps: The numbers wanted, `(tensors,)`.
-        tensors: How many there are.
+        everything: The numbers of all scores, at or above any threshold.
     """
-    everything = counts(ops.full((tensors,), _SMALLEST, "int32"))
-    positive = counts(ops.zeros((tensors,), "int32"))
+    positive = counts(ops.zeros((len(everything),), "int32"))
     # The sign first: the difference of the two ends then fits an integer.
     upper = positive >= keeps
     low = ops.where(upper, 0, _SMALLEST)
-    at_low = ops.where(upper, positive, everything)
+    at_low = ops.where(upper, positive, ops.convert_to_tensor(everything, "int32"))
     at_high = ops.where(upper, 0, positive)
 
     def is_open(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
