@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine import installation
+from keras_sparse.engine.between_steps import hold_masks, mask_averages
 from keras_sparse.engine.buffers import parts
 from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.engine.meter import Meter
@@ -218,7 +219,7 @@ class SparseCallback(FitCallback):
         """Gives the model, and averages of it, the weights to evaluate, and measures them."""
         self._check_steps(epoch)
         self.optimizer.show_evaluated()
-        self.optimizer.mask_averages()
+        mask_averages(self.optimizer)
         self.meter.measure()
 
     def _check_steps(self, epoch: int) -> None:
@@ -242,13 +243,13 @@ class SparseCallback(FitCallback):
     def begin_evaluation(self) -> None:
         """Puts zeros where masks say so, whatever other callbacks have written meanwhile."""
         self.optimizer.show_evaluated()
-        self.optimizer.hold_masks()
+        hold_masks(self.optimizer)
         self.meter.count()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Puts zeros where masks say so before the first step of an epoch."""
         if batch == 0 and self.installed:
-            self.optimizer.hold_masks()
+            hold_masks(self.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds to the logs."""

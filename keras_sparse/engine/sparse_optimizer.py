@@ -14,7 +14,6 @@ from keras_sparse.backend.gradients import as_dense
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
     HostCopies,
-    average_of,
     parts,
     resettable_buffers,
     slots_of,
@@ -30,13 +29,13 @@ from keras_sparse.engine.sparse_step import (
     clock_of,
     widened,
 )
-from keras_sparse.messages.arguments import instance, optional, text, wrong
-from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.engine.wrapping_optimizer import WrappingOptimizer
+from keras_sparse.messages.arguments import instance, wrong
 from keras_sparse.sparsity.selection import Target
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
-class SparseOptimizer(keras.optimizers.Optimizer):
+class SparseOptimizer(WrappingOptimizer):
     """Wraps an optimizer so that chosen weights are exactly zero after each of its steps.
 
     The callbacks of this package install it for the length of a `fit`. Masks and counters are
@@ -60,6 +59,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         notes: The variables of these names, which no step touches.
         fit: Gives what stands for the `fit` that it is installed for, kept from Keras's tracking.
         train_step: The `train_step` that its rule has put in the model, if any.
+        trainers: For each target the part of the inner optimizer that trains it.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         name: str | None = None,
         notes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        super().__init__(learning_rate=0.0, name=optional(text, "name", name))
-        kind = keras.optimizers.Optimizer
-        self.inner_optimizer = instance("inner_optimizer", inner_optimizer, kind, "an optimizer")
+        super().__init__(inner_optimizer, name)
         self.rule = instance("rule", rule, Rule, "a Rule")
         self.targets = tuple(_checked_targets(targets))
         self.fit: Callable[[], object] = lambda: None
@@ -80,13 +78,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self.notes: dict[str, Any] = {}
         self._first_notes = dict(notes or {})
         rule.build(self.targets)
-
-    def __getattr__(self, name: str) -> Any:
-        """What this optimizer lacks is the inner one's: Keras itself unwraps one optimizer only."""
-        inner = vars(self).get("inner_optimizer")
-        if inner is None or name.startswith("__"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(inner, name)
 
     def build(self, variables: Iterable[Any]) -> None:
         """Creates masks (all True), counters and the rule's tensors; builds the inner optimizer."""
@@ -146,7 +137,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self.buffers = resettable_buffers(inner, self.rule.reset_buffers)
         self._starts = start_values(inner, self.buffers)
         self.slots = [slots_of(inner, w) if self.rule.reset_grown else [] for w in weights]
-        self._trainers = [trainer_of(inner, weight) for weight in weights]
+        self.trainers = [trainer_of(inner, weight) for weight in weights]
 
     @property
     def weights_to_prune(self) -> list[Any]:
@@ -197,8 +188,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def rates(self) -> list[Any]:
         """The learning rate, or those of the pruned tensors' own optimizers."""
-        several = len({id(trainer) for trainer in self._trainers}) > 1
-        trainers = self._trainers if several else self._trainers[:1]
+        several = len({id(trainer) for trainer in self.trainers}) > 1
+        trainers = self.trainers if several else self.trainers[:1]
         return [ops.convert_to_tensor(trainer.learning_rate) for trainer in trainers]
 
     @property
@@ -241,28 +232,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         effective = self.rule.effective(clock_of(self.step, self.rates()), self.tensors)
         assign(self.weights_to_prune, effective)
 
-    def hold_masks(self) -> None:
-        """Puts zeros where the masks say so, in whatever stands in the model's weights.
-
-        Weights that are drawn for each batch are left alone: the masks are of the evaluated ones.
-        """
-        if not self.rule.sampled:
-            self._mask(self.weights_to_prune)
-
-    def mask_averages(self) -> None:
-        """Puts zeros where the masks say so in averages of the weights, if there are any."""
-        averages = [
-            average_of(trainer, weight)
-            for trainer, weight in zip(self._trainers, self.weights_to_prune, strict=True)
-        ]
-        self._mask(averages)
-
-    def _mask(self, variables: Sequence[Any]) -> None:
-        for variable, mask in zip(variables, self.masks, strict=True):
-            if variable is not None:
-                value, kept = ops.convert_to_tensor(variable), ops.convert_to_tensor(mask)
-                variable.assign(apply_mask(value, kept))
-
     def show_evaluated(self) -> None:
         """Gives a model whose weights are drawn for each batch those to be evaluated with."""
         if self.rule.sampled:
@@ -282,11 +251,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             self.inner_optimizer.finalize_variable_values(var_list)
             assign(self.learned, self.weights_to_prune)
             self.set_masks([ops.convert_to_numpy(mask) for mask in self.masks])
-
-    @property
-    def variables(self) -> list[Any]:
-        """Masks, counters and the inner optimizer's variables."""
-        return self._variables + self.inner_optimizer.variables
 
     def save_own_variables(self, store: Any) -> None:
         """Saves masks and counters; the inner optimizer saves its own."""
@@ -310,24 +274,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
         for variable, value in zip(self._variables, saved, strict=False):
             variable.assign(value)
-
-    @property
-    def iterations(self) -> Any:
-        """The inner optimizer's iterations, which its schedules count by."""
-        return self.inner_optimizer.iterations
-
-    @property
-    def learning_rate(self) -> Any:
-        """The inner optimizer's learning rate."""
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: Any) -> None:
-        self.inner_optimizer.learning_rate = learning_rate
-
-    def scale_loss(self, loss: Any) -> Any:
-        """Scales the loss as the inner optimizer wants it."""
-        return self.inner_optimizer.scale_loss(loss)
 
     def get_config(self) -> dict[str, Any]:
         """The inner optimizer, the rule and the targets, serialized."""
