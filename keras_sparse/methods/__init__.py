@@ -14,6 +14,7 @@ from keras_sparse.methods.compression_aware.sam import SAM
 from keras_sparse.methods.compression_aware.topk_plus import TopKPlus
 from keras_sparse.methods.exploration.deep_r import DeepR
 from keras_sparse.methods.exploration.dsr import DSR
+from keras_sparse.methods.exploration.granet import GraNet
 from keras_sparse.methods.exploration.rigl import RigL
 from keras_sparse.methods.exploration.set import SET
 from keras_sparse.methods.exploration.snfs import SNFS
@@ -57,6 +58,7 @@ __all__ = [
     "CyclicGaP",
     "DeepR",
     "EdgePopup",
+    "GraNet",
     "GraSP",
     "LotteryTicket",
     "MovementPruning",

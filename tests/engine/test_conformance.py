@@ -43,6 +43,7 @@ METHODS = {
     "OneShot": lambda s=0.8, **kw: ks.GMP(s, ks.OneShot(2), **kw),
     "StaticMask": lambda s=0.8, **kw: ks.StaticMask(s, seed=1, **kw),
     "SET": lambda s=0.8, **kw: ks.SET(s, every=1, seed=1, **kw),
+    "GraNet": lambda s=0.8, **kw: ks.GraNet(s, every="4st", seed=1, **kw),
     "RigL": lambda s=0.8, **kw: ks.RigL(s, every="4st", seed=1, **kw),
     "SNFS": lambda s=0.8, **kw: ks.SNFS(s, every="5st", seed=1, **kw),
     "DSR": lambda s=0.8, **kw: ks.DSR(s, every="5st", seed=1, **kw),
