@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_sparse import data
+from keras_sparse.probe.finite import not_finite
 from keras_sparse.storage.states import StateFiles
 
 _PREFIX = "epoch"
@@ -79,12 +80,12 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the state, unless it is beyond repair."""
-        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
-        if not all(np.isfinite(value).all() for value in values):
+        if not_finite(self.model.variables):
             raise FloatingPointError(
                 f"Training diverged in epoch {epoch + 1}: the loss is {(logs or {}).get('loss')}, "
                 "and weights are not finite."
             )
+        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
         wall, cpu = self._began
         spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         row = {name: float(value) for name, value in (logs or {}).items()}
