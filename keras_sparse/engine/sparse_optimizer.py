@@ -30,7 +30,7 @@ from keras_sparse.engine.sparse_step import (
     widened,
 )
 from keras_sparse.engine.wrapping_optimizer import WrappingOptimizer
-from keras_sparse.messages.arguments import instance, wrong
+from keras_sparse.messages.arguments import instance, optional, wrong
 from keras_sparse.sparsity.selection import Target
 
 
@@ -76,7 +76,8 @@ class SparseOptimizer(WrappingOptimizer):
         self.fit: Callable[[], object] = lambda: None
         self.train_step: Any = None
         self.notes: dict[str, Any] = {}
-        self._first_notes = dict(notes or {})
+        given = optional(instance, "notes", notes, Mapping, "arrays by name")
+        self._first_notes = dict(given or {})
         rule.build(self.targets)
 
     def build(self, variables: Iterable[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import initializers, layers
 
-from keras_sparse.messages.arguments import random_seed
+from keras_sparse.messages.arguments import instance, number, random_seed
 
 
 def seeds(seed: int | None) -> Callable[[], int | None]:
@@ -44,6 +44,8 @@ def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
         model: A model, whose train function is not compiled yet.
         momentum: Of all its batch normalizations, in [0, 1).
     """
+    instance("model", model, keras.Model, "a keras.Model")
+    number("momentum", momentum, "[0, 1)")
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = momentum

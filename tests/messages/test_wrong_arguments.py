@@ -17,7 +17,6 @@ HAVE_A_MEANING = {
     ("distribute.Communicator", "names"): "a list of one name",
     ("distribute.launch", "arguments"): "a list of one word for the script",
     ("bounds.cyclic_descent", "mask"): "None is the largest weights of each partition",
-    ("SparseOptimizer", "name"): "any string is a name",
 }
 NEED_MORE = {
     "Duration": "one unit of three",
