@@ -102,15 +102,16 @@ class SparseCallback(FitCallback):
             include=include,
             keep_dense=keep_dense,
             strict=strict,
-            open_sparsity=self._mask_is_given(),
+            sparsity_required=self.sparsity_required,
         )
         self.seed = random_seed("seed", seed)
         self.optimizer: Any = None
         self._own: Any = None
 
-    def _mask_is_given(self) -> bool:
-        """Whether the sparsity follows from something else than the arguments."""
-        return False
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity: not where it follows from something else."""
+        return True
 
     @property
     def own_optimizer(self) -> Any:

@@ -48,11 +48,11 @@ def compress(
     Source: Peste et al. (2023), 5.4.1.
     """
     chosen = get_operator(operator)
-    recipe = Recipe(None, open_sparsity=True, **kwargs)
+    recipe = Recipe(None, sparsity_required=False, **kwargs)
     selection = recipe.select(model)
     check_finite(model)
     variables = selection.variables(model)
-    layouts = [target.layout for target in selection.targets]
+    layouts = selection.layouts
     weights = [ops.convert_to_tensor(variable) for variable in variables]
     values = chosen.bind(recipe, selection).compress(weights, layouts)
     recipe.check_filled(selection, [int(ops.count_nonzero(value)) for value in values])

@@ -38,7 +38,7 @@ class PrunedWeights:
         self.selection = self.recipe.select(model)
         check_finite(model)
         self.variables = self.selection.variables(model)
-        self.layouts = [target.layout for target in self.selection.targets]
+        self.layouts = self.selection.layouts
 
     def read(self) -> list[np.ndarray]:
         """The weights as they are now, float64 arrays of the variables' shapes."""

@@ -125,7 +125,7 @@ class TopK:
         """
         own = self.recipe(recipe)
         check_fit(selection, own.granularity)
-        budget = own.budgets(selection, own.final(selection)[None])[0]
+        budget = own.budget(selection)
         return LargestKept(budget, own.granularity, own.joint)
 
 

@@ -66,7 +66,7 @@ class Recipe:
         include: The same of what is pruned though it would not be by default.
         keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
         strict: Whether a layer of which nothing is left is an error rather than a warning.
-        open_sparsity: Whether the sparsity may be left open altogether.
+        sparsity_required: Whether there must be a sparsity.
 
     Raises:
         ValueError: If an argument is out of range, or two contradict each other.
@@ -82,7 +82,7 @@ class Recipe:
         include: Which = (),
         keep_dense: Any = (),
         strict: bool = False,
-        open_sparsity: bool = False,
+        sparsity_required: bool = True,
     ) -> None:
         self.granularity = get_granularity(granularity)
         self.allocation = check_allocation(allocation)
@@ -90,12 +90,12 @@ class Recipe:
         self.include = check_layers("include", include)
         self.strict = boolean("strict", strict)
         self.keep_dense = check_keep_dense(keep_dense)
-        self.sparsity = self._check_sparsity(sparsity, open_sparsity)
+        self.sparsity = self._check_sparsity(sparsity, sparsity_required)
 
-    def _check_sparsity(self, sparsity: float | None, may_be_open: bool) -> float | None:
+    def _check_sparsity(self, sparsity: float | None, required: bool) -> float | None:
         pattern = self.granularity.sparsity if isinstance(self.granularity, NM) else None
         if sparsity is None:
-            if pattern is None and not isinstance(self.allocation, dict) and not may_be_open:
+            if pattern is None and not isinstance(self.allocation, dict) and required:
                 raise ValueError("A sparsity is needed, such as sparsity=0.9.")
             return pattern
         check_sparsity(sparsity)
@@ -161,14 +161,18 @@ class Recipe:
 
     def budgets(self, selection: Selection, sparsities: np.ndarray) -> np.ndarray:
         """What may be kept at each of several sparsities, a row each. See `mask_budgets`."""
-        layouts = [target.layout for target in selection.targets]
+        layouts = selection.layouts
         return mask_budgets(self.granularity, self.allocation, layouts, sparsities)
+
+    def budget(self, selection: Selection) -> np.ndarray:
+        """What may be kept at the final sparsity. See `mask_budgets`."""
+        return self.budgets(selection, self.final(selection)[None])[0]
 
     def masks(self, selection: Selection, scores: Sequence[Any]) -> list[Any]:
         """Masks that keep the highest scores, at the final sparsity."""
-        layouts = [target.layout for target in selection.targets]
-        budget = self.budgets(selection, self.final(selection)[None])[0]
-        return choose_masks(scores, layouts, budget, self.granularity, self.joint)
+        return choose_masks(
+            scores, selection.layouts, self.budget(selection), self.granularity, self.joint
+        )
 
     def check_filled(self, selection: Selection, kept: Iterable[int]) -> None:
         """Warns of layers of which nothing is left: no signal passes there.

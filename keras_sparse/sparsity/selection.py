@@ -94,6 +94,11 @@ class Selection:
         """Weights that may be pruned."""
         return sum(target.layout.size for target in self.targets)
 
+    @property
+    def layouts(self) -> list[Layout]:
+        """The layouts of the targets."""
+        return [target.layout for target in self.targets]
+
     def variables(self, model: keras.Model) -> list[Any]:
         """The variables of the targets."""
         trainable = model.trainable_variables

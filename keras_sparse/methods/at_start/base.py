@@ -24,7 +24,7 @@ from keras_sparse.sparsity.selection import Selection, Target
 class InitialMasks(SparseCallback):
     """Base class: masks that are chosen before the first step and never change.
 
-    A method implements `first_masks`, which the engine leaves out when a training is resumed.
+    A method implements `choose`, which the engine leaves out when a training is resumed.
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
@@ -63,8 +63,18 @@ class InitialMasks(SparseCallback):
         """A rule that keeps its masks."""
         return Rule()
 
-    def _chosen(self, selection: Selection, weights: list[Any], masks: list[Any]) -> list[Any]:
-        """The masks, once the weights are drawn anew."""
+    def choose(self, selection: Selection, weights: list[Any]) -> list[Any]:
+        """The masks, boolean tensors of the weights' shapes.
+
+        Args:
+            selection: What is pruned.
+            weights: Its variables, which must be as they were afterwards.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement choose")
+
+    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+        """The masks; then the weights are drawn anew, if asked."""
+        masks = self.choose(selection, weights)
         if self.reinitialize is not None:
             draw(self.model, weights, self.reinitialize, self.seed)
         return masks
@@ -154,7 +164,7 @@ def masks_from_scores(
             for target, score in zip(selection.targets, scores, strict=True)
         ]
         reserved = sum(int(mask.sum()) for mask in first)
-        allowed = int(recipe.budgets(selection, recipe.final(selection)[None])[0].sum())
+        allowed = int(recipe.budget(selection).sum())
         if reserved > allowed:
             raise ValueError(
                 f"min_per_layer={min_per_layer} reserves {reserved:,} weights, and the sparsity "

@@ -89,7 +89,7 @@ def iterative_magnitude_pruning(
     _check(model, fit, rate, rewind_to)
     recipe = Recipe(sparsity, **kwargs)
     selection = recipe.select(model)
-    layouts = [target.layout for target in selection.targets]
+    layouts = selection.layouts
     budgets = recipe.budgets(selection, _sparsities(recipe.final(selection), rate))
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

@@ -109,7 +109,7 @@ class SNIP(InitialMasks):
         self.loss = None if loss is None else keras.losses.get(loss)
         self.temperature = temperature
 
-    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+    def choose(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """The weights of the highest scores."""
         with borrowed(self.model, weights):
             if self.initializer is not None:
@@ -124,8 +124,7 @@ class SNIP(InitialMasks):
                 accumulate=self.accumulate,
                 temperature=self.temperature,
             )
-        masks = masks_from_scores(self.recipe, selection, scores, self.min_per_layer)
-        return self._chosen(selection, weights, masks)
+        return masks_from_scores(self.recipe, selection, scores, self.min_per_layer)
 
 
 @known_keywords(RecipeArguments)

@@ -50,15 +50,17 @@ class StaticMask(SparseCallback):
         self, sparsity: float | None = None, mask: Any = "random", **kwargs: Unpack[CommonArguments]
     ) -> None:
         self.mask = _checked_mask(mask)
-        if self._mask_is_given() and sparsity is not None:
+        if not self.sparsity_required and sparsity is not None:
             raise ValueError(
                 "sparsity follows from the mask when mask is 'current' or masks. "
                 f"Received: sparsity={sparsity}. Leave one of the two out."
             )
         super().__init__(sparsity, **kwargs)
 
-    def _mask_is_given(self) -> bool:
-        return not isinstance(self.mask, str) or self.mask == _CURRENT
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return isinstance(self.mask, str) and self.mask != _CURRENT
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """A rule that keeps its masks."""
@@ -68,7 +70,7 @@ class StaticMask(SparseCallback):
         """The masks to train with."""
         if self.mask == _CURRENT:
             return [ops.convert_to_numpy(weight) != 0 for weight in weights]
-        if self._mask_is_given():
+        if not self.sparsity_required:
             return self._given_masks(selection)
         tensors = [ops.convert_to_tensor(weight) for weight in weights]
         return self.recipe.masks(selection, scores(self.mask, tensors, self.seed))

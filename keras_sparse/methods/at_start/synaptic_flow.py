@@ -112,7 +112,7 @@ def synflow_masks(
         ValueError: If the input shape is not known, or flows are all zero or not finite.
     """
     weights = selection.variables(model)
-    layouts = [target.layout for target in selection.targets]
+    layouts = selection.layouts
     flow = SynapticFlow(model, weights, input_shape)
     density = 1 - recipe.final(selection)
     shares = np.arange(1, rounds).reshape(-1, *[1] * density.ndim) / rounds

@@ -63,9 +63,9 @@ class SynFlow(InitialMasks):
         self.rounds, self.min_per_layer = integer("rounds", rounds), min_per_layer
         self.input_shape = sample_shape("input_shape", input_shape)
 
-    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+    def choose(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """What carries most when all else is pruned."""
-        masks = synflow_masks(
+        return synflow_masks(
             self.model,
             self.recipe,
             selection,
@@ -73,4 +73,3 @@ class SynFlow(InitialMasks):
             min_per_layer=self.min_per_layer,
             input_shape=self.input_shape,
         )
-        return self._chosen(selection, weights, masks)

@@ -76,8 +76,10 @@ class CompressionAwareCallback(SparseCallback):
         self._before: list[list[np.ndarray]] | None = None
         self._mask_change: float | None = None
 
-    def _mask_is_given(self) -> bool:
-        return True
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return False
 
     def bound(self, selection: Selection) -> list[Any]:
         """The operators on the model's tensors."""
@@ -86,7 +88,7 @@ class CompressionAwareCallback(SparseCallback):
 
     def _masks(self) -> list[list[np.ndarray]]:
         weights = [ops.convert_to_tensor(v) for v in self.selection.variables(self.model)]
-        layouts = [target.layout for target in self.selection.targets]
+        layouts = self.selection.layouts
         return [
             [
                 np.asarray(ops.convert_to_numpy(mask), bool)

@@ -68,8 +68,10 @@ class SAM(SparseCallback):
         super().__init__(**kwargs)
         self.rho = check_rho(rho)
 
-    def _mask_is_given(self) -> bool:
-        return True
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return False
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Two gradients a step."""

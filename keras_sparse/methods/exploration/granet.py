@@ -147,7 +147,7 @@ class GraNet(SparseCallback):
         if self.initial_sparsity == 0:
             return None
         granularity = self.recipe.granularity
-        layouts = [target.layout for target in selection.targets]
+        layouts = selection.layouts
         budget = mask_budgets(granularity, "erk", layouts, np.array([self.initial_sparsity]))[0]
         drawn = scores("random", [ops.convert_to_tensor(w) for w in weights], self.seed)
         return choose_masks(drawn, layouts, budget, granularity, joint=False)

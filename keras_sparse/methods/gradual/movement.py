@@ -153,8 +153,10 @@ class MovementPruning(SparseCallback):
                 "and penalty. Leave them out, or take soft=False."
             )
 
-    def _mask_is_given(self) -> bool:
-        return self.soft
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return not self.soft
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Masks by the learned scores."""

@@ -140,7 +140,7 @@ class GaP(SparseCallback):
         return GrowAndPrune(
             epochs * run.steps_per_epoch,
             self.dense_in_each_step(),
-            self.recipe.budgets(selection, final[None])[0],
+            self.recipe.budget(selection),
             self.recipe.granularity,
             self.recipe.joint,
             "restart" if self.restarts(final) else "none",
@@ -174,7 +174,7 @@ class GaP(SparseCallback):
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """Random masks; with one ranking for all layers, uniform ones."""
         recipe = self.recipe
-        layouts = [target.layout for target in selection.targets]
+        layouts = selection.layouts
         allocation = "uniform" if recipe.joint else recipe.allocation
         sparsities = recipe.final(selection)[None]
         budget = mask_budgets(recipe.granularity, allocation, layouts, sparsities)[0]

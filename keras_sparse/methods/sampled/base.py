@@ -116,8 +116,10 @@ class SparsityFollows(SparseCallback):
                 "Leave granularity out, or use AC/DC, GMP or DPF."
             )
 
-    def _mask_is_given(self) -> bool:
-        return True
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return False
 
 
 def default_rate(steps: int) -> float:

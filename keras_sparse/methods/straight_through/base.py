@@ -42,7 +42,7 @@ class TopKCallback(SparseCallback):
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Masks of the largest weights."""
         return self.rule_class(
-            self.recipe.budgets(selection, final[None])[0],
+            self.recipe.budget(selection),
             self.recipe.granularity,
             self.recipe.joint,
             max(self.every.to_steps(run), 1),

@@ -210,9 +210,9 @@ class EdgePopup(SparseCallback):
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Scores of frozen weights."""
-        layouts = [target.layout for target in selection.targets]
+        layouts = selection.layouts
         return EdgePopupRule(
-            self.recipe.budgets(selection, final[None])[0],
+            self.recipe.budget(selection),
             self.recipe.granularity,
             self.recipe.joint,
             rate=self.score_learning_rate,
@@ -224,6 +224,6 @@ class EdgePopup(SparseCallback):
 
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """The largest of the first scores."""
-        layouts = [target.layout for target in selection.targets]
+        layouts = selection.layouts
         scores = [ops.convert_to_tensor(s) for s in initial_scores(layouts, self.seed or 0)]
         return self.recipe.masks(selection, magnitude(scores))

@@ -173,8 +173,10 @@ class STR(SparseCallback):
         self.momentum = number("momentum", momentum, "[0, 1)")
         self.initial = optional(number, "initial", initial)
 
-    def _mask_is_given(self) -> bool:
-        return True
+    @property
+    def sparsity_required(self) -> bool:
+        """Whether there must be a sparsity."""
+        return False
 
     def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
         """Thresholds that weight decay takes to where they are meant to be."""
