@@ -192,7 +192,7 @@ class PruneWrapper(keras.layers.Wrapper):
         A weight that was pruned and is kept again starts from zero.
 
         ```python
-        ks.prune(model, 0.9)  # one ranking for the whole model
+        ks.prune(model, 0.5)  # one ranking for the whole model
         for wrapper in ks.prune_wrappers(model):
             wrapper.set_mask("current")
         ```

@@ -51,7 +51,7 @@ def optional(
     """`None`, or what another check allows.
 
     ```python
-    optional(integer, "steps", steps, 1)
+    optional(integer, "steps", 100, 1)
     ```
 
     Args:

@@ -169,10 +169,7 @@ def plot_acdc_schedule(phases: str | Sequence[str], path: PicturePath = None) ->
     """
     letters = _letters(phases, None)
     if not letters.endswith("C"):
-        raise ValueError(
-            f"The last epoch must be compressed, that is phases end in 'C'. Received: "
-            f"phases={phases!r}"
-        )
+        raise ValueError(f"phases must end with 'C' (compressed). Received: phases={phases!r}")
     figure, axes = new_figure(7.5, 1.5)
     for epoch, letter in enumerate(letters, start=1):
         color = SHADE if letter == "D" else RED

@@ -35,8 +35,7 @@ def places(model: keras.layers.Layer) -> dict[int, Place]:
     layers around them, and where these are equal too, the layers are numbered.
 
     ```python
-    places(model)[id(model.layers[0].kernel)].path  # "dense/kernel"
-    places(two_towers)[id(left.layers[1].kernel)].path  # "left/fc/kernel"
+    places(model)[id(model.trainable_variables[0])].path  # such as "dense/kernel"
     ```
 
     Args:

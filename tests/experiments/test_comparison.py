@@ -215,7 +215,7 @@ def test_methods_without_a_sparsity_run_once():
     ("arguments", "message"),
     [
         ((("rigle",), (0.9,)), r"Unknown method: 'rigle'.*Did you mean 'rigl'"),
-        ((("rigl",), (1.5,)), "fraction of weights to remove"),
+        ((("rigl",), (1.5,)), "sparsity must be a number"),
         (((), (0.9,)), "needs methods"),
         ((("rigl",), (0.9,), 0), "at least one seed"),
         ((("rigl",), (0.9,), 1, {}, "time"), "equal must be one of"),

@@ -169,7 +169,7 @@ def test_calibration_batches(images):
         (lambda x, y: (x, y[:5]), "one entry per sample"),
         (lambda x, y: (x[:, :4], y), r"takes inputs of shape .*\(96, 4, 8, 1\)"),
         (lambda x, y: [x], "needs targets"),
-        (lambda x, y: 3, "Received: int"),
+        (lambda x, y: 3, "Received: data=3"),
         (lambda x, y: iter(()), "holds no batch"),
     ],
 )

@@ -119,9 +119,9 @@ def test_the_litert_file_names_both_towers(tmp_path):
 
 @pytest.mark.parametrize("model", [None, "model", layers.Dense(2)])
 def test_what_is_no_model_is_named(model):
-    with pytest.raises(ValueError, match=r"A built keras\.Model is needed"):
+    with pytest.raises(ValueError, match=r"model must be a built keras\.Model"):
         check_built(model)
-    with pytest.raises(ValueError, match=r"A built keras\.Model is needed"):
+    with pytest.raises(ValueError, match=r"model must be a built keras\.Model"):
         ks.report(model)
 
 

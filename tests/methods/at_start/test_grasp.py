@@ -176,5 +176,5 @@ def test_a_loss_that_is_not_known_to_have_logits_is_refused(loss):
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "200", None, True])
 def test_bad_temperatures(temperature):
-    with pytest.raises(ValueError, match="temperature must be a number greater than 0"):
+    with pytest.raises(ValueError, match="temperature must be a finite number greater than 0"):
         ks.GraSP(0.5, (X, Y), temperature=temperature)
