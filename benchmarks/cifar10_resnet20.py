@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 import tfmot
+from acdc_phases import phases
 from networks import compiled
 
 import keras_sparse as ks
@@ -79,7 +80,8 @@ def method_callback(plan: dict, calibration: tuple) -> list[keras.callbacks.Call
     sparsity, times = plan["sparsity"], plan["schedule"]
     gradual = ks.Polynomial(*(f"{times[key]}st" for key in ("begin", "end", "every")))
     make = {
-        "acdc": lambda: ks.ACDC(sparsity),
+        # Phases of one epoch, which were the default when the results were made.
+        "acdc": lambda: ks.ACDC(sparsity, phases("one epoch", plan["epochs"])),
         "gmp": lambda: ks.GMP(sparsity, schedule=gradual),
         "gmp_uniform": lambda: ks.GMP(sparsity, schedule=gradual, allocation="uniform"),
         "one_shot": lambda: ks.GMP(sparsity, schedule=ks.OneShot(f"{times['one_shot']}st")),
