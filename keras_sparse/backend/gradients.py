@@ -32,6 +32,17 @@ def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) ->
     return [tf.convert_to_tensor(slope) for slope in found]
 
 
+def masked_gradient(gradient: Any, mask: Any) -> Any:
+    """A gradient with zeros where a mask is False; slices stay slices."""
+    rows = getattr(gradient, "indices", None)
+    if rows is None:
+        return ops.where(mask, gradient, ops.zeros((), gradient.dtype))
+    import tensorflow as tf
+
+    values = tf.where(tf.gather(mask, rows), gradient.values, tf.zeros((), gradient.dtype))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
 def as_dense(gradient: Any) -> Any:
     """A gradient as a tensor. That of an embedding, read by gather, names the rows it is of."""
     if keras.backend.backend() == "tensorflow":

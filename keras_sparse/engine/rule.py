@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 import numpy as np
 
+from keras_sparse.backend.gradients import masked_gradient
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.selection import Target
 
@@ -58,6 +59,8 @@ class Update(NamedTuple):
         reset: Boolean scalar: whether to set the optimizer's buffers to what they start at.
         state: New values of the rule's own tensors in `changes_with_masks`.
         weights: New learned weights, where the update changes them otherwise than by the masks.
+        survivors: Masks of what was never gone in between, where an update prunes and then grows:
+            the moments of everything else that is kept start anew (`reset_grown`).
     """
 
     masks: Sequence[Any]
@@ -65,6 +68,7 @@ class Update(NamedTuple):
     reset: Any = False
     state: Mapping[str, Sequence[Any]] = {}
     weights: Sequence[Any] | None = None
+    survivors: Sequence[Any] | None = None
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -159,11 +163,11 @@ class Rule:
         """The gradients that the optimizer sees. By default those of the kept weights.
 
         Args:
-            gradients: This step's gradients; of one replica and scaled, unless the rule
-                `uses_gradients`.
+            gradients: This step's gradients; of one replica, scaled, and of a weight that is
+                read by gather in slices, unless the rule `uses_gradients`.
             tensors: The pruned tensors.
         """
-        return [apply_mask(g, m) for g, m in zip(gradients, tensors.masks, strict=True)]
+        return [masked_gradient(g, m) for g, m in zip(gradients, tensors.masks, strict=True)]
 
     def learned(self, before: Tensors, stepped: Sequence[Any]) -> Sequence[Any]:
         """The dense weights kept apart (`shadow`) after a step. By default the optimizer's.

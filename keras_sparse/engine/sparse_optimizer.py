@@ -168,7 +168,7 @@ class SparseOptimizer(WrappingOptimizer):
         gradients = [
             ops.zeros(target.layout.shape)
             if i is None or grads[i] is None
-            else widened(as_dense(grads[i]))
+            else self._seen_by_rule(grads[i])
             for i, target in zip(places, self.targets, strict=True)
         ]
         scale = 1.0
@@ -183,9 +183,16 @@ class SparseOptimizer(WrappingOptimizer):
         for i, gradient in zip(places, learning, strict=True):
             if i is not None and grads[i] is not None:
                 scaled = gradient if scale == 1.0 else gradient * scale
-                grads[i] = ops.cast(scaled, grads[i].dtype)
+                same = scaled.dtype == grads[i].dtype
+                grads[i] = scaled if same else ops.cast(scaled, grads[i].dtype)
         self.inner_optimizer.apply(grads, trainable_variables)
         self._on_replicas(after_step, due, rates, shown)
+
+    def _seen_by_rule(self, gradient: Any) -> Any:
+        """A tensor; slices, which the optimizer can do with, where the rule does not look."""
+        if hasattr(gradient, "indices") and not self.rule.uses_gradients:
+            return gradient
+        return widened(as_dense(gradient))
 
     def rates(self) -> list[Any]:
         """The learning rate, or those of the pruned tensors' own optimizers."""

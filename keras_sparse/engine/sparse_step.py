@@ -145,9 +145,10 @@ def _update_masks(
         if not rule.shadow:
             after = Tensors(learned, new.masks, (), {**before.state, **new.state})
             learned = rule.effective(clock, after)
+        survivors = before.masks if new.survivors is None else new.survivors
         not_grown = [
             ops.logical_or(old, ops.logical_not(mask))
-            for old, mask in zip(before.masks, new.masks, strict=True)
+            for old, mask in zip(survivors, new.masks, strict=True)
         ]
         return [
             *(new.counters[key] for key in variables.counters),

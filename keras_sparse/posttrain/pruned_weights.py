@@ -103,7 +103,7 @@ class PrunedWeights:
         """
         self.recipe.check_filled(self.selection, [int(mask.sum()) for mask in masks])
         for variable, value, mask in zip(self.variables, values, masks, strict=True):
-            variable.assign(np.where(mask, value, 0).astype("float32"))
+            variable.assign(ops.convert_to_tensor(np.where(mask, value, 0), variable.dtype))
 
     def report(self) -> SparsityReport:
         """What of the model is zero now."""

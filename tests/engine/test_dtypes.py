@@ -7,7 +7,7 @@ from keras import layers
 
 import keras_sparse as ks
 from tests.engine.test_conformance import METHODS
-from tests.training import Probe, compiled, dense_net, fit
+from tests.training import Probe, assert_same, compiled, dense_net, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
 MORE = {
@@ -59,12 +59,14 @@ def test_float16_is_scaled_and_pruned(images):
         keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in SCORED])
-def test_weights_that_are_read_by_gather(name):
+def words_and_labels():
     random = np.random.default_rng(0)
-    words, labels = random.integers(0, 40, (96, 5)), random.integers(0, 4, 96)
+    return random.integers(0, 40, (96, 5)), random.integers(0, 4, 96)
+
+
+def word_net():
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((5,), dtype="int32"),
             layers.Embedding(40, 8, name="words"),
@@ -72,6 +74,20 @@ def test_weights_that_are_read_by_gather(name):
             layers.Dense(4, name="logits"),
         ]
     )
+
+
+@pytest.mark.parametrize("method", [ks.GMP, ks.STE])
+def test_sparsity_0_is_neutral_where_weights_are_read_by_gather(method):
+    plain, neutral = (compiled(word_net(), keras.optimizers.Adam(0.01)) for _ in range(2))
+    fit(plain, words_and_labels())
+    fit(neutral, words_and_labels(), method(0.0, include="words"))
+    assert_same(plain, neutral)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in SCORED])
+def test_weights_that_are_read_by_gather(name):
+    words, labels = words_and_labels()
+    model = word_net()
     method = EVERY[name]()
     method.recipe.include = ("words",)
     probe = Probe(method)

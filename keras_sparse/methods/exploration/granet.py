@@ -68,7 +68,7 @@ class GraNetRule(DropAndGrow):
         update = super().update_masks(clock, counters, tensors._replace(masks=pruned))
         # What is pruned is gone: should it grow in the same update, it starts from zero.
         left = [apply_mask(w, mask) for w, mask in zip(tensors.weights, pruned, strict=True)]
-        return update._replace(weights=left)
+        return update._replace(weights=left, survivors=pruned)
 
 
 class GraNet(SparseCallback):
@@ -77,8 +77,9 @@ class GraNet(SparseCallback):
     At each update the smallest weights are pruned, as many as a cubic schedule says, over all
     layers together. Of what is left in a layer the smallest fraction is then replaced by as many
     weights where the dense gradient of that step is largest in magnitude; they start from zero,
-    with the optimizer's moments at zero. The fraction falls along a cosine. Between `GMP`, which
-    never gives a weight back, and `RigL`, which is sparse from the first step on.
+    with the optimizer's moments at zero. The fraction falls along a cosine, to zero with the last
+    cut (the source's goes on to the end of training). Between `GMP`, which never gives a weight
+    back, and `RigL`, which is sparse from the first step on.
 
     ```python
     model.fit(x, y, epochs=30, callbacks=[ks.GraNet(sparsity=0.9)])

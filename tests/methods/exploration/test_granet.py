@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
@@ -22,6 +23,15 @@ def test_an_update_in_numbers():
     assert one.mask.tolist() == [True, True, True, False, False, True]
     # What grew starts from zero, and takes this step like all that is kept.
     np.testing.assert_allclose(one.value, [6, -5, 4, 0, 0, -0.075], rtol=1e-6)
+
+
+def test_moments_of_what_was_pruned_and_grew_start_anew():
+    rule = GraNetRule([1], [0.25], Unstructured(), [[4]], joint=True)
+    own = keras.optimizers.SGD(0.1, momentum=0.9)
+    one = OneTensor(rule, [6.0, -5.0, 4.0, 3.0, -2.0, 1.0], optimizer=own)
+    one.step([0.0, 0.0, 0.0, 0.0, 0.0, 7.0])
+    one.step([0.0, 0.0, 0.0, 0.0, -0.5, 0.75])
+    np.testing.assert_allclose(one.value[5], -0.075, rtol=1e-6)
 
 
 def test_what_is_dropped_may_grow_back_as_it_was():
