@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Without what setuptools has to say about editable installations.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # glibc gives TensorFlow's temporaries back to the kernel after every operation and asks for them
