@@ -10,8 +10,6 @@ import pytest
 import keras_sparse as ks
 from tests.training import compiled, dense_net, fit, nonzeros
 
-pytestmark = pytest.mark.jax
-
 
 class Overwrite(keras.callbacks.Callback):
     """Writes dense weights at the end of `fit`, as `restore_best_weights` does."""
@@ -39,6 +37,7 @@ def test_validation_metrics_exist_for_sparse_epochs_only(images):
         np.testing.assert_array_equal(logs[f"sparse_val_{name}"], column)
 
 
+@pytest.mark.jax
 def test_the_best_sparse_epoch_is_restored(images):
     model = compiled(dense_net())
     best = ks.SparseEarlyStopping(patience=1, restore_best_weights=True)
@@ -74,8 +73,14 @@ def test_plain_checkpoints_load_without_the_package(images, tmp_path):
 
 
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-@pytest.mark.parametrize("method", [lambda: ks.GMP(0.8), lambda: ks.DPF(0.8)])
+@pytest.mark.parametrize(
+    ("policy", "method"),
+    [
+        pytest.param("float32", lambda: ks.GMP(0.8), marks=pytest.mark.jax),
+        ("mixed_float16", lambda: ks.GMP(0.8)),
+        ("float32", lambda: ks.DPF(0.8)),
+    ],
+)
 def test_averages_are_as_sparse_as_the_model(images, tmp_path, first, policy, method):
     keras.config.set_dtype_policy(policy)
     try:
@@ -114,6 +119,7 @@ class Writes(keras.callbacks.Callback):
             variable.assign(np.full(variable.shape, 0.01, "float32"))
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("event", ["on_test_begin", "on_epoch_begin"])
 def test_what_others_write_is_masked(images, event):
     seen = []

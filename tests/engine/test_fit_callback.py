@@ -10,8 +10,6 @@ import pytest
 import keras_sparse as ks
 from tests.training import Interrupt, assert_same, compiled, dense_net, fit, values
 
-pytestmark = pytest.mark.jax
-
 
 def unbuilt(seed=0):
     keras.utils.set_random_seed(seed)
@@ -37,6 +35,7 @@ def own(seed=0):
     return Own()
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("build", [unbuilt, own])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_model_is_built_from_its_first_batch(images, build, steps):
@@ -51,7 +50,6 @@ def test_a_model_is_built_from_its_first_batch(images, build, steps):
     assert history["sparsity"][-1] == pytest.approx(0.8, abs=2e-3)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="Keras builds it itself, or fails")
 def test_a_model_that_cannot_be_built_says_so(images):
     class Broken(keras.Model):
         def call(self, inputs):
@@ -98,6 +96,7 @@ class Fails(ks.GMP):
         self._fail("end_fit")
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize(
     "where",
     [
@@ -117,6 +116,7 @@ def test_an_exception_gives_the_model_its_own_optimizer_back(images, where):
     assert model.optimizer is mine
 
 
+@pytest.mark.jax
 def test_an_interrupted_training_goes_on(images):
     whole, halves = compiled(dense_net()), compiled(dense_net())
     fit(whole, images, ks.GMP(0.8))
@@ -127,6 +127,7 @@ def test_an_interrupted_training_goes_on(images):
     assert_same(whole, halves)
 
 
+@pytest.mark.jax
 def test_the_same_callback_twice_and_two_callbacks_are_refused(images):
     model = compiled(dense_net())
     mine, method = model.optimizer, ks.GMP(0.8)
@@ -183,7 +184,6 @@ class NaNOnce(keras.callbacks.Callback):
             variable.assign(value)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="writes between two steps")
 @pytest.mark.parametrize("index", [1, 3], ids=["hidden bias", "last bias"])
 def test_weights_that_are_not_numbers_stop_training_before_a_checkpoint(images, index, tmp_path):
     model = compiled(dense_net())
@@ -194,6 +194,7 @@ def test_weights_that_are_not_numbers_stop_training_before_a_checkpoint(images, 
     assert not path.exists()
 
 
+@pytest.mark.jax
 def test_logs_are_resumed_with_the_masks(images, tmp_path):
     def run(folder, *more):
         model = compiled(dense_net())

@@ -12,9 +12,8 @@ from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
 from tests.training import STEPS, OneTensor, Probe, compiled, conv_net, dense_net, fit
 
-pytestmark = pytest.mark.jax
 
-
+@pytest.mark.jax
 def test_an_update_in_numbers():
     """Six weights: the budget leaves four, of these one is replaced by the largest gradient."""
     rule = GraNetRule([0], [0.25], Unstructured(), [[4]], joint=True)
@@ -59,6 +58,7 @@ def test_sparsity_follows_the_cubic_schedule(images, initial, allocation):
     assert all(probe.exact)
 
 
+@pytest.mark.jax
 def test_weights_come_back_between_cuts(images):
     method = ks.GraNet(0.8, every="4st", seed=1)
     masks = []
