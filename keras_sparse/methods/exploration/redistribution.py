@@ -6,6 +6,8 @@ from typing import Any
 
 from keras import ops
 
+_SMALLEST = 1e-37  # below it float32 is no longer exact
+
 
 def share_out(total: Any, shares: Any, capacity: Any) -> Any:
     """Splits a number in proportion to shares; what does not fit goes to the other tensors.
@@ -24,7 +26,11 @@ def share_out(total: Any, shares: Any, capacity: Any) -> Any:
     def fill(_: Any, given: Any) -> Any:
         room = capacity - given
         wanted = ops.where(room > 0, shares, ops.zeros_like(shares))
-        wanted = ops.where(ops.sum(wanted) > 0, wanted, ops.cast(room, "float32"))
+        # Relative to the largest, so that shares may be as small as gradients are.
+        largest = ops.max(wanted)
+        some = largest > _SMALLEST
+        relative = wanted / ops.where(some, largest, ops.ones_like(largest))
+        wanted = ops.where(some, relative, ops.cast(room, "float32"))
         rest = total - ops.sum(given)
         # Cumulative rounding, so that the parts sum up to the whole.
         upto = ops.cumsum(wanted) / ops.maximum(ops.sum(wanted), 1e-30)

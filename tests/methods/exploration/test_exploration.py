@@ -72,6 +72,8 @@ def test_snfs_shares():
     np.testing.assert_array_equal(ops.convert_to_numpy(found), [10, 5, 5])
     overflow = share_out(20, [0.2, 0.1, 0.1], np.array([4, 100, 7]))
     np.testing.assert_array_equal(ops.convert_to_numpy(overflow), [4, 9, 7])
+    tiny = share_out(4, [1e-35, 3e-35, 0.0], np.array([100, 100, 100]))
+    np.testing.assert_array_equal(ops.convert_to_numpy(tiny), [1, 3, 0])
 
 
 @settings(max_examples=40, deadline=None)
