@@ -18,9 +18,9 @@ from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.base import masks_by_path
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.probe.snapshot import Snapshot
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.masks import prune_further
 from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
-from keras_sparse.sparsity.selection import check_built
 
 
 @dataclasses.dataclass(frozen=True)

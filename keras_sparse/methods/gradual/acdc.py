@@ -18,10 +18,11 @@ from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.messages.arguments import instance, one_of
 from keras_sparse.methods.gradual.acdc_schedule import default_schedule, read_schedule, switches
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.selection import Selection, check_built
+from keras_sparse.sparsity.selection import Selection
 
 _NONE = -1  # no compressed phase yet
 
