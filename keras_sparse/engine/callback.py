@@ -22,6 +22,7 @@ from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.messages.arguments import random_seed
 from keras_sparse.messages.keywords import keywords_of, unknown_keyword
 from keras_sparse.messages.warning import SparsityWarning
+from keras_sparse.probe.nonzeros import count_nonzero
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
@@ -174,7 +175,7 @@ class SparseCallback(FitCallback):
     def _set_first_masks(self, optimizer: SparseOptimizer, selection: Selection) -> None:
         masks = self.first_masks(selection, selection.variables(self.model))
         if masks is not None:
-            kept = [int(ops.count_nonzero(mask)) for mask in masks]
+            kept = [count_nonzero(mask) for mask in masks]
             self.recipe.check_filled(selection, kept)
             optimizer.set_masks(masks)
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.backend.first_batch import at_first_batch
+from keras_sparse.backend.first_batch import at_first_batch, build_metrics_first
 from keras_sparse.backend.training_state import fetch_state
 from keras_sparse.probe.finite import not_finite
 from keras_sparse.sparsity.duration import Run
@@ -163,10 +163,10 @@ class FitCallback(keras.callbacks.Callback):
         self._fitting, history = True, getattr(self.model, "history", None)
         # One that has not begun yet stands further down the list of callbacks, by default last.
         self._history = None if hasattr(history, "epoch") else history
-        if self.installed:
-            return
-        if has_variables(self.model):
+        if not self.installed and has_variables(self.model):
             self._install()
+        if self.installed:
+            build_metrics_first(self.model)
             return
         self._waiting = True
         at_first_batch(self.model, self._built)

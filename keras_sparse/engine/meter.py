@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.probe.flops import inference_flops, training_flops, weight_uses
+from keras_sparse.probe.nonzeros import count_nonzero
 from keras_sparse.probe.quantized import count_nonzeros, logical_shape
 from keras_sparse.probe.variables import owners
 from keras_sparse.sparsity.duration import Run
@@ -76,7 +77,7 @@ class Meter:
     def nonzeros(self) -> np.ndarray:
         """Nonzero weights of each target."""
         weights = self.selection.variables(self.model)
-        return np.array([int(ops.count_nonzero(ops.convert_to_tensor(w))) for w in weights])
+        return np.array([count_nonzero(weight) for weight in weights])
 
     def count(self) -> np.ndarray:
         """Counts the nonzero weights of each target, and with them the sparsity."""

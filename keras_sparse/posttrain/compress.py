@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.pruned_weights import check_finite
+from keras_sparse.probe.nonzeros import count_nonzero
 from keras_sparse.sparsity.operators import get_operator
 from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport, report
@@ -55,7 +56,7 @@ def compress(
     layouts = selection.layouts
     weights = [ops.convert_to_tensor(variable) for variable in variables]
     values = chosen.bind(recipe, selection).compress(weights, layouts)
-    recipe.check_filled(selection, [int(ops.count_nonzero(value)) for value in values])
+    recipe.check_filled(selection, [count_nonzero(value) for value in values])
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return report(

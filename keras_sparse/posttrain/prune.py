@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 from keras_sparse.messages.arguments import one_of, random_seed
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.pruned_weights import check_finite
+from keras_sparse.probe.nonzeros import count_nonzero
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.recipe import Recipe, RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport, report
@@ -60,7 +61,7 @@ def prune(
     variables = selection.variables(model)
     weights = [ops.convert_to_tensor(variable) for variable in variables]
     masks = recipe.masks(selection, scores(saliency, weights, seed))
-    recipe.check_filled(selection, [int(ops.count_nonzero(mask)) for mask in masks])
+    recipe.check_filled(selection, [count_nonzero(mask) for mask in masks])
     for variable, weight, mask in zip(variables, weights, masks, strict=True):
         variable.assign(apply_mask(weight, mask))
     return report(

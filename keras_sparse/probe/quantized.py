@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.probe.nonzeros import count_nonzero
+
 _PACKED = ("int4", "gptq", "awq")
 
 
@@ -40,7 +42,7 @@ def count_nonzeros(layer: keras.layers.Layer, variable: Any) -> int:
         variable: One of its variables.
     """
     if not _is_packed(layer, variable):
-        return int(ops.count_nonzero(ops.convert_to_tensor(variable)))
+        return count_nonzero(variable)
     values = ops.convert_to_numpy(variable)
     transposed = layer.quantization_mode != "int4"  # gptq and awq keep (outputs, inputs)
     columns, rows = _matrix(layer, variable)

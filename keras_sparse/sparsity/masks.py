@@ -11,7 +11,7 @@ from keras import ops
 from keras_sparse.messages.arguments import wrong
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, keep_counts
-from keras_sparse.sparsity.granularity import NM, Granularity
+from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.top_k import top_k_masks
 
@@ -47,6 +47,8 @@ def choose_masks(
     budget: Any,
     granularity: Granularity,
     joint: bool,
+    *,
+    absolute: bool = False,
 ) -> list[Any]:
     """Keeps the highest scores that a budget allows. Runs inside the compiled graph.
 
@@ -56,10 +58,13 @@ def choose_masks(
         budget: One row of `mask_budgets`, a tensor or array.
         granularity: The pruning pattern.
         joint: Whether all tensors share one ranking (allocation `"global"`).
+        absolute: Whether scores are ranked by their absolute values.
 
     Returns:
         Boolean tensors of the weights' shapes, True where a weight is kept.
     """
+    if absolute and not isinstance(granularity, Unstructured):
+        scores, absolute = magnitude(scores), False
     if isinstance(granularity, NM):
         budget = ops.broadcast_to(ops.cast(budget, "int32"), (len(layouts),))
         return [
@@ -68,8 +73,22 @@ def choose_masks(
         ]
     units = [granularity.pool(s, layout) for s, layout in zip(scores, layouts, strict=True)]
     costs = [granularity.costs(layout) for layout in layouts]
-    chosen = top_k_masks(units, budget, costs, joint)
+    chosen = top_k_masks(units, budget, costs, joint, absolute=absolute)
     return [granularity.expand(u, layout) for u, layout in zip(chosen, layouts, strict=True)]
+
+
+def largest_masks(
+    weights: Sequence[Any],
+    layouts: Sequence[Layout],
+    budget: Any,
+    granularity: Granularity,
+    joint: bool,
+) -> list[Any]:
+    """Keeps the weights of largest magnitude that a budget allows: see `choose_masks`.
+
+    Magnitudes of large tensors are not written out.
+    """
+    return choose_masks(weights, layouts, budget, granularity, joint, absolute=True)
 
 
 def prune_further(

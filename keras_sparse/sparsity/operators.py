@@ -15,9 +15,8 @@ from keras_sparse.messages.arguments import integer, is_number, wrong
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, check_allocation, check_sparsity
 from keras_sparse.sparsity.granularity import NM, Granularity, get_granularity
-from keras_sparse.sparsity.masks import apply_mask, choose_masks
+from keras_sparse.sparsity.masks import apply_mask, largest_masks
 from keras_sparse.sparsity.recipe import Recipe
-from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection, check_fit
 
 _PACKAGE = "keras_sparse"
@@ -46,7 +45,7 @@ class LargestKept:
             budget: Another row of `mask_budgets` in place of its own.
         """
         kept = self.budget if budget is None else budget
-        return choose_masks(magnitude(weights), layouts, kept, self.granularity, self.joint)
+        return largest_masks(weights, layouts, kept, self.granularity, self.joint)
 
     def compress(self, weights: Sequence[Any], layouts: Sequence[Layout]) -> list[Any]:
         """The weights with exact zeros where they are not kept."""

@@ -168,10 +168,17 @@ class Recipe:
         """What may be kept at the final sparsity. See `mask_budgets`."""
         return self.budgets(selection, self.final(selection)[None])[0]
 
-    def masks(self, selection: Selection, scores: Sequence[Any]) -> list[Any]:
-        """Masks that keep the highest scores, at the final sparsity."""
+    def masks(
+        self, selection: Selection, scores: Sequence[Any], *, absolute: bool = False
+    ) -> list[Any]:
+        """Masks that keep the highest scores, or absolute scores, at the final sparsity."""
         return choose_masks(
-            scores, selection.layouts, self.budget(selection), self.granularity, self.joint
+            scores,
+            selection.layouts,
+            self.budget(selection),
+            self.granularity,
+            self.joint,
+            absolute=absolute,
         )
 
     def check_filled(self, selection: Selection, kept: Iterable[int]) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.sparsity.granularity import Granularity
-from keras_sparse.sparsity.masks import choose_masks
-from keras_sparse.sparsity.saliency import magnitude
+from keras_sparse.sparsity.masks import largest_masks
 
 
 class DenseLearning(Rule):
@@ -68,5 +67,4 @@ class TopKMasks(Rule):
 
     def top(self, weights: Sequence[Any], budget: np.ndarray) -> list[Any]:
         """Masks of the largest weights that a budget allows."""
-        scored = magnitude(weights)
-        return choose_masks(scored, self.layouts, budget, self.granularity, self.joint)
+        return largest_masks(weights, self.layouts, budget, self.granularity, self.joint)

@@ -14,7 +14,6 @@ from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import choose_masks
-from keras_sparse.sparsity.saliency import magnitude
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -48,19 +47,21 @@ class ScheduledMasks(PlannedUpdates):
         self.resets = none if resets is None else np.asarray(resets, bool)
         self.reset_buffers = reset_buffers
 
-    def scores(self, tensors: Tensors) -> Sequence[Any]:
-        """What each weight is worth; the highest are kept. By default its magnitude."""
-        return magnitude(tensors.weights)
+    def scores(self, tensors: Tensors) -> Sequence[Any] | None:
+        """What each weight is worth; the highest are kept. `None`, the default: its magnitude."""
+        return None
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """The highest scores, as many as the plan's latest update says."""
         planned = self.planned(clock.step)
+        scores, budget = self.scores(tensors), ops.take(self.budgets, planned, axis=0)
         masks = choose_masks(
-            self.scores(tensors),
+            tensors.weights if scores is None else scores,
             self.layouts,
-            ops.take(self.budgets, planned, axis=0),
+            budget,
             self.granularity,
             self.joint,
+            absolute=scores is None,
         )
         resets = np.concatenate([[False], self.resets])
         return Update(masks, {"updates": planned}, ops.take(resets, planned))

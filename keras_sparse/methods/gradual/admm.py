@@ -17,9 +17,8 @@ from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.messages.arguments import number
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import Granularity
-from keras_sparse.sparsity.masks import apply_mask, choose_masks
+from keras_sparse.sparsity.masks import apply_mask, largest_masks
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
 _Z, _U = "z", "u"
@@ -55,9 +54,7 @@ class ADMMRule(ScheduledMasks):
         return {_Z: z, _U: [np.zeros(weight.shape, "float32") for weight in weights]}
 
     def _project(self, weights: Sequence[Any]) -> list[Any]:
-        masks = choose_masks(
-            magnitude(weights), self.layouts, self.budgets[-1], self.granularity, self.joint
-        )
+        masks = largest_masks(weights, self.layouts, self.budgets[-1], self.granularity, self.joint)
         return [apply_mask(w, m) for w, m in zip(weights, masks, strict=True)]
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:

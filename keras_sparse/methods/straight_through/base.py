@@ -13,7 +13,6 @@ from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.dense_learning import TopKMasks
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -56,4 +55,4 @@ class TopKCallback(SparseCallback):
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """The largest of the initial weights."""
         tensors = [ops.convert_to_tensor(weight) for weight in weights]
-        return self.recipe.masks(selection, magnitude(tensors))
+        return self.recipe.masks(selection, tensors, absolute=True)

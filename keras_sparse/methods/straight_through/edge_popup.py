@@ -22,7 +22,6 @@ from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Granularity
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.recipe import PatternArguments
-from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.selection import Selection
 
 _SCORES, _VELOCITY = "scores", "score_velocity"
@@ -226,4 +225,4 @@ class EdgePopup(SparseCallback):
         """The largest of the first scores."""
         layouts = selection.layouts
         scores = [ops.convert_to_tensor(s) for s in initial_scores(layouts, self.seed or 0)]
-        return self.recipe.masks(selection, magnitude(scores))
+        return self.recipe.masks(selection, scores, absolute=True)
