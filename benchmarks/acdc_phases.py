@@ -70,10 +70,6 @@ def describe(content: dict) -> bench.Document:
     return bench.Document(title, blocks, picture, "test accuracy of each run, and the means")
 
 
-def kept(found: bench.Results) -> dict:
-    return {"accuracies": {n: [run["test_accuracy"] for run in found[n]] for n in found}}
-
-
 if __name__ == "__main__":
     script = bench.Script(__doc__, seeds=3, epochs=[10, 20])
     variants = {
@@ -84,4 +80,8 @@ if __name__ == "__main__":
         for epochs in script.args.epochs
         for kind in SHORTEST
     }
+
+    def kept(found: bench.Results) -> dict:
+        return {"accuracies": {n: [run["test_accuracy"] for run in found[n]] for n in found}}
+
     script.study(bench.Study(variants, range(script.args.seeds), run), describe, content=kept)

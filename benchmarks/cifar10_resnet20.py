@@ -117,18 +117,10 @@ def run(plan: dict, folder: Path) -> dict[str, Any]:
     given.gradual = ks.Polynomial(*(f"{plan['schedule'][k]}st" for k in ("begin", "end", "every")))
     given.at_once = ks.OneShot(f"{plan['one_shot']}st")
     make = METHODS[plan["method"]][1]
-    result = bench.trained(
-        model,
-        cifar,
-        folder,
-        epochs=plan["epochs"],
-        batch_size=plan["batch"],
-        seed=plan["seed"],
-        augment=True,
-        callbacks=[make(given)] if make else [],
-        validation_data=tuple(side[: plan["monitored"]] for side in cifar.test),
-        validation_batch_size=500,
-    )
+    fit = {"epochs": plan["epochs"], "batch_size": plan["batch"], "seed": plan["seed"]}
+    fit["validation_data"] = tuple(side[: plan["monitored"]] for side in cifar.test)
+    fit |= {"validation_batch_size": 500, "callbacks": [make(given)] if make else []}
+    result = bench.trained(model, cifar, folder, augment=True, **fit)
     model.save_weights(folder / "model.weights.h5")
     return result
 
@@ -187,24 +179,17 @@ def describe(content: dict) -> bench.Document:
 
 
 if __name__ == "__main__":
-    script = bench.Script(
-        __doc__,
-        choices={"methods": tuple(METHODS)},
-        **{name: SETTINGS[name] for name in ("width", "images", "epochs", "sparsity")},
-        methods=tuple(METHODS)[:7],
-        name="cifar10_resnet20",
-        tfmot_python=sys.executable,
-    )
-    plan, asked, python = (
-        planned(script.chosen(SETTINGS)),
-        script.args.methods,
-        script.args.tfmot_python,
-    )
+    options = {name: SETTINGS[name] for name in ("width", "images", "epochs", "sparsity")}
+    options |= {"methods": tuple(METHODS)[:7], "name": str, "tfmot_python": sys.executable}
+    script = bench.Script(__doc__, choices={"methods": METHODS}, **options)
+    plan, asked = planned(script.chosen(SETTINGS)), script.args.methods
+    versions, python = {}, script.args.tfmot_python
     wanted = dict.fromkeys(("dense", *asked) if "woodfisher" in asked else asked)
     variants = {method: bench.Variant({**plan, "method": method}) for method in wanted}
     if "woodfisher" in asked:
         variants["woodfisher"] = bench.Variant(plan, woodfisher, after="dense")
-    if "tfmot" in asked:
+    if "tfmot" in asked and not script.args.report_only:
+        versions = tfmot.versions(python)
         variants["exported"] = bench.Variant(plan, export)
         legacy = {**plan, "pipeline": batches.__file__}
         variants["legacy"] = tfmot.variant("legacy_tfmot.py:run", legacy, python, "exported")
@@ -213,7 +198,6 @@ if __name__ == "__main__":
     def kept(found: bench.Results) -> dict[str, Any]:
         results = {method: found[method][0] for method in METHODS if method in asked}
         told = [*NOTES, *(note for method, note in NOTES_ON.items() if method in results)]
-        versions = tfmot.versions(python) if "tfmot" in asked else {}
         told = [note.format(**plan) for note in told]
         return {"versions": versions, "notes": told, "results": results}
 

@@ -3,11 +3,10 @@
     python benchmarks/cram.py --data mnist
     python benchmarks/cram.py --data cifar10
 
-Each model is trained once and compressed in one shot to several sparsities, to 2:4 and to few bits;
-accuracy is measured right after that and after batch-norm tuning on 1,000 training images. SGD also
-trains for twice the epochs, with as many gradients as the others take. MNIST is LeNet-5 (8 and 16
-filters, 120 and 84 units, with batch normalization), CIFAR-10 is ResNet-20. What was interrupted
-goes on from its last epoch.
+Each model is trained once and compressed in one shot to several sparsities, to 2:4 and to few bits.
+SGD also trains for twice the epochs, with as many gradients as the others take. MNIST is LeNet-5 (8
+and 16 filters, 120 and 84 units, with batch normalization), CIFAR-10 is ResNet-20. What was
+interrupted goes on from its last epoch.
 """
 
 from pathlib import Path
@@ -132,18 +131,15 @@ def describe(content: dict) -> bench.Document:
     return bench.Document(title, blocks, picture, "accuracy by compression")
 
 
-def kept(found: bench.Results) -> dict:
-    return {"results": [run for runs in found.values() for run in runs]}
-
-
 if __name__ == "__main__":
-    choices = {"data": tuple(SETTINGS), "methods": tuple(METHODS)}
-    options = {"data": "mnist", "images": int, "epochs": int, "seeds": int}
-    script = bench.Script(__doc__, None, choices, methods=tuple(METHODS), **options)
+    options = {"data": "mnist", "images": int, "epochs": int, "seeds": int, "methods": METHODS}
+    script = bench.Script(__doc__, choices={"data": SETTINGS}, **options)
     data = script.args.data
     config = {"data": data, **script.chosen(SETTINGS[data])}
-    variants = {
-        method: bench.Variant({**config, "method": method}) for method in script.args.methods
-    }
+    variants = {m: bench.Variant({**config, "method": m}) for m in script.args.methods}
+
+    def kept(found: bench.Results) -> dict:
+        return {"results": [run for runs in found.values() for run in runs]}
+
     study = bench.Study(variants, range(config["seeds"]), run)
     script.study(study, describe, config, kept, name=f"cram_{data}")

@@ -98,18 +98,11 @@ def run(plan: dict, folder: Path) -> dict[str, Any]:
     decay = keras.optimizers.schedules.CosineDecay(plan["learning_rate"], plan["steps"])
     sgd = keras.optimizers.SGD(decay, plan["momentum"], weight_decay=plan["weight_decay"])
     # `keras_sparse.data.pipeline`, from its file: the package itself would import Keras 3.
-    batches = runpy.run_path(plan["pipeline"])["pipeline"](
-        images["x_train"],
-        images["y_train"],
-        plan["batch"],
-        augment=True,
-        shuffle=True,
-        seed=plan["seed"],
-        initial_epoch=0,
-        drop_remainder=False,
-    )
+    pipeline = runpy.run_path(plan["pipeline"])["pipeline"]
+    options = {"augment": True, "shuffle": True, "initial_epoch": 0, "drop_remainder": False}
+    train = images["x_train"], images["y_train"], plan["batch"]
     logs = compiled(model, sgd).fit(
-        batches,
+        pipeline(*train, seed=plan["seed"], **options),
         epochs=plan["epochs"],
         validation_data=[images[name][: plan["monitored"]] for name in ("x_test", "y_test")],
         validation_batch_size=500,

@@ -26,7 +26,7 @@ def five_convolutions(width: int, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     parts = [keras.Input((28, 28, 1))]
     for i, strides in enumerate((2, 2, 1, 2, 1), start=1):
-        shape = {"filters": width if i == 1 else 2 * width, "kernel_size": 3, "strides": strides}
+        shape = {"filters": width * min(i, 2), "kernel_size": 3, "strides": strides}
         parts += _normalized(
             layers.Conv2D(**shape, padding="same", use_bias=False, name=f"conv{i}")
         )

@@ -47,9 +47,7 @@ def describe(content: dict) -> bench.Document:
 if __name__ == "__main__":
     script = bench.Script(__doc__, width=16, repeats=3)
     width = script.args.width
-    variants = {
-        name: bench.Variant({"width": width, "untuned": EVALUATED[name]}) for name in EVALUATED
-    }
+    variants = {n: bench.Variant({"width": width, "untuned": u}) for n, u in EVALUATED.items()}
     study = bench.Study(variants, range(script.args.repeats), run)
     config = {"width": width, "sparsities": SPARSITIES, "calibration": CALIBRATION}
     script.study(study, describe, config, anew=True, processes=1, threads=None)

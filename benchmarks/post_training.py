@@ -2,9 +2,7 @@
 
     python benchmarks/post_training.py
 
-One dense model is trained on MNIST; each method then prunes it in a process of its own, with 1,000
-training images for calibration. Seconds are those of the pruning alone, memory is the peak of the
-whole process with TensorFlow and the data.
+One dense model is trained on MNIST, which each method then prunes in a process of its own.
 """
 
 import resource
@@ -39,21 +37,21 @@ def train(config: dict, folder: Path) -> dict[str, float]:
     model = bench.compiled(ks.models.lenet_300_100(), bench.warm_cosine(0.05, steps))
     model.fit(*mnist.train, batch_size=64, epochs=config["epochs"], verbose=2)
     model.save(folder / "dense.keras")
-    return {"accuracy": model.evaluate(*mnist.test, batch_size=500, verbose=0)[1]}
+    return {"accuracy": bench.accuracy(model, mnist.test)}
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
     """Prunes the trained model to each sparsity."""
     mnist = ks.data.load("mnist", limit=config["images"])
     data = mnist.x_train[:CALIBRATION], mnist.y_train[:CALIBRATION]
-    result: dict[str, Any] = {"accuracy": [], "sparsity": [], "seconds": []}
+    result = {"accuracy": [], "sparsity": [], "seconds": []}
     for sparsity in SPARSITIES:
         model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
         began = time.perf_counter()
         report = METHODS[config["method"]](model, data, sparsity=sparsity)
         result["seconds"].append(time.perf_counter() - began)
         result["sparsity"].append(report.sparsity)
-        result["accuracy"].append(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1])
+        result["accuracy"].append(bench.accuracy(model, mnist.test))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {**result, "peak_memory_mib": peak}
 
@@ -81,8 +79,7 @@ def kept(found: bench.Results) -> dict[str, Any]:
 
 if __name__ == "__main__":
     script = bench.Script(__doc__, images=20000, epochs=10)
-    config = {"images": script.args.images, "epochs": script.args.epochs}
-    config["calibration"] = CALIBRATION
+    config = script.chosen({"images": None, "epochs": None, "calibration": CALIBRATION})
     variants = {"dense": bench.Variant(config, train)}
     variants |= {m: bench.Variant({**config, "method": m}, after="dense") for m in METHODS}
     # One at a time, on all cores, as its seconds are compared.

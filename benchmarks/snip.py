@@ -11,7 +11,6 @@ it). One image in ten is kept from training, as in the source, and not used.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -22,22 +21,12 @@ from keras_sparse.experiments import benchmark as bench
 CLAIM = bench.Claim("snip", "dense", -0.5)
 METHODS = ("dense", "snip")
 STEPS_PER_EXECUTION = 50
-
-
-class Setting(NamedTuple):
-    """A network, its sparsity, how it trains, and the source's accuracies in percent."""
-
-    label: str
-    sparsity: float
-    learning_rate: float
-    steps: int
-    source: str
-
-
 SETTINGS = {
-    "lenet300": Setting("LeNet-300-100", 0.95, 0.1, 40000, "98.3, 98.4"),
-    "lenet5": Setting("LeNet-5-Caffe", 0.98, 0.02, 10000, "99.1, 99.2"),
+    "lenet300": {"label": "LeNet-300-100", "sparsity": 0.95, "learning_rate": 0.1, "steps": 40000},
+    "lenet5": {"label": "LeNet-5-Caffe", "sparsity": 0.98, "learning_rate": 0.02, "steps": 10000},
 }
+# The source's accuracies, dense and of SNIP.
+SOURCE = {"lenet300": "98.3, 98.4", "lenet5": "99.1, 99.2"}
 
 
 def run(config: dict, folder: Path) -> dict[str, float]:
@@ -65,22 +54,20 @@ def run(config: dict, folder: Path) -> dict[str, float]:
     )
     if not np.isfinite(history.history["loss"][-1]):
         raise FloatingPointError(f"Training diverged: {config}")
-    _, accuracy = model.evaluate(*mnist.test, batch_size=500, verbose=0)
-    return {"accuracy": accuracy, "sparsity": ks.report(model).sparsity}
+    return {"accuracy": bench.accuracy(model, mnist.test), "sparsity": ks.report(model).sparsity}
 
 
 def describe(content: dict) -> bench.Document:
     rows = []
     # What was measured before settings were written down used those above.
-    for name, values in content.get("settings", SETTINGS).items():
-        setting = Setting(*values)
-        shown = f"{setting.sparsity:.0%}", f"{setting.steps:,}", f"{setting.learning_rate:g}"
+    for name, setting in content.get("settings", SETTINGS).items():
+        zeros, steps = f"{setting['sparsity']:.0%}", f"{setting['steps']:,}"
         runs = (content["runs"][f"{name} {method}"] for method in METHODS)
         dense, snip = ([run["accuracy"] for run in of_method] for of_method in runs)
         below = [one - other for one, other in zip(dense, snip, strict=True)]
         measured = map(bench.percent, (dense, snip, below))
-        verdict = CLAIM.cells(snip, dense)[-1]
-        rows.append((setting.label, *shown, *measured, verdict, setting.source))
+        shown = setting["label"], zeros, steps, f"{setting['learning_rate']:g}"
+        rows.append((*shown, *measured, CLAIM.cells(snip, dense)[-1], SOURCE[name]))
     header = ("network", "zeros", "steps", "learning rate", "dense, %", "SNIP, %", "points below")
     header = (*header, f"at most {-CLAIM.margin}", "the source's two, %")
     title = "SNIP against its own dense reference on MNIST"
@@ -90,14 +77,13 @@ def describe(content: dict) -> bench.Document:
 
 
 if __name__ == "__main__":
-    choices, options = {"models": tuple(SETTINGS)}, {"steps": int, "learning_rate": float}
-    script = bench.Script(__doc__, None, choices, models=tuple(SETTINGS), seeds=3, **options)
-    settings = {m: Setting(**script.chosen(SETTINGS[m]._asdict())) for m in script.args.models}
-    if any(setting.steps % STEPS_PER_EXECUTION for setting in settings.values()):
+    script = bench.Script(__doc__, models=SETTINGS, steps=int, learning_rate=float, seeds=3)
+    settings = {model: script.chosen(SETTINGS[model]) for model in script.args.models}
+    if (script.args.steps or 0) % STEPS_PER_EXECUTION:
         script.parser.error(f"--steps is a multiple of {STEPS_PER_EXECUTION}")
     variants = {
-        f"{model} {method}": bench.Variant({**one._asdict(), "model": model, "method": method})
-        for model, one in settings.items()
+        f"{model} {method}": bench.Variant({**setting, "model": model, "method": method})
+        for model, setting in settings.items()
         for method in METHODS
     }
     study = bench.Study(variants, range(script.args.seeds), run)

@@ -3,7 +3,7 @@
 A benchmark is a script of settings, a `run`, and a `describe`:
 
 - `Script` has its options, makes its `Study` and writes its `Document`;
-- `compiled`, `trained` and `outcome` train image classifiers;
+- `compiled`, `trained`, `accuracy` and `outcome` train and test image classifiers;
 - `cell`, `by_variant` and `claims_table` sum up the runs of each variant;
 - `lines` and `points` draw them.
 """
@@ -11,7 +11,7 @@ A benchmark is a script of settings, a `run`, and a `describe`:
 from keras_sparse.experiments.claims import Claim, claims_table
 from keras_sparse.experiments.columns import Cell, Runs, by_variant, cell, percent
 from keras_sparse.experiments.document import Document, Script, Table, command, notes
-from keras_sparse.experiments.images import compiled, outcome, trained, warm_cosine
+from keras_sparse.experiments.images import accuracy, compiled, outcome, trained, warm_cosine
 from keras_sparse.experiments.pictures import lines, points
 from keras_sparse.experiments.study import Results, Study, Variant
 from keras_sparse.experiments.summary import mean, spread
@@ -26,6 +26,7 @@ __all__ = [
     "Study",
     "Table",
     "Variant",
+    "accuracy",
     "by_variant",
     "cell",
     "claims_table",

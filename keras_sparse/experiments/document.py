@@ -11,7 +11,7 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,14 +108,15 @@ class Script:
         out: Where the files go unless `--out` says otherwise. Defaults to `results` beside the
             script.
         choices: What some of the options can be.
-        **options: The options and what they are by default, or their types.
+        **options: The options and what they are by default, or their types. Of a mapping some
+            keys can be named, all by default.
     """
 
     def __init__(
         self,
         about: str,
         out: Path | None = None,
-        choices: Mapping[str, Sequence[Any]] | None = None,
+        choices: Mapping[str, Collection[Any]] | None = None,
         **options: Any,
     ) -> None:
         self.path = Path(sys.argv[0]).resolve()
@@ -124,6 +125,9 @@ class Script:
         )
         for name, default in options.items():
             option = "--" + name.replace("_", "-")
+            allowed = (choices or {}).get(name)
+            if isinstance(default, Mapping):
+                default = allowed = tuple(default)
             if isinstance(default, bool):
                 self.parser.add_argument(option, action="store_true")
                 continue
@@ -134,7 +138,7 @@ class Script:
                 type=kind,
                 default=None if default is kind else default,
                 nargs="+" if many else None,
-                choices=(choices or {}).get(name),
+                choices=allowed,
                 help="" if default is kind else f"(default: {default})",
             )
         out = out or self.path.parent / "results"

@@ -67,6 +67,16 @@ def compiled(
     return model
 
 
+def accuracy(model: keras.Model, test: tuple[np.ndarray, np.ndarray]) -> float:
+    """The fraction of images that a compiled model knows.
+
+    Args:
+        model: A model that `compiled` has made ready.
+        test: Images and labels.
+    """
+    return model.evaluate(*test, batch_size=500, verbose=0)[1]
+
+
 def outcome(model: keras.Model, test: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     """What a trained model came to: its accuracy, its zeros, the cost of an inference.
 
