@@ -1,12 +1,7 @@
-r"""What the sources say of the methods, held against a comparison of one's own.
+"""What the sources say of the methods, held against a comparison of one's own.
 
-The comparison, and what follows from it:
+After `keras-sparse compare`, as `table.md` of the folder says it:
 
-    keras-sparse compare --methods acdc,gmp,oneshot,static,static_magnitude,snip,grasp,synflow,\
-    set,deep_r,dsr,snfs,rigl,rigl_uniform,top_kast,iht,ste,dpf,str,l0,sparse_vd,movement,\
-    edge_popup,cyclic_gap,admm,magnitude,obd,woodfisher,mfac,obc,sparsegpt,adaprune,\
-    global_adaprune,sr_ste --sparsity 0.9,0.95,0.98 --data mnist --model lenet300 --limit 10000 \
-        --epochs 30 --batch-size 128 --learning-rate 0.1 --out benchmarks/results/mnist_lenet300
     python benchmarks/acdc_dense.py benchmarks/results/mnist_lenet300
     python benchmarks/claims.py benchmarks/results/mnist_lenet300
 
