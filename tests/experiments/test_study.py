@@ -32,6 +32,12 @@ def test_results_come_by_variant_and_seed(tmp_path, monkeypatch):
     assert Study(variants, (0, 1), run).finished(tmp_path) == results
 
 
+def test_runs_that_wait_for_runs_that_wait(tmp_path):
+    variants = {name: Variant({"x": 0}, after=after) for name, after in (("c", "b"), ("b", "a"))}
+    results = make({**variants, "a": Variant({"x": 1})}, tmp_path, [0], processes=3)
+    assert results["c"][0]["after"]["after"]["value"] == 1
+
+
 def test_a_failure_is_kept_apart_and_made_again(tmp_path):
     variants = {"good": Variant({"x": 1}), "bad": Variant({"x": 2, "fails": 1})}
     with pytest.raises(RunsFailedError, match=r"1 runs failed: bad-seed0.*run\.log"):
