@@ -6,70 +6,46 @@ The settings are those of the comparison in the folder, and so is the dense trai
 measured goes into `acdc_dense.json` there, where `claims.py` finds it.
 """
 
+import functools
 import json
 from pathlib import Path
 
 import keras
 
 import keras_sparse as ks
-from keras_sparse import data
-from keras_sparse.experiments import run as runs
-from keras_sparse.experiments.comparison import SETTINGS
+from keras_sparse.experiments import benchmark as bench
 from keras_sparse.experiments.config import RunConfig
-from keras_sparse.experiments.document import Document, Script, Table
-from keras_sparse.experiments.study import Study, Variant
+from keras_sparse.experiments.run import compiled_model
 
-HERE = Path(__file__).parent
+COLUMNS = {"sparse": bench.cell("sparse", ".2%"), "dense, fine-tuned": bench.cell("dense", ".2%")}
 
 
 def run(config: dict, folder: Path) -> dict[str, float]:
     """Test accuracy of the sparse model of a run, and of its dense one after fine-tuning."""
     settings = RunConfig(**config)
     keras.utils.set_random_seed(settings.seed)
-    dataset = data.load(settings.data, limit=settings.limit, seed=settings.seed)
-
-    def batches(initial_epoch: int) -> object:
-        return data.pipeline(
-            *dataset.train,
-            batch_size=settings.batch_size,
-            augment=settings.augment,
-            seed=settings.seed,
-            initial_epoch=initial_epoch,
-        )
-
-    model = runs.compiled_model(settings, dataset)
-    checkpoint = folder / "dense.weights.h5"
+    dataset = ks.data.load(settings.data, limit=settings.limit, seed=settings.seed)
+    named = {name: getattr(settings, name) for name in ("batch_size", "augment", "seed")}
+    batches = functools.partial(ks.data.pipeline, *dataset.train, **named)
+    model, checkpoint = compiled_model(settings, dataset), folder / "dense.weights.h5"
     acdc = ks.ACDC(settings.sparsity, seed=settings.seed, dense_checkpoint=checkpoint)
-    model.fit(batches(0), epochs=settings.epochs, callbacks=[acdc], shuffle=False, verbose=2)
-    dense, _ = ks.finetune_dense(model, acdc, batches(acdc.dense_epochs), shuffle=False, verbose=2)
+    model.fit(batches(), epochs=settings.epochs, callbacks=[acdc], shuffle=False, verbose=2)
+    rest = batches(initial_epoch=acdc.dense_epochs)
+    dense, _ = ks.finetune_dense(model, acdc, rest, shuffle=False, verbose=2)
     models = {"sparse": model, "dense": dense}
-    return {k: m.evaluate(*dataset.test, batch_size=500, verbose=0)[1] for k, m in models.items()}
+    return {name: bench.accuracy(models[name], dataset.test) for name in models}
 
 
-def describe(content: dict) -> Document:
-    rows = [
-        (str(i), f"{run['sparse']:.2%}", f"{run['dense']:.2%}")
-        for i, run in enumerate(content["runs"])
-    ]
-    title = "AC/DC's two models"
-    return Document(title, [Table(title, ("seed", "sparse", "dense, fine-tuned"), rows)])
-
-
-def main() -> None:
-    script = Script(__doc__, HERE, sparsity=0.9, seeds=3)
-    script.parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
-    args = script.parser.parse_args()
-    args.out = args.folder
-    settings = json.loads((args.folder / SETTINGS).read_text())
-    variant = Variant({**settings, "method": "acdc", "sparsity": args.sparsity})
-    study = Study({"acdc": variant}, range(args.seeds), run)
-    build = HERE / "build" / "acdc_dense"
-
-    def measure() -> dict:
-        return {"sparsity": args.sparsity, "runs": study.make(build, args.processes)["acdc"]}
-
-    script.write(args, "acdc_dense", measure, describe)
+def describe(content: dict) -> bench.Document:
+    title, runs = "AC/DC's two models", {str(i): [run] for i, run in enumerate(content["runs"])}
+    return bench.Document(title, [bench.by_variant(title, "seed", COLUMNS, runs)])
 
 
 if __name__ == "__main__":
-    main()
+    script = bench.Script(__doc__)
+    script.parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
+    script.args.out = script.args.folder
+    settings = json.loads((script.args.folder / "compare.json").read_text())
+    variant = bench.Variant({**settings, "method": "acdc", "sparsity": 0.9})
+    study = bench.Study({"acdc": variant}, range(3), run)
+    script.study(study, describe, content=lambda found: {"sparsity": 0.9, "runs": found["acdc"]})

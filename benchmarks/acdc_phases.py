@@ -9,21 +9,21 @@ divide into cycles go to the last compressed phase or to the dense warm-up.
 from pathlib import Path
 
 import keras
-import numpy as np
-from networks import compiled, five_convolutions
+from networks import five_convolutions
 
 import keras_sparse as ks
-from keras_sparse.experiments.document import Document, Script, Table
-from keras_sparse.experiments.pictures import points
-from keras_sparse.experiments.study import Study, Variant
-from keras_sparse.experiments.summary import mean_and_spread
+from keras_sparse.experiments import benchmark as bench
 
-HERE = Path(__file__).parent
+BATCH = 64
 NETWORKS = {
-    "convolutions": {"images": 3000, "batch": 64, "rate": 0.1, "weight_decay": 5e-4},
-    "LeNet-300-100": {"images": 5000, "batch": 64, "rate": 0.05, "weight_decay": 5e-4},
+    "convolutions": {"images": 3000, "rate": 0.1, "keep_dense": ("first", "last")},
+    "LeNet-300-100": {"images": 5000, "rate": 0.05, "keep_dense": ()},
 }
 SHORTEST = {"one epoch": 1, "two epochs, long end": 2, "two epochs, long warm-up": 2}
+COLUMNS = {
+    "test accuracy": bench.cell(float, ".2%"),
+    "spread": bench.cell(float, ".2%", bench.spread),
+}
 
 
 def phases(kind: str, epochs: int) -> str:
@@ -40,68 +40,48 @@ def phases(kind: str, epochs: int) -> str:
 
 
 def run(config: dict, folder: Path) -> dict:
-    """Test accuracy of one run."""
-    keras.utils.set_random_seed(config["seed"])
-    dataset = ks.data.load("mnist", limit=config["images"], seed=config["seed"])
+    """Trains from one seed."""
+    seed, epochs = config["seed"], config["epochs"]
+    keras.utils.set_random_seed(seed)
+    mnist = ks.data.load("mnist", limit=config["images"], seed=seed)
     small = config["network"] == "convolutions"
-    build = five_convolutions if small else ks.models.lenet_300_100
-    model = build(**({"width": 8} if small else {}), seed=config["seed"])
-    epochs, warmup = config["epochs"], -(-config["images"] // config["batch"])
-    rate = keras.optimizers.schedules.CosineDecay(
-        config["rate"] / 10,
-        decay_steps=(epochs - 1) * warmup,
-        warmup_target=config["rate"],
-        warmup_steps=warmup,
-    )
-    compiled(model, rate, config["weight_decay"])
-    model.optimizer.global_clipnorm = 1.0
-    ends = ("first", "last") if small else ()
-    acdc = ks.ACDC(0.95, phases(config["phases"], epochs), allocation="uniform", keep_dense=ends)
-    batches = ks.data.pipeline(*dataset.train, batch_size=config["batch"], seed=config["seed"])
-    model.fit(batches, epochs=epochs, callbacks=[acdc], shuffle=False, verbose=0)
-    return {"accuracy": model.evaluate(*dataset.test, batch_size=500, verbose=0)[1]}
+    model = five_convolutions(8, seed) if small else ks.models.lenet_300_100(seed=seed)
+    steps = -(-config["images"] // BATCH)
+    rate = bench.warm_cosine(config["rate"], epochs * steps, warmup=steps)
+    bench.compiled(model, rate, weight_decay=5e-4, clipnorm=1.0)
+    shared = {"allocation": "uniform", "keep_dense": config["keep_dense"]}
+    acdc = ks.ACDC(0.95, phases(config["phases"], epochs), **shared)
+    fit = {"epochs": epochs, "batch_size": BATCH, "seed": seed, "callbacks": [acdc]}
+    return bench.trained(model, mnist, folder, **fit)
 
 
-def describe(content: dict) -> Document:
-    rows, drawn = [], {}
-    for name, found in content["accuracies"].items():
+def describe(content: dict) -> bench.Document:
+    rows, drawn, of_kind = {}, {}, {}
+    for name, accuracies in content["accuracies"].items():
         network, epochs, kind = name.split(" | ")
-        mean, spread = mean_and_spread(found)
-        letters = phases(kind, int(epochs))
-        rows.append((f"{network}, {epochs} epochs", kind, letters, f"{mean:.2%}", f"{spread:.2%}"))
-        drawn[f"{network}, {epochs} epochs, {kind}"] = found
-    header = ("network", "phases", "", "test accuracy", "spread")
-    best = {
-        kind: np.mean([np.mean(v) for k, v in content["accuracies"].items() if k.endswith(kind)])
-        for kind in SHORTEST
-    }
-    told = "; ".join(f"{kind} {value:.2%}" for kind, value in best.items())
-    picture = points(drawn, "test accuracy", {})
+        rows[f"{network}, {epochs} epochs", kind, phases(kind, int(epochs))] = accuracies
+        drawn[f"{network}, {epochs} epochs, {kind}"] = accuracies
+        of_kind.setdefault(kind, []).append(bench.mean(accuracies))
     title = "AC/DC's phases in short runs, 95 % zeros"
-    blocks = [Table(title, header, rows), f"Mean over networks and lengths: {told}."]
-    return Document(title, blocks, picture, "test accuracy of each run, and the means")
-
-
-def main() -> None:
-    script = Script(__doc__, HERE / "results", seeds=3, epochs=[10, 20])
-    args = script.parser.parse_args()
-    variants = {
-        f"{network} | {epochs} | {kind}": Variant(
-            {**settings, "network": network, "epochs": epochs, "phases": kind}
-        )
-        for network, settings in NETWORKS.items()
-        for epochs in args.epochs
-        for kind in SHORTEST
-    }
-
-    def measure() -> dict:
-        made = Study(variants, range(args.seeds), run).make(
-            HERE / "build" / "acdc_phases", args.processes
-        )
-        return {"accuracies": {k: [one["accuracy"] for one in v] for k, v in made.items()}}
-
-    script.write(args, "acdc_phases", measure, describe)
+    table = bench.by_variant(title, ("network", "phases", ""), COLUMNS, rows)
+    means = "; ".join(f"{kind} {bench.mean(found):.2%}" for kind, found in of_kind.items())
+    blocks = [table, f"Mean over networks and lengths: {means}."]
+    picture = bench.points(drawn, "test accuracy", {})
+    return bench.Document(title, blocks, picture, "test accuracy of each run, and the means")
 
 
 if __name__ == "__main__":
-    main()
+    script = bench.Script(__doc__, seeds=3, epochs=[10, 20])
+    variants = {
+        f"{network} | {epochs} | {kind}": bench.Variant(
+            {**NETWORKS[network], "network": network, "epochs": epochs, "phases": kind}
+        )
+        for network in NETWORKS
+        for epochs in script.args.epochs
+        for kind in SHORTEST
+    }
+
+    def kept(found: bench.Results) -> dict:
+        return {"accuracies": {n: [run["test_accuracy"] for run in found[n]] for n in found}}
+
+    script.study(bench.Study(variants, range(script.args.seeds), run), describe, content=kept)

@@ -1,12 +1,7 @@
-r"""What the sources say of the methods, held against a comparison of one's own.
+"""What the sources say of the methods, held against a comparison of one's own.
 
-The comparison, and what follows from it:
+After `keras-sparse compare`, as `table.md` of the folder says it:
 
-    keras-sparse compare --methods acdc,gmp,oneshot,static,static_magnitude,snip,grasp,synflow,\
-    set,deep_r,dsr,snfs,rigl,rigl_uniform,top_kast,iht,ste,dpf,str,l0,sparse_vd,movement,\
-    edge_popup,cyclic_gap,admm,magnitude,obd,woodfisher,mfac,obc,sparsegpt,adaprune,\
-    global_adaprune,sr_ste --sparsity 0.9,0.95,0.98 --data mnist --model lenet300 --limit 10000 \
-        --epochs 30 --batch-size 128 --learning-rate 0.1 --out benchmarks/results/mnist_lenet300
     python benchmarks/acdc_dense.py benchmarks/results/mnist_lenet300
     python benchmarks/claims.py benchmarks/results/mnist_lenet300
 
@@ -18,9 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_sparse.experiments.claims import CLAIM_HEADER, Claim, checked
-from keras_sparse.experiments.document import Document, Table, command
-from keras_sparse.storage.files import replace_file
+from keras_sparse.experiments.benchmark import Claim, Document, claims_table, command
 
 # Peste (2023), chapter 3, as far as a small network can show it.
 CLAIMS = (
@@ -38,39 +31,27 @@ CLAIMS = (
     Claim("snip", "dense", -0.5, 0.95),
     Claim("snip", "static", 3.0, 0.98),
 )
+FIRST = {"claim": lambda c: f"{c.better} over {c.worse}", "zeros": lambda c: f"{c.at:.0%}"}
+ABOUT = "The spread is the sample standard deviation, over seeds, of the difference."
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
-    folder = parser.parse_args().folder
-    results = json.loads((folder / "results.json").read_text())
-    tuned = folder / "acdc_dense.json"
-    measured = json.loads(tuned.read_text()) if tuned.exists() else {"runs": []}
-
+def describe(results: list[dict], tuned: dict) -> Document:
     def accuracies(method: str, sparsity: float) -> list[float]:
         if method == "acdc's dense model":
-            return [run["dense"] for run in measured["runs"] if measured["sparsity"] == sparsity]
-        return [
-            result["accuracy"]
-            for result in results
-            if result["method"] == method
-            and (method == "dense" or result["asked_sparsity"] == sparsity)
-        ]
+            return [run["dense"] for run in tuned["runs"] if tuned["sparsity"] == sparsity]
+        asked = None if method == "dense" else sparsity
+        runs = [run for run in results if run["method"] == method]
+        return [run["accuracy"] for run in runs if asked in (None, run["asked_sparsity"])]
 
-    rows = [
-        (f"{claim.better} over {claim.worse}", f"{claim.at:.0%}", *cells)
-        for claim, cells in checked(CLAIMS, accuracies)
-    ]
     title = "Accuracy of one method over another, mean over seeds"
-    made = Table(title, ("claim", "zeros", *CLAIM_HEADER), rows)
-    about = "The spread is the sample standard deviation, over seeds, of the difference."
-    text = Document(title, [made, about]).markdown("claims", {"command": command()})
-    replace_file(folder / "claims.md", text.encode())
-    made.print()
+    return Document(title, [claims_table(title, FIRST, CLAIMS, accuracies), ABOUT])
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", type=Path, help="what keras-sparse compare has written")
+    folder = parser.parse_args().folder
+    results, dense = json.loads((folder / "results.json").read_text()), folder / "acdc_dense.json"
+    tuned = json.loads(dense.read_text()) if dense.exists() else {"runs": []}
+    describe(results, tuned).write(folder, "claims", {"command": command()})

@@ -3,36 +3,29 @@
     python benchmarks/cram.py --data mnist
     python benchmarks/cram.py --data cifar10
 
-Each model is trained once and compressed in one shot to several sparsities, to 2:4 and to few bits;
-accuracy is measured right after that and after batch-norm tuning on 1,000 training images. SGD also
-trains for twice the epochs, with as many gradients as the others take. MNIST is LeNet-5 (8 and 16
-filters, 120 and 84 units, with batch normalization), CIFAR-10 is ResNet-20. Each run is a process
-of its own. What is finished is not run again and what was interrupted goes on from its last epoch,
-so the command may be repeated.
+Each model is trained once and compressed in one shot to several sparsities, to 2:4 and to few bits.
+SGD also trains for twice the epochs, with as many gradients as the others take. MNIST is LeNet-5 (8
+and 16 filters, 120 and 84 units, with batch normalization), CIFAR-10 is ResNet-20. What was
+interrupted goes on from its last epoch.
 """
 
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-from networks import compiled, lenet5
+from networks import lenet5
 
 import keras_sparse as ks
-from keras_sparse.experiments.backup import resumable_fit
-from keras_sparse.experiments.claims import CLAIM_HEADER, Claim, checked
-from keras_sparse.experiments.document import Document, Script, Table
-from keras_sparse.experiments.pictures import lines
-from keras_sparse.experiments.study import Study, Variant
+from keras_sparse.experiments import benchmark as bench
+from keras_sparse.experiments.benchmark import Claim
 
-HERE = Path(__file__).parent
+COMMON = {"batch": 128, "calibration": 1000, "tested": 10000}
 SETTINGS = {
     "mnist": {
-        **{"images": 10000, "epochs": 10, "batch": 128, "learning_rate": 0.05, "seeds": 3},
+        **{**COMMON, "images": 10000, "epochs": 10, "learning_rate": 0.05, "seeds": 3},
         **{"levels": (0.5, 0.7, 0.9), "rho": 0.1, "sam_rho": 0.05},
     },
     "cifar10": {
-        **{"images": 20000, "epochs": 20, "batch": 128, "learning_rate": 0.1, "seeds": 1},
+        **{**COMMON, "images": 20000, "epochs": 20, "learning_rate": 0.1, "seeds": 1, "width": 8},
         **{"levels": (0.5, 0.7, 0.8, 0.9, 0.95), "rho": 0.15, "sam_rho": 0.1},
     },
 }
@@ -49,8 +42,6 @@ METHODS = {
     "Top-K+-Multi": lambda c: [ks.TopKPlus(c["levels"], seed=c["seed"])],
 }
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
-BITS = ("8bit", "4bit")
-CALIBRATION = 1000
 # What a small network can show of the source's tables (Peste 2023, chapter 5).
 CLAIMS = (
     *(
@@ -60,6 +51,16 @@ CLAIMS = (
     ),
     Claim("CrAM+-Multi", "SAM", 15.0, "95%"),
 )
+ABOUT = """\
+Test accuracy in percent on {tested:,} images, right after compression -> after
+batch-norm tuning on {calibration:,} training images; means over {seeds} seed(s)
+with the standard deviation after tuning where there are several. {images:,} training
+images, {epochs} epochs of two gradients a step; SGD takes one, and is also given
+{longer} epochs. CrAM's rho is {rho}, that of SAM and C-SAM
+{sam_rho}; "Multi" draws from
+{drawn}; CrAM+-Multi masks gradients.
+Sparsities rank all layers together; 2:4 leaves the first layer dense; bits round weights only. CPU
+seconds are those of the training, without what an interrupted run had done before."""
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
@@ -67,118 +68,78 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     seed, on_mnist = config["seed"], config["data"] == "mnist"
     dataset = ks.data.load(config["data"], limit=config["images"], seed=0)
     epochs = config["epochs"] * (2 if config["method"] == LONGER else 1)
-    steps, peak = epochs * -(-config["images"] // config["batch"]), config["learning_rate"]
+    steps = epochs * -(-config["images"] // config["batch"])
     model = lenet5(seed) if on_mnist else ks.models.resnet20(width=config["width"], seed=seed)
-    rate = keras.optimizers.schedules.CosineDecay(
-        peak / 10, max(steps - steps // 10, 1), warmup_target=peak, warmup_steps=steps // 10
-    )
-    compiled(model, rate, weight_decay=5e-4)
-    rows = resumable_fit(
-        model,
-        dataset.train,
-        folder / "backup",
-        epochs=epochs,
-        batch_size=config["batch"],
-        seed=seed,
-        augment=not on_mnist,
-        callbacks=METHODS[config["method"]](config),
-    )
-    tested = tuple(side[: config["tested"]] for side in dataset.test)
-    calibration = dataset.x_train[:CALIBRATION]
-    common = {"calibration": calibration, "evaluate_untuned": True, "verbose": False}
-    ranked = ks.one_shot_sweep(model, tested, sparsities=SPARSITIES, operators=BITS, **common)
+    rate = bench.warm_cosine(config["learning_rate"], steps, warmup=steps // 10)
+    bench.compiled(model, rate, weight_decay=5e-4)
+    fit = {"epochs": epochs, "batch_size": config["batch"], "seed": seed, "augment": not on_mnist}
+    fit["callbacks"] = METHODS[config["method"]](config)
+    spent = bench.trained(model, dataset, folder, **fit)["cpu_seconds"]
+    sweep = {"calibration": dataset.x_train[: config["calibration"]], "evaluate_untuned": True}
+    sweep |= {"data": dataset.test, "verbose": False}
+    ranked = ks.one_shot_sweep(model, sparsities=SPARSITIES, operators=["8bit", "4bit"], **sweep)
     first = next(layer for layer in model.layers if layer.trainable_weights)
-    pattern = ks.one_shot_sweep(
-        model, tested, sparsities=(), operators=["2:4"], exclude=first, **common
-    )
-    swept = [*ranked.rows[: 1 + len(SPARSITIES)], pattern.rows[1], *ranked.rows[-len(BITS) :]]
-    return {
-        "method": config["method"],
-        "seed": seed,
-        "cpu_seconds": sum(row["cpu_seconds"] for row in rows),
-        "rows": [{"label": r.label, "before": r.before, "after": r.after} for r in swept],
-    }
+    two = ks.one_shot_sweep(model, sparsities=(), operators=["2:4"], exclude=first, **sweep)
+    rows = [*ranked.rows[:-2], two.rows[1], *ranked.rows[-2:]]
+    told = [{"label": row.label, "before": row.before, "after": row.after} for row in rows]
+    return {"method": config["method"], "seed": seed, "cpu_seconds": spent, "rows": told}
 
 
-def describe(content: dict) -> Document:
-    config, results = content["config"], content["results"]
-    methods = list(dict.fromkeys(result["method"] for result in results))
-    labels = [row["label"] for row in results[0]["rows"]]
+def measured(runs: list[dict], label: str, when: str = "after") -> list[float]:
+    """Accuracies of one compression before or after tuning; the dense model is not tuned."""
+    rows = [row for run in runs for row in run["rows"] if row["label"] == label]
+    return [row["before"] if row[when] is None else row[when] for row in rows]
 
-    def measured(method: str, label: str, when: str = "after") -> list[float]:
-        rows = [row for r in results if r["method"] == method for row in r["rows"]]
-        # The dense model is not tuned.
-        return [
-            row["before"] if row[when] is None else row[when]
-            for row in rows
-            if row["label"] == label
-        ]
 
-    def cell(method: str, label: str) -> str:
-        before, after = (100 * np.array(measured(method, label, w)) for w in ("before", "after"))
-        if label == "dense":
-            return f"{before.mean():.2f}"
-        spread = f" ± {after.std(ddof=1):.2f}" if after.size > 1 else ""
-        return f"{before.mean():.1f} -> {after.mean():.2f}{spread}"
+def column(label: str) -> bench.Cell:
+    """Accuracy in percent right after a compression, and after tuning."""
 
-    def cpu(method: str) -> str:
-        return f"{np.mean([r['cpu_seconds'] for r in results if r['method'] == method]):.0f}"
+    def told(runs: list[dict]) -> str:
+        before = 100 * bench.mean(measured(runs, label, "before"))
+        after = bench.percent(measured(runs, label))
+        return f"{before:.2f}" if label == "dense" else f"{before:.1f} -> {after}"
 
+    return told
+
+
+def describe(content: dict) -> bench.Document:
+    config, runs = content["config"], {}
+    for run in content["results"]:
+        runs.setdefault(run["method"], []).append(run)
+    labels = [row["label"] for row in content["results"][0]["rows"]]
     model = "LeNet-5" if config["data"] == "mnist" else f"ResNet-20 of width {config['width']}"
     title = f"{model} on {config['data']}, compressed in one shot"
-    rows = [(m, *(cell(m, label) for label in labels), cpu(m)) for m in methods]
-    about = f"""\
-Test accuracy in percent on {config["tested"]:,} images, right after compression -> after
-batch-norm tuning on {config["calibration"]:,} training images; means over {config["seeds"]} seed(s)
-with the standard deviation after tuning where there are several. {config["images"]:,} training
-images, {config["epochs"]} epochs of two gradients a step; SGD takes one, and is also given
-{2 * config["epochs"]} epochs. CrAM's rho is {config["rho"]}, that of SAM and C-SAM
-{config["sam_rho"]}; "Multi" draws from
-{", ".join(f"{100 * level:g} %" for level in config["levels"])}; CrAM+-Multi masks gradients.
-Sparsities rank all layers together; 2:4 leaves the first layer dense; bits round weights only. CPU
-seconds are those of the training, without what an interrupted run had done before."""
-    claims = [(claim.worse, claim.at, *cells) for claim, cells in checked(CLAIMS, measured)]
+    columns = {label: column(label) for label in labels}
+    columns["CPU s"] = bench.cell("cpu_seconds", ".0f")
+    drawn = ", ".join(f"{100 * level:g} %" for level in config["levels"])
     over = "CrAM+-Multi over others, after tuning"
+    first = {"over": lambda claim: claim.worse, "compression": lambda claim: claim.at}
     panels = {
         f"test accuracy {name}": {
-            m: [float(np.mean(measured(m, label, when))) for label in labels] for m in methods
+            method: [bench.mean(measured(runs[method], label, when)) for label in labels]
+            for method in runs
         }
         for when, name in (("before", "right after"), ("after", "after batch-norm tuning"))
     }
-    blocks = [Table(title, ("method", *labels, "CPU s"), rows), about, f"## {over}"]
-    blocks.append(Table(over, ("over", "compression", *CLAIM_HEADER), claims))
-    picture = lines(panels, "compression", labels, title)
-    return Document(title, blocks, picture, "accuracy by compression")
-
-
-def main() -> None:
-    script = Script(
-        __doc__,
-        HERE / "results",
-        {"data": tuple(SETTINGS), "methods": tuple(METHODS)},
-        data="mnist",
-        images=int,
-        epochs=int,
-        seeds=int,
-        width=8,
-        tested=10000,
-        methods=tuple(METHODS),
-    )
-    args = script.parser.parse_args()
-    given = {name: getattr(args, name) for name in ("images", "epochs", "seeds")}
-    setting = SETTINGS[args.data] | {k: v for k, v in given.items() if v is not None}
-    config = {"data": args.data, "calibration": CALIBRATION, **setting, "tested": args.tested}
-    if args.data == "cifar10":
-        config["width"] = args.width
-    variants = {method: Variant({**config, "method": method}) for method in args.methods}
-
-    def measure() -> dict:
-        study = Study(variants, range(config["seeds"]), run)
-        found = study.make(HERE / "build" / "cram", args.processes)
-        return {"config": config, "results": [run for runs in found.values() for run in runs]}
-
-    script.write(args, f"cram_{args.data}", measure, describe)
+    blocks = [
+        bench.by_variant(title, "method", columns, runs),
+        ABOUT.format(**config, longer=2 * config["epochs"], drawn=drawn),
+        f"## {over}",
+        bench.claims_table(over, first, CLAIMS, lambda m, label: measured(runs.get(m, []), label)),
+    ]
+    picture = bench.lines(panels, "compression", labels, title)
+    return bench.Document(title, blocks, picture, "accuracy by compression")
 
 
 if __name__ == "__main__":
-    main()
+    options = {"data": "mnist", "images": int, "epochs": int, "seeds": int, "methods": METHODS}
+    script = bench.Script(__doc__, choices={"data": SETTINGS}, **options)
+    data = script.args.data
+    config = {"data": data, **script.chosen(SETTINGS[data])}
+    variants = {m: bench.Variant({**config, "method": m}) for m in script.args.methods}
+
+    def kept(found: bench.Results) -> dict:
+        return {"results": [run for runs in found.values() for run in runs]}
+
+    study = bench.Study(variants, range(config["seeds"]), run)
+    script.study(study, describe, config, kept, name=f"cram_{data}")

@@ -4,22 +4,20 @@
 would bring Keras 3 into it.
 """
 
-import csv
-import json
 import runpy
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 layers = keras.layers
+PRUNED = (layers.Conv2D, layers.Dense)
 
 
-def resnet20(width: int, num_classes: int = 10) -> Any:
+def resnet20(width: int) -> Any:
     """The architecture of `keras_sparse.models.resnet20`, with its layer names."""
     inputs = keras.Input((32, 32, 3))
     x = layers.ReLU(name="stem_relu")(_conv_bn(inputs, width, 1, "stem"))
@@ -28,7 +26,7 @@ def resnet20(width: int, num_classes: int = 10) -> Any:
             stride = 2 if stage > 1 and block == 1 else 1
             x = _residual_block(x, width * 2 ** (stage - 1), stride, f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name="resnet20")
+    return keras.Model(inputs, layers.Dense(10, name="logits")(x), name="resnet20")
 
 
 def _residual_block(x: Any, filters: int, stride: int, name: str) -> Any:
@@ -53,7 +51,7 @@ def wrapped(model: Any, schedule: Any) -> Any:
     """The model with `prune_low_magnitude` around its Conv2D and Dense layers, and no others."""
 
     def wrap(layer: Any) -> Any:
-        if isinstance(layer, (layers.Conv2D, layers.Dense)):
+        if isinstance(layer, PRUNED):
             return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
         return layer
 
@@ -66,34 +64,8 @@ def compiled(model: Any, optimizer: Any) -> Any:
     return model
 
 
-def inner(layer: Any) -> Any:
-    return getattr(layer, "layer", layer)
-
-
-def kernels(model: Any) -> dict[str, np.ndarray]:
-    """The kernels that tfmot prunes, by the names that keras_sparse has for them."""
-    pruned = [inner(layer) for layer in model.layers if isinstance(inner(layer), _PRUNED)]
-    return {f"{layer.name}/kernel": layer.kernel.numpy() for layer in pruned}
-
-
-_PRUNED = (layers.Conv2D, layers.Dense)
-
-
-def set_initial_weights(model: Any, path: Path) -> None:
-    """Starts a model from the weights that the other runs start from."""
-    with np.load(path) as stored:
-        for layer in map(inner, model.layers):
-            own = [stored[key] for key in stored.files if key.split("/")[0] == layer.name]
-            for variable, value in zip(layer.weights, own, strict=False):
-                variable.assign(value)
-
-
 class Log(keras.callbacks.Callback):
-    """Adds seconds and the nonzeros of each kernel to the logs, and appends these to a file."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
+    """Adds seconds and the fraction of zeros to the logs."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clocks."""
@@ -101,77 +73,45 @@ class Log(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Counts, once UpdatePruningStep has masked the weights."""
-        values = kernels(self.model)
-        nonzeros = {name: int(np.count_nonzero(value)) for name, value in values.items()}
-        logs["sparsity"] = 1 - sum(nonzeros.values()) / sum(v.size for v in values.values())
+        inner = [getattr(layer, "layer", layer) for layer in self.model.layers]
+        kernels = [layer.kernel.numpy() for layer in inner if isinstance(layer, PRUNED)]
+        kept = sum(int(np.count_nonzero(kernel)) for kernel in kernels)
+        logs["sparsity"] = 1 - kept / sum(kernel.size for kernel in kernels)
         logs["seconds"] = time.perf_counter() - self.began[0]
         logs["cpu_seconds"] = time.process_time() - self.began[1]
-        with self.path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch, "nonzeros": nonzeros}) + "\n")
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Reads a `CSVLogger` file; of an epoch that was run twice the last row counts."""
-    if not path.exists():
-        return []
-    with path.open() as file:
-        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
-    return [{key: float(value) for key, value in rows[epoch].items()} for epoch in sorted(rows)]
 
 
 def run(plan: dict, folder: Path) -> dict[str, Any]:
+    """Trains, and leaves the weights in `weights.npz`."""
     keras.utils.set_random_seed(plan["seed"])
-    exported = folder.with_name(plan["after"])
-    with np.load(exported / "data.npz") as stored:
-        arrays = dict(stored)
-    times = plan["schedule"]
+    exported, times = folder.with_name(plan["after"]), plan["schedule"]
+    images, weights = (dict(np.load(exported / f"{name}.npz")) for name in ("data", "weights"))
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         0.0, plan["sparsity"], times["begin"], times["end"], frequency=times["every"]
     )
-    model = wrapped(resnet20(plan["width"]), schedule)
-    set_initial_weights(model, exported / "initial_weights.npz")
-    for layer in model.layers:
+    plain = resnet20(plan["width"])
+    for layer in plain.layers:
+        layer.set_weights([weights[f"{layer.name}/{i}"] for i in range(len(layer.weights))])
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = plan["batch_norm_momentum"]
+    model = wrapped(plain, schedule)
     decay = keras.optimizers.schedules.CosineDecay(plan["learning_rate"], plan["steps"])
     sgd = keras.optimizers.SGD(decay, plan["momentum"], weight_decay=plan["weight_decay"])
-    log, nonzeros = folder / "history.csv", folder / "nonzeros.jsonl"
-    done = len(read_history(log))
     # `keras_sparse.data.pipeline`, from its file: the package itself would import Keras 3.
-    file = json.loads((exported / "result.json").read_text())["pipeline"]
-    batches = runpy.run_path(file)["pipeline"](
-        arrays["x_train"],
-        arrays["y_train"],
-        plan["batch"],
-        augment=True,
-        seed=plan["seed"],
-        initial_epoch=done,
-    )
-    monitored = slice(plan["monitored"])
-    validation = arrays["x_test"][monitored], arrays["y_test"][monitored]
-    compiled(model, sgd).fit(
-        batches,
+    pipeline = runpy.run_path(plan["pipeline"])["pipeline"]
+    options = {"augment": True, "shuffle": True, "initial_epoch": 0, "drop_remainder": False}
+    train = images["x_train"], images["y_train"], plan["batch"]
+    logs = compiled(model, sgd).fit(
+        pipeline(*train, seed=plan["seed"], **options),
         epochs=plan["epochs"],
-        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(500),
-        callbacks=[
-            tfmot.sparsity.keras.UpdatePruningStep(),
-            Log(nonzeros),
-            keras.callbacks.CSVLogger(str(log), append=done > 0),
-            keras.callbacks.BackupAndRestore(str(folder / "backup")),
-        ],
+        validation_data=[images[name][: plan["monitored"]] for name in ("x_test", "y_test")],
+        validation_batch_size=500,
+        callbacks=[tfmot.sparsity.keras.UpdatePruningStep(), Log()],
         verbose=2,
     )
-    stripped = compiled(tfmot.sparsity.keras.strip_pruning(model), "sgd")
-    tested = arrays["x_test"], arrays["y_test"]
-    loss, accuracy = stripped.evaluate(*tested, batch_size=500, verbose=0)
-    history = read_history(log)
-    counted = [json.loads(line) for line in nonzeros.read_text().splitlines()]
-    return {
-        "test_accuracy": accuracy,
-        "test_loss": loss,
-        "nonzeros": {name: int(np.count_nonzero(k)) for name, k in kernels(stripped).items()},
-        "epochs": {line["epoch"]: line["nonzeros"] for line in counted},
-        "seconds": sum(row["seconds"] for row in history),
-        "cpu_seconds": sum(row["cpu_seconds"] for row in history),
-        "history": history,
-    }
+    trained = {layer.name: layer.get_weights() for layer in plain.layers}
+    named = {f"{name}/{i}": value for name in trained for i, value in enumerate(trained[name])}
+    np.savez(folder / "weights.npz", **named)
+    columns = logs.history.values()
+    rows = [dict(zip(logs.history, row, strict=True)) for row in zip(*columns, strict=True)]
+    return {"cpu_seconds": sum(row["cpu_seconds"] for row in rows), "history": rows}

@@ -1,12 +1,8 @@
 """Pruning a trained LeNet-300-100 without training it further: accuracy, time, memory.
 
-The committed results are those of
-
     python benchmarks/post_training.py
 
-One dense model is trained on MNIST; each method then prunes it in a process of its own, with 1,000
-training images for calibration. Seconds are those of the pruning alone, memory is the peak of the
-whole process with TensorFlow and the data.
+One dense model is trained on MNIST, which each method then prunes in a process of its own.
 """
 
 import resource
@@ -15,103 +11,77 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from networks import compiled
 
 import keras_sparse as ks
-from keras_sparse.experiments.document import Document, Script, Table
-from keras_sparse.experiments.pictures import lines
-from keras_sparse.experiments.study import Study, Variant
+from keras_sparse.experiments import benchmark as bench
 
-HERE = Path(__file__).parent
 METHODS = {
     "magnitude": lambda model, data, sparsity: ks.prune(model, sparsity),
-    "OBD": ks.obd,
-    "WoodFisher": ks.woodfisher,
-    "M-FAC": ks.mfac,
-    "OBC": ks.obc,
-    "SparseGPT": ks.sparsegpt,
-    "AdaPrune": ks.adaprune,
-    "global AdaPrune": ks.global_adaprune,
+    **{"OBD": ks.obd, "WoodFisher": ks.woodfisher, "M-FAC": ks.mfac, "OBC": ks.obc},
+    **{"SparseGPT": ks.sparsegpt, "AdaPrune": ks.adaprune, "global AdaPrune": ks.global_adaprune},
 }
 CALIBRATION = 1000
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+ABOUT = """\
+One seed, {images:,} training images, {epochs} epochs; test accuracy on all 10,000 test
+images right after pruning, by {calibration:,} training images, without any fine-tuning. Seconds are
+those of the pruning, memory is the peak of the whole process. OBC, SparseGPT and AdaPrune give
+each layer the same sparsity, as is their default; the others rank all weights together."""
 
 
 def train(config: dict, folder: Path) -> dict[str, float]:
     """Trains the dense model."""
     mnist = ks.data.load("mnist", limit=config["images"])
     keras.utils.set_random_seed(0)
-    model = ks.models.lenet_300_100()
-    decay_steps = config["epochs"] * -(-config["images"] // 64)
-    rate = keras.optimizers.schedules.CosineDecay(0.05, decay_steps)
-    compiled(model, rate)
+    steps = config["epochs"] * -(-config["images"] // 64)
+    model = bench.compiled(ks.models.lenet_300_100(), bench.warm_cosine(0.05, steps))
     model.fit(*mnist.train, batch_size=64, epochs=config["epochs"], verbose=2)
     model.save(folder / "dense.keras")
-    return {"accuracy": float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1])}
+    return {"accuracy": bench.accuracy(model, mnist.test)}
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
     """Prunes the trained model to each sparsity."""
     mnist = ks.data.load("mnist", limit=config["images"])
     data = mnist.x_train[:CALIBRATION], mnist.y_train[:CALIBRATION]
-    result: dict[str, Any] = {"accuracy": [], "sparsity": [], "seconds": []}
+    result = {"accuracy": [], "sparsity": [], "seconds": []}
     for sparsity in SPARSITIES:
         model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
         began = time.perf_counter()
         report = METHODS[config["method"]](model, data, sparsity=sparsity)
         result["seconds"].append(time.perf_counter() - began)
         result["sparsity"].append(report.sparsity)
-        result["accuracy"].append(float(model.evaluate(*mnist.test, batch_size=500, verbose=0)[1]))
+        result["accuracy"].append(bench.accuracy(model, mnist.test))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {**result, "peak_memory_mib": peak}
 
 
-def describe(content: dict) -> Document:
-    dense, config = content["dense_accuracy"], content["config"]
+def describe(content: dict) -> bench.Document:
+    dense, results = content["dense_accuracy"], content["results"]
     title = f"LeNet-300-100 pruned after training (dense: {dense:.2%})"
     zeros = [f"{sparsity:.0%}" for sparsity in content["sparsities"]]
-    rows = [
-        (
-            method,
-            *(f"{accuracy:.2%}" for accuracy in result["accuracy"]),
-            f"{result['seconds'][-1]:.1f}",
-            f"{result['peak_memory_mib']:.0f}",
-        )
-        for method, result in content["results"].items()
-    ]
-    images, epochs = f"{config['images']:,}", config["epochs"]
-    about = f"""\
-One seed, {images} training images, {epochs} epochs; test accuracy on all 10,000 test
-images right after pruning, by {CALIBRATION:,} training images, without any fine-tuning. Seconds are
-those of the pruning, memory is the peak of the whole process. OBC, SparseGPT and AdaPrune give
-each layer the same sparsity, as is their default; the others rank all weights together."""
-    accuracies = {name: result["accuracy"] for name, result in content["results"].items()}
-    curves = {"dense": [dense] * len(zeros), **accuracies}
-    table = Table(title, ("method", *zeros, f"seconds at {zeros[-1]}", "peak MiB"), rows)
-    picture = lines({"test accuracy": curves}, "sparsity", zeros, title)
-    return Document(title, [table, about], picture, "accuracy by sparsity")
+    columns = {
+        at: bench.cell(lambda run, i=i: run["accuracy"][i], ".2%") for i, at in enumerate(zeros)
+    }
+    columns[f"seconds at {zeros[-1]}"] = bench.cell(lambda run: run["seconds"][-1], ".1f")
+    columns["peak MiB"] = bench.cell("peak_memory_mib", ".0f")
+    table = bench.by_variant(title, "method", columns, {name: [results[name]] for name in results})
+    curves = {"dense": [dense] * len(zeros), **{m: results[m]["accuracy"] for m in results}}
+    picture = bench.lines({"test accuracy": curves}, "sparsity", zeros, title)
+    blocks = [table, ABOUT.format(**content["config"])]
+    return bench.Document(title, blocks, picture, "accuracy by sparsity")
 
 
-def main() -> None:
-    script = Script(__doc__, HERE / "results", images=20000, epochs=10)
-    args = script.parser.parse_args()
-    config = {"images": args.images, "epochs": args.epochs}
-    variants = {"dense": Variant(config, train)}
-    variants |= {m: Variant({**config, "method": m}, after="dense") for m in METHODS}
-
-    def measure() -> dict:
-        # One at a time, on all cores, as its seconds are compared.
-        results = Study(variants, [0], run).make(HERE / "build" / "post_training", 1, None)
-        (dense,) = results.pop("dense")
-        return {
-            "config": {**config, "calibration": CALIBRATION},
-            "dense_accuracy": dense["accuracy"],
-            "sparsities": SPARSITIES,
-            "results": {method: runs[0] for method, runs in results.items()},
-        }
-
-    script.write(args, "post_training", measure, describe)
+def kept(found: bench.Results) -> dict[str, Any]:
+    (dense,), results = found["dense"], {method: found[method][0] for method in METHODS}
+    return {"dense_accuracy": dense["accuracy"], "sparsities": SPARSITIES, "results": results}
 
 
 if __name__ == "__main__":
-    main()
+    script = bench.Script(__doc__, images=20000, epochs=10)
+    config = script.chosen({"images": None, "epochs": None, "calibration": CALIBRATION})
+    variants = {"dense": bench.Variant(config, train)}
+    variants |= {m: bench.Variant({**config, "method": m}, after="dense") for m in METHODS}
+    # One at a time, on all cores, as its seconds are compared.
+    study = bench.Study(variants, [0], run)
+    script.study(study, describe, config, kept, processes=1, threads=None)

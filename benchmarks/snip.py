@@ -7,44 +7,26 @@ from a variance-scaling distribution, scored on one batch of 100 images, then SG
 batches of 100, a learning rate that falls to a tenth after two thirds of the steps, and an L2
 penalty of 0.00025. The learning rate is the source's 0.1 for LeNet-300-100 and 0.02 for
 LeNet-5-Caffe, whose dense training diverges at 0.1 (`--learning-rate 0.1 --models lenet5` shows
-it). One image in ten is kept from training, as in the source, and not used. The dense reference
-trains in just the same way. Each run is a process of its own with one thread, two at a time; what
-is finished is not run again, so the command may be repeated.
+it). One image in ten is kept from training, as in the source, and not used.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
-from networks import compiled
 
 import keras_sparse as ks
-from keras_sparse.experiments.claims import Claim
-from keras_sparse.experiments.document import Document, Script, Table
-from keras_sparse.experiments.study import Study, Variant
+from keras_sparse.experiments import benchmark as bench
 
-HERE = Path(__file__).parent
-
-
-class Setting(NamedTuple):
-    """A network, its sparsity, how it trains, and the source's errors in percent."""
-
-    label: str
-    sparsity: float
-    learning_rate: float
-    steps: int
-    error: float
-    dense_error: float
-
-
-SETTINGS = {
-    "lenet300": Setting("LeNet-300-100", 0.95, 0.1, 40000, 1.6, 1.7),
-    "lenet5": Setting("LeNet-5-Caffe", 0.98, 0.02, 10000, 0.8, 0.9),
-}
-CLAIM = Claim("snip", "dense", -0.5)
+CLAIM = bench.Claim("snip", "dense", -0.5)
 METHODS = ("dense", "snip")
 STEPS_PER_EXECUTION = 50
+SETTINGS = {
+    "lenet300": {"label": "LeNet-300-100", "sparsity": 0.95, "learning_rate": 0.1, "steps": 40000},
+    "lenet5": {"label": "LeNet-5-Caffe", "sparsity": 0.98, "learning_rate": 0.02, "steps": 10000},
+}
+# The source's accuracies, dense and of SNIP.
+SOURCE = {"lenet300": "98.3, 98.4", "lenet5": "99.1, 99.2"}
 
 
 def run(config: dict, folder: Path) -> dict[str, float]:
@@ -59,7 +41,7 @@ def run(config: dict, folder: Path) -> dict[str, float]:
             weight.assign(draw(seed=1000 * seed + i)(weight.shape))
         weight.regularizer = keras.regularizers.L2(0.00025)
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([2 * steps // 3], [peak, peak / 10])
-    compiled(model, rate, steps_per_execution=STEPS_PER_EXECUTION)
+    bench.compiled(model, rate, steps_per_execution=STEPS_PER_EXECUTION)
     first = np.random.default_rng(seed).choice(len(mnist.x_train), 100, replace=False)
     data = mnist.x_train[first], mnist.y_train[first]
     method = [ks.SNIP(config["sparsity"], data)] if config["method"] == "snip" else []
@@ -72,69 +54,37 @@ def run(config: dict, folder: Path) -> dict[str, float]:
     )
     if not np.isfinite(history.history["loss"][-1]):
         raise FloatingPointError(f"Training diverged: {config}")
-    _, accuracy = model.evaluate(*mnist.test, batch_size=500, verbose=0)
-    return {"accuracy": accuracy, "sparsity": ks.report(model).sparsity}
+    return {"accuracy": bench.accuracy(model, mnist.test), "sparsity": ks.report(model).sparsity}
 
 
-def describe(content: dict) -> Document:
-    settings = {name: Setting(*values) for name, values in content["settings"].items()}
+def describe(content: dict) -> bench.Document:
     rows = []
-    for name, setting in settings.items():
-        found = {m: [run["accuracy"] for run in content["runs"][f"{name} {m}"]] for m in METHODS}
-        percents = [100 * np.array(found[method]) for method in METHODS]
-        spreads = [*percents, percents[0] - percents[1]]
-        rows.append(
-            (
-                setting.label,
-                f"{setting.sparsity:.0%}",
-                f"{setting.steps:,}",
-                f"{setting.learning_rate:g}",
-                *(f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" for values in spreads),
-                CLAIM.cells(found["snip"], found["dense"])[-1],
-                f"{100 - setting.dense_error:.1f}, {100 - setting.error:.1f}",
-            )
-        )
+    # What was measured before settings were written down used those above.
+    for name, setting in content.get("settings", SETTINGS).items():
+        zeros, steps = f"{setting['sparsity']:.0%}", f"{setting['steps']:,}"
+        runs = (content["runs"][f"{name} {method}"] for method in METHODS)
+        dense, snip = ([run["accuracy"] for run in of_method] for of_method in runs)
+        below = [one - other for one, other in zip(dense, snip, strict=True)]
+        measured = map(bench.percent, (dense, snip, below))
+        shown = setting["label"], zeros, steps, f"{setting['learning_rate']:g}"
+        rows.append((*shown, *measured, CLAIM.cells(snip, dense)[-1], SOURCE[name]))
     header = ("network", "zeros", "steps", "learning rate", "dense, %", "SNIP, %", "points below")
     header = (*header, f"at most {-CLAIM.margin}", "the source's two, %")
     title = "SNIP against its own dense reference on MNIST"
-    seeds = len(next(iter(content["runs"].values())))
-    text = (
-        f"Test accuracy after the last step, mean over {seeds} seeds and sample standard "
-        "deviation;\na step is of 100 images."
-    )
-    return Document(title, [Table(title, header, rows), text])
-
-
-def main() -> None:
-    script = Script(
-        __doc__,
-        HERE / "results",
-        {"models": tuple(SETTINGS)},
-        models=tuple(SETTINGS),
-        steps=int,
-        learning_rate=float,
-        seeds=3,
-    )
-    args = script.parser.parse_args()
-    if args.steps is not None and args.steps % STEPS_PER_EXECUTION:
-        script.parser.error(f"--steps is a multiple of {STEPS_PER_EXECUTION}")
-    named = ("steps", "learning_rate")
-    given = {name: getattr(args, name) for name in named if getattr(args, name)}
-    settings = {name: SETTINGS[name]._replace(**given) for name in args.models}
-    variants = {
-        f"{name} {method}": Variant({**settings[name]._asdict(), "model": name, "method": method})
-        for name in settings
-        for method in METHODS
-    }
-
-    def measure() -> dict:
-        build = HERE / "build" / "snip"
-        runs = Study(variants, range(args.seeds), run).make(build, args.processes)
-        return {"settings": settings, "runs": runs}
-
-    # What was measured before this was written down used the settings above.
-    script.write(args, "snip", measure, lambda c: describe({"settings": settings, **c}))
+    seeds = f"mean over {len(dense)} seeds and sample standard deviation"
+    text = f"Test accuracy after the last step, {seeds};\na step is of 100 images."
+    return bench.Document(title, [bench.Table(title, header, rows), text])
 
 
 if __name__ == "__main__":
-    main()
+    script = bench.Script(__doc__, models=SETTINGS, steps=int, learning_rate=float, seeds=3)
+    settings = {model: script.chosen(SETTINGS[model]) for model in script.args.models}
+    if (script.args.steps or 0) % STEPS_PER_EXECUTION:
+        script.parser.error(f"--steps is a multiple of {STEPS_PER_EXECUTION}")
+    variants = {
+        f"{model} {method}": bench.Variant({**setting, "model": model, "method": method})
+        for model, setting in settings.items()
+        for method in METHODS
+    }
+    study = bench.Study(variants, range(script.args.seeds), run)
+    script.study(study, describe, content=lambda found: {"settings": settings, "runs": found})

@@ -72,10 +72,12 @@ REFERENCE = {
     "Runs and comparisons": (
         "experiments/config",
         "experiments/run",
+        "experiments/images",
         "experiments/study",
         "experiments/comparison",
         "experiments/pool",
         "experiments/claims",
+        "experiments/columns",
         "experiments/document",
         "experiments/summary",
         "experiments/table",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,8 @@ class Backup(keras.callbacks.Callback):
     files are kept.
 
     Args:
-        folder: Where the files are; the newest readable one is read at once.
+        folder: Where the files are; the newest readable one is read at once. `None` writes none,
+            for a method that has backups of its own.
 
     Attributes:
         rows: The logs of each finished epoch.
@@ -37,13 +37,13 @@ class Backup(keras.callbacks.Callback):
         ValueError: If there are backups and none can be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         super().__init__()
         self.folder = folder
-        self._states = StateFiles(folder, _PREFIX)
+        self._states = None if folder is None else StateFiles(folder, _PREFIX)
         self.rows: list[dict[str, float]] = []
         self._values: list[np.ndarray] = []
-        found = self._states.newest()
+        found = self._states.newest() if self._states else None
         if found is not None:
             self.rows, self._values = found
 
@@ -65,7 +65,7 @@ class Backup(keras.callbacks.Callback):
         shapes = [tuple(variable.shape) for variable in variables]
         if shapes != [value.shape for value in self._values]:
             raise ValueError(
-                f"The backup in {os.fspath(self.folder)!r} is of another architecture or method: "
+                f"The backup in {str(self.folder)!r} is of another architecture or method: "
                 f"it holds {len(self._values)} variables, and this run has {len(variables)} of "
                 "particular shapes. Resume it with the version of keras_sparse that wrote it, or "
                 "start a run in another folder."
@@ -85,12 +85,13 @@ class Backup(keras.callbacks.Callback):
                 f"Training diverged in epoch {epoch + 1}: the loss is {(logs or {}).get('loss')}, "
                 "and weights are not finite."
             )
-        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
         wall, cpu = self._began
         spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         row = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **row, **spent})
-        self._states.write(epoch + 1, self.rows, values)
+        if self._states is not None:
+            values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+            self._states.write(epoch + 1, self.rows, values)
 
 
 def finished_epochs(folder: Path) -> int:
@@ -101,7 +102,7 @@ def finished_epochs(folder: Path) -> int:
 def resumable_fit(
     model: keras.Model,
     images: tuple[np.ndarray, np.ndarray],
-    folder: Path,
+    folder: Path | None,
     *,
     epochs: int,
     batch_size: int,
@@ -118,7 +119,7 @@ def resumable_fit(
     Args:
         model: A compiled model, made in the same way each time.
         images: Training images and labels.
-        folder: Where the backup is.
+        folder: Where the backup is; `None` for none.
         epochs: Passes over the images.
         batch_size: Images in a batch.
         seed: Seed of the order of the images.

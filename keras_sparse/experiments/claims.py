@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from keras_sparse.experiments.document import Table
 from keras_sparse.experiments.summary import mean_and_spread
 
 # Of the columns that `Claim.cells` fills.
@@ -66,3 +67,24 @@ def checked(
         if len(better) and len(better) == len(worse):
             found.append((claim, claim.cells(better, worse)))
     return found
+
+
+def claims_table(
+    title: str,
+    first: Mapping[str, Callable[[Claim], str]],
+    claims: Iterable[Claim],
+    accuracies: Callable[[str, Any], Sequence[float]],
+) -> Table:
+    """A table of the claims that were measured.
+
+    Args:
+        title: Of the table.
+        first: The columns that say what is claimed, by their titles.
+        claims: What is claimed.
+        accuracies: As for `checked`.
+    """
+    rows = [
+        (*(told(claim) for told in first.values()), *cells)
+        for claim, cells in checked(claims, accuracies)
+    ]
+    return Table(title, (*first, *CLAIM_HEADER), rows)

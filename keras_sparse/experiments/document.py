@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
 import platform
 import shlex
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +20,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Shown
 
+from keras_sparse.experiments.study import Results, Study
 from keras_sparse.plots.drawing import written
 from keras_sparse.storage.files import read_json, replace_file
 
 _PACKAGES = ("keras-sparse", "keras", "tensorflow", "numpy")
+_EPILOG = """\
+Each run is a process of its own. What is finished is not run again, so the command may be repeated.
+"""
 # Options that say where files lie and how much is done at a time, not what is measured.
 _PLACES = ("--out", "--tfmot-python", "--processes", "--report-only")
 
@@ -73,6 +79,21 @@ class Document(NamedTuple):
             blocks.append(f"![{self.caption}]({name}.png)")
         return "\n\n".join([f"# {self.title}", made, *blocks]) + "\n"
 
+    def write(self, folder: Path, name: str, content: Mapping[str, Any]) -> None:
+        """Writes `NAME.md` and `NAME.png`, and prints the tables.
+
+        Args:
+            folder: Where they go.
+            name: Their name.
+            content: What is described, with its `command` and perhaps its `machine`.
+        """
+        replace_file(folder / f"{name}.md", self.markdown(name, content).encode())
+        if self.picture is not None:
+            written(self.picture, folder / f"{name}.png")
+        for block in self.blocks:
+            if isinstance(block, Table):
+                block.print()
+
 
 def notes(lines: Sequence[str]) -> str:
     """A list as Markdown."""
@@ -84,23 +105,29 @@ class Script:
 
     Args:
         about: What `--help` says: the script's docstring.
-        out: Where the files go unless `--out` says otherwise.
+        out: Where the files go unless `--out` says otherwise. Defaults to `results` beside the
+            script.
         choices: What some of the options can be.
-        **options: The options and what they are by default, or their types.
+        **options: The options and what they are by default, or their types. Of a mapping some
+            keys can be named, all by default.
     """
 
     def __init__(
         self,
         about: str,
-        out: Path,
-        choices: Mapping[str, Sequence[Any]] | None = None,
+        out: Path | None = None,
+        choices: Mapping[str, Collection[Any]] | None = None,
         **options: Any,
     ) -> None:
+        self.path = Path(sys.argv[0]).resolve()
         self.parser = argparse.ArgumentParser(
-            description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+            description=about, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         for name, default in options.items():
             option = "--" + name.replace("_", "-")
+            allowed = (choices or {}).get(name)
+            if isinstance(default, Mapping):
+                default = allowed = tuple(default)
             if isinstance(default, bool):
                 self.parser.add_argument(option, action="store_true")
                 continue
@@ -111,14 +138,66 @@ class Script:
                 type=kind,
                 default=None if default is kind else default,
                 nargs="+" if many else None,
-                choices=(choices or {}).get(name),
+                choices=allowed,
                 help="" if default is kind else f"(default: {default})",
             )
+        out = out or self.path.parent / "results"
         self.parser.add_argument("--out", type=Path, default=out, help="folder of the results")
         self.parser.add_argument("--processes", type=int, default=2, help="runs at a time")
         self.parser.add_argument(
             "--report-only", action="store_true", help="write anew of what the last time found"
         )
+
+    @functools.cached_property
+    def args(self) -> argparse.Namespace:
+        """What the command line says."""
+        return self.parser.parse_args()
+
+    @property
+    def build(self) -> Path:
+        """Where its runs are: a folder in `build` beside the script."""
+        return self.path.parent / "build" / self.path.stem
+
+    def chosen(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings, with what the command line says in place of those that have its options' names.
+
+        Args:
+            settings: By their names.
+        """
+        given = {name: value for name, value in vars(self.args).items() if value is not None}
+        return {name: given.get(name, value) for name, value in settings.items()}
+
+    def study(
+        self,
+        study: Study,
+        describe: Callable[[Mapping[str, Any]], Document],
+        config: Mapping[str, Any] | None = None,
+        content: Callable[[Results], Mapping[str, Any]] = lambda found: {"results": found},
+        *,
+        name: str | None = None,
+        anew: bool = False,
+        **make: Any,
+    ) -> None:
+        """Makes a study and writes what came out, with `--report-only` what is there already.
+
+        Args:
+            study: Its runs go to `build`.
+            describe: As for `write`.
+            config: What all its runs have in common, to be kept as well.
+            content: What is kept of the results, which JSON can hold.
+            name: Of the files. Defaults to the script's own.
+            anew: Whether to make finished runs again, because seconds of another day are not
+                those of this one.
+            **make: Arguments of `Study.make`.
+        """
+
+        def measure() -> Mapping[str, Any]:
+            if anew:
+                shutil.rmtree(self.build, ignore_errors=True)
+            found = study.make(self.build, **{"processes": self.args.processes, **make})
+            return {**({} if config is None else {"config": config}), **content(found)}
+
+        self.write(self.args, name or self.path.stem, measure, describe)
 
     def write(
         self,
@@ -149,13 +228,7 @@ class Script:
             }
             args.out.mkdir(parents=True, exist_ok=True)
             replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
-        document = describe(content)
-        replace_file(path.with_suffix(".md"), document.markdown(name, content).encode())
-        if document.picture is not None:
-            written(document.picture, path.with_suffix(".png"))
-        for block in document.blocks:
-            if isinstance(block, Table):
-                block.print()
+        describe(content).write(args.out, name, content)
 
 
 def versions() -> dict[str, str]:

@@ -92,8 +92,13 @@ def make(
     with ThreadPoolExecutor(processes) as pool:
         futures: dict[Future[float], Job] = {}
         by_name: dict[str, Future[float]] = {}
+        named = {job.name: job for job in todo}
+
+        def before(job: Job) -> int:
+            return 1 + before(named[job.after]) if job.after in named else 0
+
         # Runs that wait for another come last: that is then finished, or soon will be.
-        for job in sorted(todo, key=lambda job: job.after is not None):
+        for job in sorted(todo, key=before):
             future = pool.submit(run, job, by_name.get(job.after or ""))
             futures[future] = job
             by_name[job.name] = future

@@ -40,6 +40,7 @@ from keras_sparse.experiments.folder import (
     check_place,
     has_step,
 )
+from keras_sparse.experiments.images import compiled, warm_cosine
 from keras_sparse.plots.runs import read_history, training_curve, write_history
 from keras_sparse.sparsity.report import report
 from keras_sparse.storage.files import naming, remove_leftovers, replace_file
@@ -201,25 +202,16 @@ def compiled_model(config: RunConfig, dataset: data.Dataset) -> keras.Model:
         ) from error
     steps = math.ceil(len(dataset.x_train) / config.batch_size)
     warmup = steps if config.epochs > 1 else 0
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 10 if warmup else config.learning_rate,
-        decay_steps=config.epochs * steps - warmup,
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
+    rate = warm_cosine(config.learning_rate, config.epochs * steps, warmup)
+    return compiled(
+        model,
+        rate,
+        config.momentum,
+        batch_norm_momentum=None,
+        weight_decay=config.weight_decay,
+        # Without it LeNet-5, which has no normalization, diverges from some seeds.
+        clipnorm=1.0,
     )
-    model.compile(
-        keras.optimizers.SGD(
-            rate,
-            config.momentum,
-            weight_decay=config.weight_decay or None,
-            # Without it LeNet-5, which has no normalization, diverges from some seeds.
-            global_clipnorm=1.0,
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # A metric by its name is made in the first step, which is then traced twice.
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
-    return model
 
 
 def _calibration(dataset: data.Dataset) -> tuple[Any, Any]:

@@ -88,3 +88,13 @@ def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
     if len(known) < 2:
         return mean, math.nan
     return mean, math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """The mean."""
+    return mean_and_spread(values)[0]
+
+
+def spread(values: Sequence[float | None]) -> float:
+    """The sample standard deviation; NaN of a single value."""
+    return mean_and_spread(values)[1]

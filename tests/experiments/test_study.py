@@ -3,8 +3,9 @@
 import pytest
 from rich.console import Console
 
+from keras_sparse.experiments.benchmark import by_variant, cell, claims_table, percent, spread
 from keras_sparse.experiments.claims import Claim, checked
-from keras_sparse.experiments.document import Document, Table
+from keras_sparse.experiments.document import Document, Script, Table
 from keras_sparse.experiments.pool import RunsFailedError, located
 from keras_sparse.experiments.study import Study, Variant
 from keras_sparse.storage.lock import FolderInUseError, locked
@@ -29,6 +30,12 @@ def test_results_come_by_variant_and_seed(tmp_path, monkeypatch):
     assert make(variants, tmp_path) == results
     assert make({"a": Variant({"x": 30})}, tmp_path)["a"][0]["value"] == 30
     assert Study(variants, (0, 1), run).finished(tmp_path) == results
+
+
+def test_runs_that_wait_for_runs_that_wait(tmp_path):
+    variants = {name: Variant({"x": 0}, after=after) for name, after in (("c", "b"), ("b", "a"))}
+    results = make({**variants, "a": Variant({"x": 1})}, tmp_path, [0], processes=3)
+    assert results["c"][0]["after"]["after"]["value"] == 1
 
 
 def test_a_failure_is_kept_apart_and_made_again(tmp_path):
@@ -88,6 +95,52 @@ def test_claims():
     claims = (better, better._replace(at=0.5), better._replace(better="c"))
     found = checked(claims, lambda name, at: measured.get((name, at), ()))
     assert [claim for claim, _ in found] == [better]
+    made = claims_table(
+        "t",
+        {"over": lambda claim: claim.worse},
+        claims,
+        lambda name, at: measured.get((name, at), ()),
+    )
+    assert made.header[:2] == ("over", "at least, points")
+    assert made.rows == [("b", "+1.0", "+10.00", "", "holds")]
+
+
+def test_tables_by_variant():
+    runs = {"a": [{"x": 0.25}, {"x": 0.75}], "b": [{"x": 0.5}]}
+    columns = {"x": cell("x", ".0%"), "twice": cell(lambda run: 2 * run["x"], ".1f", max)}
+    columns["spread"] = cell("x", ".2f", spread)
+    table = by_variant("t", "name", columns, runs)
+    assert table.header == ("name", "x", "twice", "spread")
+    assert table.rows == [("a", "50%", "1.5", "0.35"), ("b", "50%", "1.0", "")]
+    several = by_variant("t", ("name", "n"), columns, {("a", "2"): runs["a"]})
+    assert several.rows == [("a", "2", "50%", "1.5", "0.35")]
+    assert (percent([0.5]), percent([0.4, 0.6])) == ("50.00", "50.00 ± 14.14")
+
+
+def test_a_script_is_made_once_and_described_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "some" / "script.py"), "--x", "10"])
+    script = Script("about", kinds={"a": 1, "b": 2}, x=int, y=3)
+    assert script.args.kinds == ("a", "b")
+    config = script.chosen({"x": 1, "y": 2, "z": 4})
+    assert config == {"x": 10, "y": 3, "z": 4}
+
+    def describe(content):
+        columns = {"value": cell("value", ".0f")}
+        return Document("T", [by_variant("t", "name", columns, content["results"])])
+
+    study = Study({"a": Variant({"x": script.args.x})}, [0], run)
+    script.study(study, describe, {"x": 10}, processes=1)
+    text = (tmp_path / "some" / "results" / "script.md").read_text()
+    assert text.startswith("# T\n\n`python some/script.py --x 10` on ")
+    assert "| a | 10 |" in text
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "some" / "script.py"), "--report-only"])
+    Script("about").study(study, lambda content: Document(f"x {content['config']['x']}", []))
+    assert (tmp_path / "some" / "results" / "script.md").read_text().startswith("# x 10\n")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "some" / "script.py"), "--x", "10"])
+    again = Script("about", x=int)
+    again.study(study, describe, name="other", anew=True)
+    (result,) = (tmp_path / "some" / "build" / "script").glob("*/result.json")
+    assert '"calls": 1' in result.read_text()
 
 
 def test_documents_name_command_and_machine():

@@ -1,0 +1,63 @@
+"""What `benchmarks/` says of its committed results follows from them."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+SCRIPTS = {
+    "acdc_phases": "acdc_phases",
+    "cifar10_resnet20": "cifar10_resnet20",
+    "cifar10_resnet20_95": "cifar10_resnet20",
+    "cram_cifar10": "cram",
+    "cram_mnist": "cram",
+    "gap_cifar10": "gap",
+    "gap_cifar10_longer": "gap",
+    "gap_mnist": "gap",
+    "post_training": "post_training",
+    "snip": "snip",
+}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The names of a script, without its options being read."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield lambda name: runpy.run_path(str(BENCHMARKS / f"{name}.py"))
+    for name in {path.stem for path in BENCHMARKS.glob("*.py")} & set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_committed_text_is_that_of_the_committed_results(script, name):
+    content = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    committed = (RESULTS / f"{name}.md").read_text("utf-8")
+    # Some were written before the machine was.
+    machine = committed.splitlines()[2].partition("` on ")[2].removesuffix(".")
+    document = script(SCRIPTS[name])["describe"](content)
+    assert document.markdown(name, {"machine": machine, **content}) == committed
+
+
+def test_the_committed_claims_are_those_of_the_committed_comparison(script):
+    folder = RESULTS / "mnist_lenet300"
+    results, tuned = (
+        json.loads((folder / f"{name}.json").read_text("utf-8"))
+        for name in ("results", "acdc_dense")
+    )
+    command = "python benchmarks/claims.py benchmarks/results/mnist_lenet300"
+    text = script("claims")["describe"](results, tuned).markdown("claims", {"command": command})
+    assert text == (folder / "claims.md").read_text("utf-8")
+
+
+def test_results_that_have_no_text_of_their_own_have_a_table(script):
+    content = json.loads((RESULTS / "one_shot_sweep.json").read_text("utf-8"))
+    (table,) = script("one_shot_sweep")["describe"](content).blocks
+    assert [row[:2] for row in table.rows] == [("tuned", "50"), ("before and after tuning", "91")]
+    content = json.loads((RESULTS / "mnist_lenet300" / "acdc_dense.json").read_text("utf-8"))
+    (table,) = script("acdc_dense")["describe"](content).blocks
+    assert table.rows[0] == ("0", "96.66%", "96.70%")
