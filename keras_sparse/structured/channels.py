@@ -41,7 +41,7 @@ class Channels:
         self.atoms = Atoms()
         self.origins: list[Origin] = []
         self.choices = choices
-        self.alternatives: dict[int, int] = {}
+        self.alternatives: dict[int, tuple[int, str]] = {}
         self.chosen_for: dict[int, list[np.ndarray]] = {}
         # Axes besides a kernel's own along which it is used again and again, for each call.
         self.passing: dict[int, list[list[Axis]]] = {}
@@ -49,6 +49,9 @@ class Channels:
         self.zeroed: dict[int, list[tuple[Any, int]]] = {}
         self.opaque: dict[str, str] = {}
         self.names: dict[int, str] = {}
+        # Sizes for axes that the model leaves open, and calls of wrapped layers, made on demand.
+        self.shapes: dict[int, tuple[int, ...]] | None = None
+        self.steps: dict[int, Call] = {}
         self._axes: dict[tuple[int, int], Axis] = {}
         self._items: dict[int, Any] = {}
         self._made: dict[tuple[int, str], np.ndarray] = {}

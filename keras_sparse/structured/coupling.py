@@ -149,7 +149,7 @@ class Coupling:
             *axes: What is at stake: if it has to stay by the first way, others are tried.
         """
         key = id(self.layer)
-        self.channels.alternatives[key] = options
+        self.channels.alternatives[key] = (options, type(self.layer).__name__)
         self.channels.chosen_for.setdefault(key, []).extend(each for a in axes for each in a)
         return self.channels.choices.get(key, 0) % options
 

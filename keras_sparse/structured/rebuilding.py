@@ -11,7 +11,8 @@ from keras import ops
 from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.channels import Kept
 from keras_sparse.structured.coupling import Handler, handler_of
-from keras_sparse.structured.layers.movement import concrete, move, run
+from keras_sparse.structured.layers.movement import move
+from keras_sparse.structured.running import fitting_shapes, run
 
 _UNKNOWN = Handler(lambda coupling: None)
 
@@ -109,10 +110,7 @@ class Rebuilding:
                 return layer
         changes = {} if self.masked else handler.resize(call, self.kept)
         try:
-            config = old.get_config()
-            if all(config.get(name) == value for name, value in changes.items()):
-                changes = {}
-            return type(old).from_config({**config, **changes})
+            return type(old).from_config(_unbuilt({**old.get_config(), **changes}))
         except Exception as error:
             raise ValueError(f"{_cannot(call)}, by its get_config: {error}") from error
 
@@ -171,7 +169,8 @@ class Rebuilding:
     def _check_moved(self, call: Call, operation: Any) -> None:
         """Checks that numbers move to where they did, but for those that are removed."""
         random = np.random.default_rng(0)
-        full = {id(x): random.random(concrete(x.shape)).astype("float32") for x in call.inputs}
+        shapes = fitting_shapes(call, self.kept.channels)
+        full = {key: random.random(shape).astype("float32") for key, shape in shapes.items()}
         less = {id(x): self.kept.sliced(x, full[id(x)]) for x in call.inputs}
         before = run(call, full)
         new = {id(self._tensors[id(x)]): less[id(x)] for x in call.inputs}
@@ -203,6 +202,15 @@ class Rebuilding:
                 else:
                     values = self.kept.sliced(variable, values) * factors.get(id(variable), 1)
                 other.assign(ops.cast(values, variable.dtype))
+
+
+def _unbuilt(config: Any) -> Any:
+    """A configuration in which layers inside are not yet built, to the size that they had."""
+    if isinstance(config, dict):
+        return {name: _unbuilt(each) for name, each in config.items() if name != "build_config"}
+    if isinstance(config, list):
+        return [_unbuilt(each) for each in config]
+    return config
 
 
 def _times_mask(tensor: Any, axis: int, mask: np.ndarray | None) -> Any:

@@ -28,12 +28,7 @@ def trace_channels(graph: LayerGraph, excluded: Collection[int] = ()) -> Channel
     channels = _trace(graph, {}, excluded)
     best = _free(channels)
     choices: dict[int, int] = {}
-    stuck = _stuck(channels)
-    tried = [dict.fromkeys(stuck, 1)] if len(stuck) > 1 else []
-    tried += [
-        {key: option} for key in stuck for option in range(1, channels.alternatives[key])
-    ]
-    for change in tried[:_TRIES]:
+    for change in _changes(channels)[:_TRIES]:
         other = _trace(graph, {**choices, **change}, excluded)
         if _free(other) > best:
             channels, best, choices = other, _free(other), {**choices, **change}
@@ -99,13 +94,20 @@ def _free(channels: Channels) -> int:
     return count
 
 
-def _stuck(channels: Channels) -> list[int]:
-    """Operations that had a choice and of whose channels nothing can be removed."""
+def _changes(channels: Channels) -> list[dict[int, int]]:
+    """Other choices to try where nothing can be removed: of a kind of layer at once, and each."""
     fixed = channels.atoms.fixed()
+    stuck = {
+        key: options
+        for key, options in channels.alternatives.items()
+        if options[0] > 1 and not _removable(channels, channels.chosen_for[key], fixed)
+    }
+    kinds = dict.fromkeys(kind for _, kind in stuck.values())
+    together = [{key: 1 for key in stuck if stuck[key][1] == kind} for kind in kinds]
     return [
-        key
-        for key, count in channels.alternatives.items()
-        if count > 1 and not _removable(channels, channels.chosen_for[key], fixed)
+        *together,
+        dict.fromkeys(stuck, 1),
+        *({key: option} for key, (count, _) in stuck.items() for option in range(1, count)),
     ]
 
 

@@ -57,17 +57,22 @@ def _rescale(call: Call, kept: Kept) -> list[tuple[Any, float]]:
 
 @handles("MultiHeadAttention", resize=_mha_size, rescale=_rescale)
 def multi_head_attention(c: Coupling) -> None:
-    """Heads, dimensions of queries with keys, dimensions of values, and outputs."""
+    """Heads, dimensions of queries with keys, dimensions of values, and outputs.
+
+    Dimensions of values that are as many as those of keys stay so: not every backend takes others.
+    """
     part = _parts(c.layer)
     _project_inputs(c)
+    same = c.layer.key_dim == c.layer.value_dim
+    of_keys, of_values = ("head_dim", "head_dim") if same else ("key_dim", "value_dim")
     for name in ("query", "key", "value", "gate"):
         if name in part:
             c.make("heads", (part[name][0], 1), *_bias(part[name], 0))
-            what = "key_dim" if name in ("query", "key") else "value_dim"
+            what = of_keys if name in ("query", "key") else of_values
             c.make(what, (part[name][0], 2), *_bias(part[name], 1))
     kernel, bias = part["output"]
     heads = c.make("heads", (kernel, 0))
-    c.make("value_dim", (kernel, 1))
+    c.make(of_values, (kernel, 1))
     out = len(kernel.shape) - 2
     for i in range(out):
         places = [(kernel, 2 + i), (c.outputs[0], i - out), *_bias((kernel, bias), i)]

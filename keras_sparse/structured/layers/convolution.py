@@ -83,13 +83,13 @@ def _first(atoms: Axis, groups: int) -> Axis:
     "Conv1DTranspose",
     "Conv2DTranspose",
     "Conv3DTranspose",
-    resize=lambda call, kept: {"filters": kept.shape(call.operation._kernel)[-2]},
+    resize=lambda call, kept: {"filters": kept.shape(call.operation.kernel)[-2]},
 )
 def conv_transpose(c: Coupling) -> None:
     """A convolution whose kernel has outputs before inputs."""
     x, y, axis = c.inputs[0], c.outputs[0], channel_axis(c.layer)
-    c.tie((x, axis), (c.layer._kernel, -1))
-    c.make("", (c.layer._kernel, -2), (c.layer.bias, 0), (y, axis))
+    c.tie((x, axis), (c.layer.kernel, -1))
+    c.make("", (c.layer.kernel, -2), (c.layer.bias, 0), (y, axis))
     fix_mixed(c)
 
 

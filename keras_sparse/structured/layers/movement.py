@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from keras_sparse.probe.layer_graph import Call
 from keras_sparse.structured.channels import Kept
 from keras_sparse.structured.coupling import Coupling, Resize, handles
+from keras_sparse.structured.running import fitting_shapes, run
 
-# Of axes that a model leaves open. It can be halved and divided by three.
-_OPEN, _BATCH = 24, 2
 _FIXED, _NOTHING = -1, 0
 
 
@@ -36,34 +33,6 @@ def move(c: Coupling) -> None:
     labels.handled()
 
 
-def run(call: Call, values: dict[int, np.ndarray], constant: float | None = None) -> list[Any]:
-    """What an operation makes of other inputs.
-
-    Args:
-        call: A call of it.
-        values: Values by the `id` of the symbolic inputs.
-        constant: What numbers with fractions among the other arguments are replaced with.
-    """
-
-    def given(item: Any) -> Any:
-        if isinstance(item, keras.KerasTensor):
-            return ops.convert_to_tensor(values[id(item)], "float32")
-        if constant is not None and hasattr(item, "shape") and "float" in str(item.dtype):
-            return ops.full(item.shape, constant, "float32")
-        return item
-
-    args, kwargs = keras.tree.map_structure(given, (call.args, call.kwargs))
-    outputs = keras.tree.flatten(call.operation.call(*args, **kwargs))
-    return [ops.convert_to_numpy(output) for output in outputs]
-
-
-def concrete(shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    """A shape with sizes for the axes that are left open."""
-    return tuple(
-        (_OPEN if axis else _BATCH) if size is None else size for axis, size in enumerate(shape)
-    )
-
-
 class _Labels:
     """The labels of a call's inputs, and what comes of them."""
 
@@ -72,6 +41,7 @@ class _Labels:
         self.atoms = c.channels.atoms
         self.why = f"{c.call.name} ({type(c.layer).__name__}) moves it to where it cannot go alone"
         self.together = _cut_axes(c.call)
+        self.shapes = fitting_shapes(c.call, c.channels)
 
     def slots(self) -> list[tuple[int, int]]:
         """Axes, counted from the end, and arrays of atoms along them."""
@@ -86,7 +56,7 @@ class _Labels:
     def of(self, x: Any, slot: tuple[int, int]) -> np.ndarray:
         """A tensor of the labels of an input along one axis."""
         axis, i = slot
-        shape = concrete(x.shape)
+        shape = self.shapes[id(x)]
         if self.together is not None:
             shape = tuple(
                 size if at - len(shape) in (axis, self.together) else min(size, 2)

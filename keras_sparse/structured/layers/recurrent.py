@@ -28,8 +28,8 @@ def _couple(c: Coupling, layer: Any, x: Any, what: str = "") -> Axis:
     c.put(cell.recurrent_kernel, -2, units)
     for item in (cell.kernel, cell.recurrent_kernel, getattr(cell, "bias", None)):
         c.put(item, -1, tiled(units, gates), makes=True)
-    for state in c.inputs[1:]:
-        if len(state.shape) == len(c.outputs[0].shape) - int(layer.return_sequences):
+    for state in keras.tree.flatten(c.call.argument("initial_state")):
+        if isinstance(state, keras.KerasTensor):
             c.put(cell.recurrent_kernel, -2, c.axis(state, channel_axis(layer)))
     return units
 
@@ -76,9 +76,7 @@ def bidirectional(c: Coupling) -> None:
 
 def _inner(call: Call, channels: Channels) -> Call:
     """A wrapped layer's call on one time step."""
-    made = getattr(channels, "steps", None)
-    if made is None:
-        made = channels.steps = {}  # type: ignore[attr-defined]
+    made = channels.steps
     if id(call) not in made:
         tensors = [
             keras.KerasTensor((t.shape[0], *t.shape[2:]), t.dtype)
@@ -108,6 +106,7 @@ def time_distributed(c: Coupling) -> None:
         return
     for axis in range(1, len(inner.inputs[0].shape)):
         c.put(inner.inputs[0], axis, c.axis(x, axis + 1))
+    c.channels.names[id(inner.operation)] = c.channels.names.get(id(c.layer), c.call.name)
     step = Coupling(inner, c.channels)
     handler.couple(step)
     step.finish()
