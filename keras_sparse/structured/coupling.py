@@ -237,7 +237,7 @@ def handles(*names: str, **parts: Any) -> Callable[[Couple], Couple]:
     """Registers a function for layers of Keras by name, `"ops."` before those of operations."""
 
     def registered(couple: Couple) -> Couple:
-        for name in names:
+        for name in " ".join(names).split():
             handler = Handler(couple, **parts)
             if name.startswith("ops."):
                 OPERATIONS[name.removeprefix("ops.")] = handler

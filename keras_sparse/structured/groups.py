@@ -229,7 +229,7 @@ def _booleans(group: Group, units: Any) -> np.ndarray:
     if given.dtype == bool and given.shape == (group.size,):
         kept = given.copy()
     elif given.dtype.kind in "iu" and given.ndim == 1:
-        if given.size and not (0 <= given.min() and given.max() < group.size):
+        if given.size and (given.min() < 0 or given.max() >= group.size):
             raise wrong(name, units, f"indices from 0 to {group.size - 1}")
         kept = np.zeros(group.size, bool)
         kept[given] = True

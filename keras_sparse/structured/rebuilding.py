@@ -146,7 +146,8 @@ class Rebuilding:
         at = parts.index(Ellipsis)
         used = sum(part is not None for part in parts) - 1
         parts[at : at + 1] = [slice(None)] * (len(x.shape) - used)
-        new, axis = [], 0
+        new: list[Any] = []
+        axis = 0
         for part in parts:
             if part is None:
                 new.append(None)

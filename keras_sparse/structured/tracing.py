@@ -42,11 +42,15 @@ def _trace(graph: LayerGraph, choices: dict[int, int], excluded: Collection[int]
         for axis in range(len(y.shape)):
             for atoms in channels.axis(y, axis):
                 channels.atoms.fix(atoms, "it is an output of the model", foremost=True)
-    for variable in channels.variables():
-        if id(variable) in excluded:
-            for axis in range(len(variable.shape)):
-                for atoms in channels.axis(variable, axis):
-                    channels.atoms.fix(atoms, "excluded", foremost=True)
+    for makes in (False, True):
+        for variable in channels.variables():
+            if id(variable) in excluded:
+                for axis in range(len(variable.shape)):
+                    if channels.makes(variable, axis) == makes:
+                        path = variable.path.removeprefix(f"{graph.model.name}/")
+                        why = "excluded" if makes else f"{path} uses it, which is excluded"
+                        for atoms in channels.axis(variable, axis):
+                            channels.atoms.fix(atoms, why, foremost=True)
     return channels
 
 

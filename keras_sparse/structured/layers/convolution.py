@@ -20,8 +20,8 @@ def channel_axis(layer: Any) -> int:
 
 def _conv_size(call: Call, kept: Kept) -> dict[str, Any]:
     layer = call.operation
-    shape = kept.shape(layer._kernel)
-    channels = kept.shape(call.inputs[0])[channel_axis(layer)]
+    shape: Any = kept.shape(layer._kernel)
+    channels: Any = kept.shape(call.inputs[0])[channel_axis(layer)]
     groups = layer.groups if layer.groups == 1 else channels // shape[-2]
     return {"filters": shape[-1], "groups": groups}
 

@@ -10,9 +10,7 @@ from keras_sparse.structured.coupling import Coupling, handles
 from keras_sparse.structured.layers.activations import fix_mixed
 
 
-@handles(
-    "Dense", resize=lambda call, kept: {"units": kept.shape(call.operation._kernel)[1]}
-)
+@handles("Dense", resize=lambda call, kept: {"units": kept.shape(call.operation._kernel)[1]})
 def dense(c: Coupling) -> None:
     """The last axis goes in and out; the others pass."""
     x, y = c.inputs[0], c.outputs[0]

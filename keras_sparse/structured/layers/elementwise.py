@@ -13,7 +13,7 @@ _LAYERS = """
 ELU LeakyReLU ReLU Identity Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D
 SpatialDropout2D SpatialDropout3D ActivityRegularization Rescaling Masking Add Subtract Multiply
 Average Maximum Minimum
-""".split()
+"""
 
 _OPERATIONS = """
 Relu Relu6 Sigmoid SparseSigmoid Softplus Softsign SoftShrink SparsePlus Silu Squareplus LogSigmoid
@@ -24,10 +24,10 @@ LessEqual Log Log10 Log1p Log2 Logaddexp Logaddexp2 LogicalAnd LogicalNot Logica
 Maximum Fmax Minimum Fmin Mod Fmod NanToNum NotEqual OnesLike ZerosLike Reciprocal Round Sign Sin
 Sinc Sinh Tan Tanh Trunc Where Subtract Multiply Divide DivideNoNan TrueDivide Power Negative
 Square Sqrt FloorDivide Rsqrt Erf Erfc Erfinv StopGradient Cast SaturateCast
-""".split()
+"""
 
 
-@handles(*_LAYERS, *(f"ops.{name}" for name in _OPERATIONS))
+@handles(_LAYERS, *(f"ops.{name}" for name in _OPERATIONS.split()))
 def elementwise(c: Coupling) -> None:
     """Position by position."""
     c.elementwise()
@@ -82,7 +82,9 @@ def global_pooling(c: Coupling) -> None:
     c.carry(c.inputs[0], c.outputs[0], {axis: axis})
 
 
-_REDUCTIONS = "All Any Amax Amin Argmax Argmin Average Max Mean Median Min Prod Std Sum Var Logsumexp"
+_REDUCTIONS = (
+    "All Any Amax Amin Argmax Argmin Average Max Mean Median Min Prod Std Sum Var Logsumexp"
+)
 
 
 @handles(*(f"ops.{name}" for name in _REDUCTIONS.split()))

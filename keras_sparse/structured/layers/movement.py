@@ -187,7 +187,7 @@ def _padding(call: Call, kept: Kept) -> dict[str, Any]:
 
 def _register(names: str, resize: Resize | None = None) -> Callable[..., None]:
     parts = {} if resize is None else {"resize": resize}
-    handles(*names.split(), **parts)(move)
+    handles(names, **parts)(move)
     return move
 
 

@@ -92,5 +92,3 @@ def feature_normalization(c: Coupling) -> None:
     c.elementwise()
     for axis in _axes(c.layer) if c.layer.axis is not None else ():
         c.fix(c.channels.axis(c.inputs[0], axis), f"{c.call.name} holds its statistics")
-
-
