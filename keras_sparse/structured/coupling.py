@@ -23,12 +23,7 @@ class Coupling:
 
     Every axis of an input that nothing is said of has to keep its size.
 
-    ```python
-    @ks.structured.register_coupling(Scale, resize=lambda call, kept: {"dim": kept.shape(...)[0]})
-    def couple(c):
-        c.elementwise()
-        c.tie((c.inputs[0], -1), (c.layer.gamma, 0))
-    ```
+    Handed to the functions of `register_coupling`.
 
     Args:
         call: The call: its `operation`, `args`, `kwargs`, `inputs` and `outputs`.
@@ -200,6 +195,22 @@ def register_coupling(
     """Decorates a function that says how the axes of a custom layer's call belong together.
 
     ```python
+    import keras
+
+    class Scale(keras.layers.Layer):
+        def __init__(self, dim, **kwargs):
+            super().__init__(**kwargs)
+            self.dim = dim
+
+        def build(self, shape):
+            self.gamma = self.add_weight(shape=(self.dim,), name="gamma")
+
+        def call(self, x):
+            return x * self.gamma
+
+        def get_config(self):
+            return {**super().get_config(), "dim": self.dim}
+
     @ks.structured.register_coupling(
         Scale, resize=lambda call, kept: {"dim": kept.shape(call.operation.gamma)[0]}
     )

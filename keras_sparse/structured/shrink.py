@@ -18,8 +18,8 @@ def shrink(model: keras.Model, keep: Any) -> keras.Model:
     this package. It is not compiled. The model itself stays as it is.
 
     ```python
-    groups = ks.structured.report(model).groups
-    smaller = ks.structured.shrink(model, {"conv1": [0, 2, 5], "dense": range(64)})
+    ks.structured.report(model).print()  # names the groups
+    smaller = ks.structured.shrink(model, {"conv1": [0, 2, 5]})
     ```
 
     Args:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.console import Console
 
 import keras_sparse as ks
 from keras_sparse.structured.criteria import CRITERIA, Samples, scores
@@ -225,5 +226,26 @@ def test_the_report_accounts_for_every_group(capsys):
     assert report.parameters == model.count_params()
     assert report.flops == flops(model)
     assert report.to_dict()["groups"][0]["made_by"] == ("conv0",)
-    report.print()
+    report.print(Console(width=150))
     assert "not removed because" in capsys.readouterr().out
+
+
+@pytest.mark.jax
+def test_group_lasso_drives_units_to_zero():
+    i = keras.Input((6,))
+    hidden = layers.BatchNormalization(name="norm")(layers.Dense(12, name="a")(i))
+    model = randomized(keras.Model(i, layers.Dense(1, name="b")(layers.ReLU()(hidden))))
+    random = np.random.default_rng(0)
+    x = random.normal(size=(64, 6)).astype("float32")
+    norms = []
+    for callbacks in ([], [ks.structured.GroupLasso(0.05)]):
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        copy.compile(keras.optimizers.SGD(0.05), "mse")
+        copy.fit(x, x[:, :1], epochs=30, callbacks=callbacks, verbose=0)
+        assert all(v.regularizer is None for v in copy.trainable_variables)
+        assert copy.evaluate(x, x[:, :1], verbose=0) < 2
+        norms.append(np.linalg.norm(np.asarray(copy.get_layer("a").kernel), axis=0))
+    assert np.sort(norms[1])[:6].sum() < 0.5 * np.sort(norms[0])[:6].sum()
+    with pytest.raises(ValueError, match="Nothing of model"):
+        copy.fit(x, x[:, :1], callbacks=[ks.structured.GroupLasso(exclude="a")], verbose=0)
