@@ -103,11 +103,10 @@ class Coupling:
         for output in self.outputs:
             for axis in range(-len(output.shape), 0):
                 size = output.shape[axis]
-                places = [
-                    (x, axis)
-                    for x in self._distinct_inputs()
-                    if -axis <= len(x.shape) and (x.shape[axis] != 1 or size == 1)
-                ]
+                there = [(x, axis) for x in self._distinct_inputs() if -axis <= len(x.shape)]
+                for x, _ in there:
+                    self.axis(x, axis)
+                places = [(x, _) for x, _ in there if x.shape[axis] != 1 or size == 1]
                 self.put(output, axis, self.tie(*places))
 
     def carry(self, x: Any, y: Any, axes: Sequence[int] | dict[int, int], passing: bool = False):

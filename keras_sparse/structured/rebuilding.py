@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.channels import Kept
 from keras_sparse.structured.coupling import Handler, handler_of
+from keras_sparse.structured.layers.elementwise import elementwise
 from keras_sparse.structured.layers.movement import move
 from keras_sparse.structured.running import fitting_shapes, run
 
@@ -58,7 +59,8 @@ class Rebuilding:
                 lambda tensor: self._tensors[id(tensor)], structure
             )
             model = keras.Model(inputs, outputs, name=old.name)
-        model.trainable = old.trainable
+        if not old.trainable:
+            model.trainable = False
         return model
 
     def _input(self, tensor: Any) -> Any:
@@ -108,6 +110,8 @@ class Rebuilding:
             layer = handler.masked(call, self.kept)
             if layer is not None:
                 return layer
+        if isinstance(old, keras.layers.Lambda):
+            return _new_lambda(call, self._shape(call.outputs[0]))
         changes = {} if self.masked else handler.resize(call, self.kept)
         try:
             return type(old).from_config(_unbuilt({**old.get_config(), **changes}))
@@ -133,7 +137,8 @@ class Rebuilding:
                     values = np.compress(mask, values, axis)
             return values if isinstance(item, np.ndarray) else ops.convert_to_tensor(values)
 
-        if _moves(call):
+        handler = handler_of(call.operation)
+        if handler is None or handler.couple is not elementwise:
             return args, kwargs
         return keras.tree.map_structure(fitting, (args, kwargs))
 
@@ -203,6 +208,21 @@ class Rebuilding:
                 else:
                     values = self.kept.sliced(variable, values) * factors.get(id(variable), 1)
                 other.assign(ops.cast(values, variable.dtype))
+
+
+def _new_lambda(call: Call, shape: tuple[int | None, ...]) -> keras.layers.Layer:
+    """A layer of the same function, which a configuration holds only as code."""
+    old = call.operation
+    given = old._output_shape
+    return keras.layers.Lambda(
+        old.function,
+        output_shape=shape[1:] if isinstance(given, (tuple, list)) else given,
+        mask=old.mask,
+        arguments=old.arguments,
+        name=old.name,
+        dtype=old.dtype_policy,
+        trainable=old.trainable,
+    )
 
 
 def _unbuilt(config: Any) -> Any:

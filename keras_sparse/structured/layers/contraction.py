@@ -75,6 +75,6 @@ def dot(c: Coupling) -> None:
         c.zero(first, axes[0])
         c.zero(second, axes[1])
     rest = [letter for letter in (*left[1:], *right[1:]) if letter != "sum"]
-    out = ["batch", *rest] if len(c.outputs[0].shape) == len(rest) + 1 else ["batch"]
-    if len(c.outputs[0].shape) == len(out):
-        _contract(c, [first, second], [left, right], out)
+    # Of two vectors Keras makes a vector of one.
+    out = ["batch", *(rest or ["one"])]
+    _contract(c, [first, second], [left, right], out)

@@ -11,6 +11,7 @@ from keras_sparse.structured.atoms import Axis
 from keras_sparse.structured.channels import Channels, Kept
 from keras_sparse.structured.coupling import Coupling, handler_of, handles, tiled
 from keras_sparse.structured.layers.convolution import channel_axis
+from keras_sparse.structured.layers.unknown import couple_unknown
 
 _GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1, "ConvLSTM1D": 4, "ConvLSTM2D": 4, "ConvLSTM3D": 4}
 
@@ -42,6 +43,25 @@ def recurrent(c: Coupling) -> None:
         c.put(y, channel_axis(c.layer), units)
 
 
+_CELLS = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
+
+
+def _cell_size(call: Call, kept: Kept) -> dict[str, Any]:
+    if type(call.operation.cell) not in _CELLS:
+        return {}
+    cell = call.operation.get_config()["cell"]
+    return {"cell": _resized(cell, {"units": _units(call.operation, kept)})}
+
+
+@handles("RNN", resize=_cell_size)
+def any_recurrent(c: Coupling) -> None:
+    """As the layer of the cell that it steps through, if that is one of Keras's."""
+    if type(c.layer.cell) in _CELLS:
+        recurrent(c)
+    else:
+        couple_unknown(c)
+
+
 def _size(layer: Any, kept: Kept) -> dict[str, Any]:
     name = "filters" if "filters" in layer.get_config() else "units"
     return {name: _units(layer, kept)}
@@ -64,6 +84,7 @@ def bidirectional(c: Coupling) -> None:
     """Both directions keep the same units."""
     layer, y = c.layer, c.outputs[0]
     if type(layer.forward_layer).__name__ not in _GATES:
+        couple_unknown(c)
         return
     axis = channel_axis(layer.forward_layer)
     units = _couple(c, layer.forward_layer, c.inputs[0])
@@ -102,7 +123,8 @@ def time_distributed(c: Coupling) -> None:
     x, y = c.inputs[0], c.outputs[0]
     inner = _inner(c.call, c.channels)
     handler = handler_of(inner.operation)
-    if handler is None or inner.graph is not None:
+    if handler is None:
+        couple_unknown(c)
         return
     for axis in range(1, len(inner.inputs[0].shape)):
         c.put(inner.inputs[0], axis, c.axis(x, axis + 1))
