@@ -79,11 +79,7 @@ class ChannelGroups:
         self.groups = groups
 
     def kept(self, keep: dict[str, np.ndarray]) -> Kept:
-        """What is kept along every axis, for booleans by the name of a group.
-
-        Raises:
-            ValueError: If nothing of some tensor or weight would be left.
-        """
+        """What is kept along every axis, for booleans by the name of a group."""
         atoms = self.channels.atoms
         alive = np.ones(len(atoms), bool)
         for group in self.groups:
@@ -165,6 +161,8 @@ def _groups(channels: Channels, paths: dict[int, str]) -> tuple[Group, ...]:
             reasons = ["it has a single unit"]
         free = np.array([reason is None for reason in reasons])
         name = origins[g][0].name
+        while name in names:
+            name += "+"
         names.add(name)
         made.append(
             Group(
@@ -213,12 +211,22 @@ def _limits(
 ) -> list[tuple[np.ndarray, ...]]:
     """For each group, the sets of units of which one has to be left."""
     limits: list[dict[bytes, np.ndarray]] = [{} for _ in range(count)]
+    mixed = []
     for axis in channels.axes():
         for each in axis:
             found = np.unique(of[each])
-            if (each > 0).all() and len(found) == 1:
-                units = np.unique(unit_of[each])
-                limits[found[0]].setdefault(units.tobytes(), units)
+            if (each > 0).all():
+                if len(found) == 1:
+                    units = np.unique(unit_of[each])
+                    limits[found[0]].setdefault(units.tobytes(), units)
+                else:
+                    mixed.append({g: np.unique(unit_of[each[of[each] == g]]) for g in found})
+    for parts in mixed:
+        # What holds all units along an axis of its own is never empty; a slice may become so.
+        whole = any(np.isin(own, parts[g]).all() for g in parts for own in limits[g].values())
+        if not whole:
+            g = max(parts, key=lambda g: len(parts[g]))
+            limits[g].setdefault(parts[g].tobytes(), parts[g])
     return [tuple(each.values()) for each in limits]
 
 

@@ -177,3 +177,19 @@ def test_a_decoder_of_half_the_size_joined_with_the_encoder():
     up = layers.Conv2DTranspose(6, 2, strides=2, name="up")(b)
     x = conv(5, "c")(layers.Concatenate(name="cat")([a, up]))
     assert sizes(check(head(x, i))) == {"a": 6, "b": 8, "up": 6, "c": 5}
+
+
+def test_a_layer_that_is_also_called_on_an_input():
+    i = keras.Input((6,))
+    shared = layers.Dense(6, name="shared")
+    x = layers.Add(name="add")([shared(i), shared(layers.Dense(6, name="a")(i))])
+    groups = check(logits(x, i))
+    assert sizes(groups) == {"shared": 6}
+    assert "shared" in groups["a"].reason
+
+
+def test_masking_looks_at_all_features():
+    i = keras.Input((5, 4))
+    x = layers.Masking(name="mask")(layers.Dense(6, name="a")(i))
+    groups = check(logits(layers.LSTM(4, name="b")(x), i))
+    assert sizes(groups) == {"b": 4}

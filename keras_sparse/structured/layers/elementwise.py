@@ -11,7 +11,7 @@ from keras_sparse.structured.layers.convolution import channel_axis
 
 _LAYERS = """
 ELU LeakyReLU ReLU Identity Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D
-SpatialDropout2D SpatialDropout3D ActivityRegularization Rescaling Masking Add Subtract Multiply
+SpatialDropout2D SpatialDropout3D ActivityRegularization Rescaling Add Subtract Multiply
 Average Maximum Minimum
 """
 
@@ -38,6 +38,12 @@ def activation(c: Coupling) -> None:
     """Position by position, but for functions such as softmax."""
     c.elementwise()
     fix_mixed(c)
+
+
+@handles("Masking")
+def masking(c: Coupling) -> None:
+    """Whether a step counts depends on all of its features, which stay."""
+    c.carry(c.inputs[0], c.outputs[0], range(len(c.inputs[0].shape) - 1))
 
 
 @handles("PReLU")
