@@ -183,7 +183,10 @@ class Rebuilding:
         args, kwargs = call.filled(self._tensors)
         args, kwargs = self._fitting_arguments(call, args, kwargs)
         inputs = tuple(self._tensors[id(x)] for x in call.inputs)
-        after = run(Call(operation, args, kwargs, inputs, ()), new)
+        try:
+            after = run(Call(operation, args, kwargs, inputs, ()), new)
+        except Exception as error:
+            raise ValueError(f"{_cannot(call)}: {error}") from error
         for y, old, now in zip(call.outputs, before, after, strict=True):
             if not np.array_equal(self.kept.sliced(y, old), now):
                 raise ValueError(

@@ -72,7 +72,8 @@ def sliced(x, other, name, random):
 
 
 def shuffle(x, other, name, random):
-    groups, channels = int(random.choice([2, 4])), x.shape[-1]
+    channels = x.shape[-1]
+    groups = int(random.choice([2, 4])) if channels % 4 == 0 else 1
     x = ops.reshape(x, (-1, SIDE, SIDE, groups, channels // groups))
     return ops.reshape(ops.transpose(x, (0, 1, 2, 4, 3)), (-1, SIDE, SIDE, channels))
 

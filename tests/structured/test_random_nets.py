@@ -11,7 +11,6 @@ from tests.structured.nets import batch, half, outputs, randomized
 from tests.structured.random_nets import random_net
 
 
-# 53 has slices of several groups of which nothing might be left.
 @pytest.mark.parametrize("seed", [*range(6), 53])
 def test_random_networks(seed):
     model = randomized(random_net(seed))

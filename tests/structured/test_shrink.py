@@ -171,6 +171,17 @@ def test_wrong_units_are_refused(keep, message):
         ks.structured.shrink(small(), keep)
 
 
+@pytest.mark.jax
+def test_a_slice_of_two_groups_is_never_empty():
+    i = image()
+    x = layers.Concatenate(name="cat")([conv(4, "a")(i), conv(4, "b")(i)])
+    model = randomized(head(conv(3, "c")(x[..., 3:5]), i))
+    with pytest.raises(ValueError, match="would become empty"):
+        ks.structured.shrink(model, {"a": [0, 1, 2], "b": [1, 2, 3]})
+    smaller = ks.structured.prune(model, params=0.3, criterion="uniform", max_removed=1.0)
+    assert smaller.get_layer("c").kernel.shape[2] >= 1
+
+
 def test_models_without_a_graph_are_refused():
     model = Subclassed()
     model(np.zeros((1, 4)))
