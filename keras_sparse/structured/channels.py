@@ -81,6 +81,11 @@ class Channels:
         else:
             self._axes[key] = atoms
 
+    def compose(self, item: Any, axis: int, atoms: np.ndarray) -> None:
+        """Says that the positions along an axis stay only as long as some more atoms do."""
+        self._items[id(item)] = item
+        self._axes[id(item), axis % len(item.shape)] = (*self.axis(item, axis), atoms)
+
     def unite(self, first: Axis, second: Axis, why: str) -> None:
         """Lets the positions along two axes go together one by one.
 

@@ -263,12 +263,13 @@ def handler_of(operation: Any) -> Handler | None:
 
     A subclass is what its base is, unless it computes in another way.
     """
-    if getattr(operation, "quantization_mode", None) or getattr(operation, "lora_enabled", False):
-        return None
     kind = type(operation)
     if not isinstance(operation, keras.layers.Layer):
         ours = kind.__module__.startswith("keras.src.ops.")
         return OPERATIONS.get(kind.__name__) if ours else None
+    for layer in operation._flatten_layers():
+        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+            return None
     for base in kind.__mro__:
         if base in HANDLERS:
             return HANDLERS[base]

@@ -242,7 +242,10 @@ def _times_mask(tensor: Any, axis: int, mask: np.ndarray | None) -> Any:
         return tensor
     shape = [1] * len(tensor.shape)
     shape[axis] = len(mask)
-    return ops.multiply(tensor, mask.astype("float32").reshape(shape))
+    factor: Any = mask.astype("float32").reshape(shape)
+    return ops.multiply(
+        tensor, factor if tensor.dtype == "float32" else ops.cast(factor, tensor.dtype)
+    )
 
 
 def _new_part(part: Any, mask: np.ndarray) -> Any:

@@ -14,18 +14,11 @@ def _parts(layer: Any) -> dict[str, tuple[Any, Any]]:
     """Kernel and bias of each of the layer's projections."""
     names = ("query", "key", "value", "gate", "output")
     found = {name: getattr(layer, f"_{name}_dense", None) for name in names}
-    return {name: (d._kernel, d.bias) for name, d in found.items() if d is not None}
-
-
-def _plain(layer: Any) -> bool:
-    dense = [getattr(layer, f"_{n}_dense", None) for n in ("query", "key", "value", "output")]
-    return not any(getattr(d, "lora_enabled", False) for d in dense)
+    return {name: (d.kernel, d.bias) for name, d in found.items() if d is not None}
 
 
 def _project_inputs(c: Coupling) -> None:
     """The features of queries, keys and values go in."""
-    if not _plain(c.layer):
-        return
     part = _parts(c.layer)
     query, value = c.call.argument("query"), c.call.argument("value")
     key = c.call.argument("key")

@@ -20,7 +20,7 @@ def channel_axis(layer: Any) -> int:
 
 def _conv_size(call: Call, kept: Kept) -> dict[str, Any]:
     layer = call.operation
-    shape: Any = kept.shape(layer._kernel)
+    shape: Any = kept.shape(layer.kernel)
     channels: Any = kept.shape(call.inputs[0])[channel_axis(layer)]
     groups = layer.groups if layer.groups == 1 else channels // shape[-2]
     return {"filters": shape[-1], "groups": groups}
@@ -32,12 +32,12 @@ def conv(c: Coupling) -> None:
     x, y, layer, axis = c.inputs[0], c.outputs[0], c.layer, channel_axis(c.layer)
     atoms = c.axis(x, axis)
     if layer.groups == 1:
-        c.put(layer._kernel, -2, atoms)
-        c.make("", (layer._kernel, -1), (layer.bias, 0), (y, axis))
+        c.put(layer.kernel, -2, atoms)
+        c.make("", (layer.kernel, -1), (layer.bias, 0), (y, axis))
     else:
-        made = c.make("", (layer._kernel, -1), (layer.bias, 0), (y, axis))
+        made = c.make("", (layer.kernel, -1), (layer.bias, 0), (y, axis))
         whole = together_in_groups(c, layer.groups, atoms, made)
-        c.put(layer._kernel, -2, () if whole or not atoms else _first(atoms, layer.groups))
+        c.put(layer.kernel, -2, () if whole or not atoms else _first(atoms, layer.groups))
     fix_mixed(c)
 
 

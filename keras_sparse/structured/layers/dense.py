@@ -10,24 +10,24 @@ from keras_sparse.structured.coupling import Coupling, handles
 from keras_sparse.structured.layers.activations import fix_mixed
 
 
-@handles("Dense", resize=lambda call, kept: {"units": kept.shape(call.operation._kernel)[1]})
+@handles("Dense", resize=lambda call, kept: {"units": kept.shape(call.operation.kernel)[1]})
 def dense(c: Coupling) -> None:
     """The last axis goes in and out; the others pass."""
     x, y = c.inputs[0], c.outputs[0]
-    c.tie((x, -1), (c.layer._kernel, 0))
-    c.make("", (c.layer._kernel, 1), (c.layer.bias, 0), (y, -1))
+    c.tie((x, -1), (c.layer.kernel, 0))
+    c.make("", (c.layer.kernel, 1), (c.layer.bias, 0), (y, -1))
     c.carry(x, y, range(len(x.shape) - 1), passing=True)
     fix_mixed(c)
 
 
 @handles(
     "Embedding",
-    resize=lambda call, kept: {"output_dim": kept.shape(call.operation._embeddings)[1]},
+    resize=lambda call, kept: {"output_dim": kept.shape(call.operation.embeddings)[1]},
 )
 def embedding(c: Coupling) -> None:
     """Makes the features of each token."""
     x, y = c.inputs[0], c.outputs[0]
-    c.make("", (c.layer._embeddings, 1), (y, -1))
+    c.make("", (c.layer.embeddings, 1), (y, -1))
     c.carry(x, y, range(len(x.shape)))
 
 
@@ -51,12 +51,12 @@ def einsum_dense(c: Coupling) -> None:
     into, out = letters(left, len(x.shape)), letters(out, len(y.shape))
     for axis, letter in enumerate(kernel):
         if letter in into:
-            c.tie((x, into.index(letter)), (layer._kernel, axis))
+            c.tie((x, into.index(letter)), (layer.kernel, axis))
             if letter in out:
                 c.put(y, out.index(letter), c.axis(x, into.index(letter)))
         else:
             what = "" if _made(kernel, into) == [letter] else f"{letter}"
-            c.make(what, (layer._kernel, axis), (y, out.index(letter)))
+            c.make(what, (layer.kernel, axis), (y, out.index(letter)))
     passed = {into.index(a): out.index(a) for a in into if a in out and a not in kernel}
     c.carry(x, y, passed, passing=True)
     bias = layer.bias

@@ -102,9 +102,7 @@ class _Labels:
         if padding.any() and type(self.c.layer).__name__ == "Pad":
             labels[padding] = self.c.make("padding", size=int(padding.sum()))[0]
         labels[labels == _FIXED] = 0
-        key = axis % len(y.shape)
-        before = self.c.channels._axes.get((id(y), key), ())
-        self.c.channels._axes[id(y), key] = (*before, labels)
+        self.c.channels.compose(y, axis, labels)
 
     def handled(self) -> None:
         """Nothing more is to be said of the inputs."""
