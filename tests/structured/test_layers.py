@@ -8,8 +8,6 @@ from keras import layers, ops
 from tests.structured.nets import check, conv, head, image
 from tests.structured.test_coupling import sizes
 
-pytestmark = pytest.mark.jax
-
 
 def logits(x, inputs):
     return keras.Model(inputs, layers.Dense(2, name="logits")(x))
