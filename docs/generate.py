@@ -52,7 +52,14 @@ REFERENCE = {
         "distribute/launch",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
-    "Deployment": ("deploy/litert", "deploy/report"),
+    "Smaller models": (
+        "structured/prune",
+        "structured/shrink",
+        "structured/report",
+        "structured/group_lasso",
+        "structured/coupling",
+    ),
+    "Deployment": ("deploy/litert", "deploy/report", "deploy/latency"),
     "Analysis": (
         "analysis/agreement",
         "analysis/bounds/convergence",

@@ -26,6 +26,7 @@ MAY_USE = {
     "methods": (*_BELOW_ENGINE, "engine", "distribute"),
     "posttrain": (*_BELOW_ENGINE, "engine", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
+    "structured": (*_BELOW_ENGINE, "engine", "deploy"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

@@ -2,6 +2,7 @@
 
 from keras_sparse.deploy.conversion import LiteRTConversionError
 from keras_sparse.deploy.encoding import TensorEncoding
+from keras_sparse.deploy.latency import litert_latency
 from keras_sparse.deploy.litert import to_litert
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.verification import LiteRTVerificationError
@@ -11,5 +12,6 @@ __all__ = [
     "LiteRTReport",
     "LiteRTVerificationError",
     "TensorEncoding",
+    "litert_latency",
     "to_litert",
 ]

@@ -21,6 +21,7 @@ ROOMS = {
     "plots.": ks.plots,
     "deploy.": ks.deploy,
     "distribute.": ks.distribute,
+    "structured.": ks.structured,
 }
 BOUNDS = (convergence, grow_and_prune, robust_loss)
 
@@ -40,6 +41,7 @@ NOT_CALLED_BY_USERS = {
     "deploy.LiteRTReport": "to_litert makes it",
     "deploy.TensorEncoding": "to_litert makes it",
     "distribute.Cluster": "read_cluster makes it",
+    "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
 }
@@ -175,6 +177,9 @@ def valid(folder):
         ("models.get", "name"): "lenet300",
         ("deploy.to_litert", "path"): folder / "model.tflite",
         ("distribute.launch", "script"): write(folder / "script.py", ""),
+        ("structured.prune", "flops"): 0.5,
+        ("structured.register_coupling", "layer_class"): keras.layers.Dense,
+        "keep": {"hidden": [0, 2]},
         ("bounds.gap_step_bound", "loss"): 1.0,
         ("bounds.cyclic_descent", "gradient"): lambda vector: vector,
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],

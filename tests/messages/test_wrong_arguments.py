@@ -16,6 +16,7 @@ HAVE_A_MEANING = {
     ("GrowPrunePartition", "layers"): "a name is looked up in the model, when there is one",
     ("distribute.Communicator", "names"): "a list of one name",
     ("distribute.launch", "arguments"): "a list of one word for the script",
+    ("structured.prune", "data"): "None is no data, which most criteria need not",
     ("bounds.cyclic_descent", "mask"): "None is the largest weights of each partition",
 }
 NEED_MORE = {

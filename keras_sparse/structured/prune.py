@@ -1,0 +1,166 @@
+"""Pruning a model to a target: the least important channels, neurons and heads are removed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from keras_sparse.messages.arguments import (
+    function,
+    integer,
+    number,
+    one_of,
+    optional,
+    random_seed,
+    sample_shape,
+    wrong,
+)
+from keras_sparse.probe.calibration import check_data
+from keras_sparse.sparsity.selection import Which, check_layers
+from keras_sparse.structured.criteria import Criterion, Samples, check_criterion, scores
+from keras_sparse.structured.groups import channel_groups
+from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder, lowest_level
+from keras_sparse.structured.shrink import build
+from keras_sparse.structured.targets import Measure, Target, read_target
+
+
+def prune(
+    model: keras.Model,
+    *,
+    flops: float | None = None,
+    params: float | None = None,
+    latency: float | None = None,
+    criterion: Criterion = "l1",
+    scope: str = "global",
+    data: Any = None,
+    loss: Any = None,
+    batch_size: int = 128,
+    exclude: Which = (),
+    min_channels: int = 1,
+    max_removed: float = 0.9,
+    round_to: int = 1,
+    steps: int = 1,
+    fine_tune: Callable[[keras.Model], Any] | None = None,
+    input_shape: Any = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """Removes the least important channels, neurons and heads, and builds the smaller model.
+
+    The result is a plain Keras model, which is smaller and faster everywhere; it is not compiled.
+    The given model stays as it is.
+
+    ```python
+    smaller = ks.structured.prune(model, flops=0.5)
+    smaller.compile("adam", "sparse_categorical_crossentropy")
+    smaller.fit(x, y, epochs=5)
+    ```
+
+    Args:
+        model: A built functional or Sequential model.
+        flops: Operations of an inference to keep: a part of those of the given model, in (0, 1),
+            or a number of them, which stays the same however often a model is pruned.
+        params: The same for parameters. Give one of `flops`, `params` and `latency`.
+        latency: The part of the given model's time to keep, in (0, 1), as measured with LiteRT
+            on this machine at batch size 1.
+        criterion: What is important: `"l1"`, `"l2"`, `"taylor"` (needs `data`), `"bn_scale"`,
+            `"fpgm"`, `"lamp"`, `"random"`, `"uniform"`, or a function that takes a group and
+            returns a score for each of its units.
+        scope: `"global"` to remove the units of the smallest scores anywhere, `"group"` to remove
+            the same part of each group.
+        data: Samples with targets for `"taylor"`, as arrays `(x, y)` or batches.
+        loss: A loss for `"taylor"`. Defaults to the one that the model is compiled with.
+        batch_size: Samples in a batch of `data`, if that is arrays.
+        exclude: Layers, layer names, variable paths or globs, or a predicate
+            `f(layer, variable) -> bool`, of what keeps its size.
+        min_channels: Units that stay in every group.
+        max_removed: The largest part of a group that is removed, in (0, 1], relative to the given
+            model also after several steps.
+        round_to: What the number of units in a group is a multiple of, as far as they go.
+        steps: In how many steps to remove them, each the same part of what is left.
+        fine_tune: Called with the smaller model after each step; trains it in place, or returns
+            another one of the same layers.
+        input_shape: Shape of one sample, for a model that leaves it open.
+        seed: Seed of `"random"`.
+
+    Returns:
+        A new model.
+
+    Raises:
+        ValueError: For arguments out of range, a model without a graph, nothing to remove, or a
+            target that cannot be met.
+
+    Source: Fang et al. (2023), DepGraph; the criteria name theirs in `criteria.py`.
+    """
+    target = read_target(flops=flops, params=params, latency=latency)
+    check_criterion(criterion, data)
+    one_of("scope", scope, SCOPES)
+    if data is not None:
+        check_data(data)
+    exclude = _by_name(check_layers("exclude", exclude))
+    sample_shape("input_shape", input_shape)
+    integer("batch_size", batch_size)
+    least = integer("min_channels", min_channels)
+    part = number("max_removed", max_removed, "(0, 1]")
+    multiple, steps = integer("round_to", round_to), integer("steps", steps)
+    optional(function, "fine_tune", fine_tune)
+    samples = Samples(data, _loss(model, loss), batch_size, random_seed("seed", seed))
+    found = channel_groups(model, exclude)
+    whole = Measure(target.kind, model, found, input_shape).whole()
+    if target.amount(whole) >= whole:
+        raise wrong(target.kind, target.value, f"below the {target.described(whole)} it has now")
+    floors = {g.name: max(least, math.ceil(g.size * (1 - part))) for g in found.groups}
+    bounds = Bounds(floors, multiple)
+    for step in range(1, steps + 1):
+        goal = whole * (target.amount(whole) / whole) ** (step / steps)
+        model = _step(model, target, goal, criterion, scope, samples, exclude, bounds, input_shape)
+        if fine_tune is not None:
+            tuned = fine_tune(model)
+            model = tuned if isinstance(tuned, keras.Model) else model
+    return model
+
+
+def _step(
+    model: keras.Model,
+    target: Target,
+    goal: float,
+    criterion: Criterion,
+    scope: str,
+    samples: Samples,
+    exclude: Which,
+    bounds: Bounds,
+    input_shape: Any,
+) -> keras.Model:
+    found = channel_groups(model, exclude)
+    groups = [group for group in found.groups if group.reason is None]
+    if not groups:
+        reasons = [f"  {group.name}: {group.reason}" for group in found.groups[:20]]
+        raise ValueError("Nothing of this model can be removed:\n" + "\n".join(reasons))
+    ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
+    measure = Measure(target.kind, model, found, input_shape)
+    level = lowest_level(ladder.top, lambda level: measure(ladder.keep(level)) <= goal)
+    if level is None:
+        reached = measure(ladder.keep(ladder.top))
+        raise ValueError(
+            f"{target.kind}={target.value} cannot be met: it asks for at most "
+            f"{target.described(goal)}, and {target.described(reached)} are left when as much is "
+            "removed as may be. Ask for less, raise max_removed, lower min_channels or round_to, "
+            "or exclude less; ks.structured.report names what cannot be removed, and why."
+        )
+    return build(found, ladder.keep(level), masked=False)
+
+
+def _by_name(exclude: Which) -> Which:
+    """Layers by their names, which those of the smaller models have too."""
+    if isinstance(exclude, keras.layers.Layer):
+        return exclude.name
+    if isinstance(exclude, Iterable) and not isinstance(exclude, str):
+        return [each.name if isinstance(each, keras.layers.Layer) else each for each in exclude]
+    return exclude
+
+
+def _loss(model: keras.Model, loss: Any) -> Any:
+    """The loss that is given or that the model is compiled with, for the smaller models too."""
+    return loss if loss is not None else getattr(model, "loss", None)
