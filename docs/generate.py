@@ -58,6 +58,11 @@ REFERENCE = {
         "analysis/bounds/convergence",
         "analysis/bounds/grow_and_prune",
         "analysis/bounds/robust_loss",
+        "analysis/bounds/pruning_rate",
+        "analysis/bounds/pretraining",
+        "analysis/bounds/fits",
+        "analysis/bounds/hull",
+        "analysis/bounds/i_spasp",
     ),
     "Data, models and pictures": (
         "data/datasets",
