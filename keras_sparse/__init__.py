@@ -1,6 +1,6 @@
 """Sparse training, pruning and edge export for Keras 3."""
 
-from keras_sparse import data, deploy, distribute, methods, models, plots, posttrain
+from keras_sparse import data, deploy, distribute, methods, models, plots, posttrain, structured
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.early_stopping import SparseEarlyStopping
@@ -67,4 +67,5 @@ __all__ = [
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
     "strip_pruning",
+    "structured",
 ]

@@ -1,0 +1,38 @@
+"""Structured pruning: units and channels that go as a whole."""
+
+from keras_sparse.structured.backward_elimination import backward_elimination
+from keras_sparse.structured.cut import Cut, cut
+from keras_sparse.structured.distributed_selection import distributed_selection
+from keras_sparse.structured.greedy_forward_selection import greedy_forward_selection
+from keras_sparse.structured.i_spasp import i_spasp
+from keras_sparse.structured.layer_selection import select_channels
+from keras_sparse.structured.local_imitation import local_imitation
+from keras_sparse.structured.pursuit import (
+    Pursuit,
+    gradient_importance,
+    i_spasp_channels,
+    i_spasp_units,
+)
+from keras_sparse.structured.selection import GreedySelection, fold_gains
+from keras_sparse.structured.two_layer import smaller_model
+from keras_sparse.structured.unit_selection import select_units, select_vertices
+
+__all__ = [
+    "Cut",
+    "GreedySelection",
+    "Pursuit",
+    "backward_elimination",
+    "cut",
+    "distributed_selection",
+    "fold_gains",
+    "gradient_importance",
+    "greedy_forward_selection",
+    "i_spasp",
+    "i_spasp_channels",
+    "i_spasp_units",
+    "local_imitation",
+    "select_channels",
+    "select_units",
+    "select_vertices",
+    "smaller_model",
+]
