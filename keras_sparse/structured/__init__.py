@@ -7,6 +7,8 @@ from keras_sparse.structured.greedy_forward_selection import greedy_forward_sele
 from keras_sparse.structured.i_spasp import i_spasp
 from keras_sparse.structured.layer_selection import select_channels
 from keras_sparse.structured.local_imitation import local_imitation
+from keras_sparse.structured.pretraining_probe import PretrainingProbe
+from keras_sparse.structured.pretraining_report import PretrainingReport, pretraining_report
 from keras_sparse.structured.pursuit import (
     Pursuit,
     gradient_importance,
@@ -20,6 +22,8 @@ from keras_sparse.structured.unit_selection import select_units, select_vertices
 __all__ = [
     "Cut",
     "GreedySelection",
+    "PretrainingProbe",
+    "PretrainingReport",
     "Pursuit",
     "backward_elimination",
     "cut",
@@ -31,6 +35,7 @@ __all__ = [
     "i_spasp_channels",
     "i_spasp_units",
     "local_imitation",
+    "pretraining_report",
     "select_channels",
     "select_units",
     "select_vertices",

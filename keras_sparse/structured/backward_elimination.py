@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.structured.contributions import Contributions
 from keras_sparse.structured.objective import Objective
 from keras_sparse.structured.selection import GreedySelection
@@ -38,6 +38,7 @@ def backward_elimination(
 
     Source: Wolfe (2023), 3.5.
     """
+    boolean("rescale", rescale)
     whole = Contributions(hidden, weights)
     integer("size", size, 1, whole.units)
     objective = Objective(targets, "mse", None, bias)

@@ -117,4 +117,7 @@ def numbers(name: str, value: Any) -> np.ndarray:
     Raises:
         ValueError: If it holds something else.
     """
-    return array(name, ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
+    found = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+    if getattr(getattr(found, "dtype", None), "name", "") in ("bool", "bfloat16"):
+        found = found.astype("float32")
+    return array(name, found)

@@ -67,19 +67,19 @@ def cut(
     at = mine[0].outputs[0]
     carried = _carried(nodes, at)
     first = keras.Model(model.inputs, [at, *carried])
-    second = keras.Model([at, *carried], model.outputs[0])
+    second = keras.Model([at, *carried] if carried else at, model.outputs[0])
     run = compiled(lambda batch: first(batch, training=False))
     found: list[list[np.ndarray]] = [[] for _ in (at, *carried)]
     targets = []
     for x, y in calibration_batches(model, data, batch_size):
-        made = run(keras.tree.map_structure(ops.convert_to_tensor, x))
+        made = keras.tree.flatten(run(keras.tree.map_structure(ops.convert_to_tensor, x)))
         for kept, each in zip(found, made, strict=True):
             kept.append(ops.convert_to_numpy(each))
         targets.append(numbers("data", y))
     outputs, *others = [np.concatenate(each) for each in found]
 
     def rest(*tensors: Any) -> Any:
-        return second(list(tensors), training=False)
+        return second(list(tensors) if carried else tensors[0], training=False)
 
     return Cut(outputs, others, np.concatenate(targets), rest)
 

@@ -12,6 +12,7 @@ from keras import ops
 from keras_sparse.backend.compiled import compiled
 from keras_sparse.distribute.communicator import Communicator
 from keras_sparse.messages.arguments import function, instance, optional, wrong
+from keras_sparse.structured.accuracy import accuracy
 from keras_sparse.structured.consumers import Consumer
 from keras_sparse.structured.contributions import numbers
 from keras_sparse.structured.distributed_selection import Council, fingerprint, share_of_units
@@ -88,7 +89,7 @@ class _Channels:
 
     def accuracy(self) -> float:
         """The fraction of samples that the latest predictions are right about."""
-        return _accuracy(ops.convert_to_numpy(self._predictions), self.objective.targets)
+        return accuracy(ops.convert_to_numpy(self._predictions), self.objective.targets)
 
 
 class _ConsumedChannels(_Channels):
@@ -246,17 +247,10 @@ def select_channels(
     start = float(objective.of_predictions(dense, 1)[0])
     least = 0.0
     if epsilon is not None:
-        least = (1 - epsilon) * _accuracy(ops.convert_to_numpy(dense), objective.targets)
+        least = (1 - epsilon) * accuracy(ops.convert_to_numpy(dense), objective.targets)
     made = pick_greedily(plan, units, start, own, lambda: units.accuracy() >= least)
     alpha = made.alpha
     if epsilon is not None and units.accuracy() < least:
         alpha = np.full(channels, 1 / channels)
     floats = council.floats if council is not None else 0
     return GreedySelection(made.picks, made.losses, made.seconds, alpha, floats)
-
-
-def _accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
-    if predictions.shape[-1] == 1:
-        return float(np.mean((predictions.ravel() > 0.5) == (targets.ravel() > 0.5)))
-    wanted = targets.argmax(-1) if targets.ndim == predictions.ndim else targets
-    return float(np.mean(predictions.argmax(-1) == wanted))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.messages.arguments import instance, integer, wrong
+from keras_sparse.messages.arguments import instance, integer, optional, text, wrong
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.calls import run_recorded
 from keras_sparse.probe.variables import check_built, owners
@@ -146,6 +146,7 @@ def smaller_model(
     Source: Wolfe (2023), 3.3 and Algorithm 4.
     """
     instance("model", model, keras.Model, "a built keras.Model")
+    optional(text, "name", name)
     layers = two_layers(model)
     units = int(layers.hidden.kernel.shape[1])
     kept = numbers("indices", indices).astype(int).ravel()

@@ -18,7 +18,7 @@ def residual_net(seed=0):
     y = layers.BatchNormalization(name="norm")(y)
     y = layers.ReLU(name="relu")(y)
     y = layers.Conv2D(4, 3, padding="same", name="conv2")(y)
-    x = layers.Add()([x, y])
+    x = layers.Add(name="sum")([x, y])
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(4, activation="softmax", name="head")(x))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -41,6 +41,10 @@ def test_a_cut_network_computes_what_it_did(trained, images):
     assert part.outputs.shape == (96, 8, 8, 6)
     assert [each.shape for each in part.others] == [(96, 8, 8, 4)]
     made = part.rest(*(keras.ops.convert_to_tensor(a) for a in (part.outputs, *part.others)))
+    np.testing.assert_allclose(made, trained(images[0]), atol=1e-6)
+    plain = cut(trained, "sum", images)
+    assert plain.others == []
+    made = plain.rest(keras.ops.convert_to_tensor(plain.outputs))
     np.testing.assert_allclose(made, trained(images[0]), atol=1e-6)
     with pytest.raises(ValueError, match="Did you mean 'relu'"):
         cut(trained, "rellu", images)
