@@ -18,7 +18,7 @@ from keras_sparse.experiments.claims import CLAIM_HEADER, Claim, checked
 from keras_sparse.experiments.document import Document, Script, Table, notes
 from keras_sparse.experiments.study import Study, Variant
 from keras_sparse.experiments.summary import mean_and_spread
-from keras_sparse.plots.pretraining import pretraining_curve
+from keras_sparse.plots import pretraining_curve
 
 HERE = Path(__file__).parent
 SETTINGS = {"units": 1000, "images": 10000, "epochs": 10, "further": 5, "rate": 0.01}
@@ -87,46 +87,35 @@ def run(config: dict, folder: Path) -> dict:
 
 
 def describe(content: dict) -> Document:
-    runs = content["runs"]
     table: dict = {}
-    for made in runs:
+    for made in content["runs"]:
         for name, size, *values in made["rows"]:
             table.setdefault((name, size), []).append(values)
+    table = {key: list(zip(*values, strict=True)) for key, values in table.items()}
 
-    def accuracies(label: str, size: int) -> list[float]:
+    def accuracies(label: str, size: int) -> tuple:
         name, _, when = label.rpartition(", ")
-        return [each[1 if when == "before" else 2] for each in table[name, size]]
+        return table[name, size][1 + (when == "after")]
 
-    rows, names = [], list(dict.fromkeys(name for name, _ in table))
-    for (name, size), values in sorted(table.items(), key=lambda item: item[0][::-1]):
-        units, before, after = np.mean([each[:3] for each in values], axis=0)
-        spent = "" if values[0][3] is None else f"{np.mean([each[3] for each in values]):.2f}"
-        spread = 100 * mean_and_spread([each[2] for each in values])[1]
-        rows.append(
-            (
-                name,
-                str(size),
-                f"{units:.0f}",
-                f"{before:.2%}",
-                f"{after:.2%}",
-                f"{spread:.2f}",
-                spent,
-            )
-        )
+    rows = []
+    for (name, size), (units, before, after, spent) in sorted(table.items(), key=lambda i: i[0][1]):
+        cells = [str(size), f"{np.mean(units):.0f}", f"{np.mean(before):.2%}"]
+        cells += [f"{np.mean(after):.2%}", f"{100 * mean_and_spread(after)[1]:.2f}"]
+        rows.append((name, *cells, "" if None in spent else f"{np.mean(spent):.2f}"))
     header = ("units of", "size", "units", "before", "after", "spread", "seconds")
-    told = [
-        (f"{c.better} over {c.worse}, size {c.at}", *row) for c, row in checked(CLAIMS, accuracies)
-    ]
-    times = {key: np.mean([each[3] for each in v]) for key, v in table.items() if v[0][3]}
-    ratios = [times["greedy", s] / times["i-SpaSP", s] for s in SIZES]
-    dense = np.mean([made["dense"] for made in runs])
+    cells = checked(CLAIMS, accuracies)
+    told = [(f"{c.better} over {c.worse}, size {c.at}", *row) for c, row in cells]
+    ratios = [np.mean(table["greedy", s][3]) / np.mean(table["i-SpaSP", s][3]) for s in SIZES]
+    faster = "holds" if ratios[-1] >= 10 else "does not hold"
     lines = [
-        f"Test accuracy; the dense network has {dense:.2%}. After: {SETTINGS['further']} more epochs.",
+        f"Test accuracy; dense {np.mean([made['dense'] for made in content['runs']]):.2%}. After: "
+        f"{SETTINGS['further']} more epochs. Spread of that, in points.",
         "Greedy without gains: its units with the weights that they have.",
-        f"i-SpaSP is {min(ratios):.1f} to {max(ratios):.1f} times as fast as greedy forward selection "
-        f"(at least 10 times at size {SIZES[-1]}: {'holds' if ratios[-1] >= 10 else 'does not hold'}).",
+        f"i-SpaSP is {min(ratios):.1f} to {max(ratios):.1f} times as fast as greedy forward "
+        f"selection; at least 10 times at size {SIZES[-1]}: {faster}.",
     ]
-    curves = {n: (SIZES, [np.mean([v[1] for v in table[n, s]]) for s in SIZES]) for n in names}
+    names = dict.fromkeys(name for name, _ in table)
+    curves = {n: (SIZES, [np.mean(table[n, s][1]) for s in SIZES]) for n in names}
     picture = pretraining_curve(curves, label="test accuracy before further training")
     picture.axes[0].set_xlabel("size")
     blocks = [Table("Accuracy", header, rows), Table("Claims", ("claim", *CLAIM_HEADER), told)]

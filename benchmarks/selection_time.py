@@ -89,12 +89,12 @@ def describe(content: dict) -> Document:
     ]
     same = all(a["picks"] == b["picks"] for a, b in zip(one, two, strict=True))
     lines = [
-        f"512 units and channels: {SAMPLES:,} samples; wall-clock time of {PICKS - 1} picks after the "
-        "first, each of all candidates, and CPU time of everything, compilation included.",
+        f"512 units and channels: {SAMPLES:,} samples; wall-clock time of {PICKS - 1} picks after "
+        "the first, each of all candidates, and CPU time of everything, compilation included.",
         f"Workers: {WORK['units']:,} units, {WORK['samples']:,} samples, {WORK['picks']} picks, "
         f"activations included; the picks are {'equal' if same else 'not equal'}.",
-        f"Two workers take {ratios[0]:.2f} times the wall-clock and {ratios[1]:.2f} times the CPU time "
-        "of one (medians of pairs).",
+        f"Two workers take {ratios[0]:.2f} times the wall-clock and {ratios[1]:.2f} times the CPU "
+        "time of one (medians of pairs).",
     ]
     header = ("selection", "wall s", "CPU s", "numbers told")
     return Document("The time of greedy selection", [Table("Seconds", header, rows), notes(lines)])

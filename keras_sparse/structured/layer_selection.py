@@ -172,7 +172,7 @@ def select_channels(
     part = ks.structured.cut(model, "relu_1", (x, y))
     selection = ks.structured.select_channels(
         part.outputs, part.targets, part.rest, epsilon=0.05, others=part.others,
-        num_candidates=50, replacement=False, batch_size=128,
+        num_candidates=50, replacement=False, batch_size=64,
     )
     ```
 

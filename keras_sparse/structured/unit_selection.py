@@ -177,7 +177,7 @@ def select_units(
 
     ```python
     selection = select_units(hidden, kernel, y, size=200, bias=bias)
-    small = fold_gains(kernel, selection.indices, selection.gains)
+    small = kernel[selection.indices] * selection.gains
     ```
 
     Args:
