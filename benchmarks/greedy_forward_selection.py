@@ -32,7 +32,9 @@ CLAIMS = (
 
 
 def trained(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int, rate: float) -> None:
-    model.compile(keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     model.fit(x, y, epochs=epochs, batch_size=128, verbose=0)
 
 
@@ -95,7 +97,7 @@ def describe(content: dict) -> Document:
 
     def accuracies(label: str, size: int) -> tuple:
         name, _, when = label.rpartition(", ")
-        return table[name, size][1 + (when == "after")]
+        return table[name, size][1 + (when == "after")] if (name, size) in table else ()
 
     rows = []
     for (name, size), (units, before, after, spent) in sorted(table.items(), key=lambda i: i[0][1]):

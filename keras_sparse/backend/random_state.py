@@ -18,8 +18,8 @@ _GENERATOR = "global_seed_generator"
 def undisturbed_random() -> Iterator[None]:
     """Whatever is drawn meanwhile, what is drawn afterwards is as if nothing had been.
 
-    Of Python's, NumPy's, Keras's and TensorFlow's global generators. Layers that are made
-    meanwhile draw their seeds from these.
+    Of Python's, NumPy's and Keras's global generators, and of what seeds TensorFlow's data sets.
+    Layers that are made meanwhile draw their seeds from these.
     """
     own, operations = random.getstate(), _operation_seeds()
     legacy = np.random.get_state()  # noqa: NPY002 - what a user's script may draw from

@@ -16,7 +16,7 @@ from keras_sparse.structured.pursuit import (
     i_spasp_units,
 )
 from keras_sparse.structured.selection import GreedySelection, fold_gains
-from keras_sparse.structured.two_layer import smaller_model
+from keras_sparse.structured.two_layer import neuron_outputs, smaller_model
 from keras_sparse.structured.unit_selection import select_units, select_vertices
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "i_spasp_channels",
     "i_spasp_units",
     "local_imitation",
+    "neuron_outputs",
     "pretraining_report",
     "select_channels",
     "select_units",

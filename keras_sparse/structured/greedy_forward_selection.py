@@ -89,6 +89,12 @@ def greedy_forward_selection(
         )
     hidden = layers.hidden
     own = ops.convert_to_numpy(hidden.bias) if hidden.use_bias else None
+    if model.layers.index(output) != model.layers.index(hidden) + 1:
+        raise wrong(
+            "model",
+            model.name,
+            f"one with nothing between {hidden.name!r} and {output.name!r}, for several workers",
+        )
     return distributed_selection(
         workers,
         seen.inputs,

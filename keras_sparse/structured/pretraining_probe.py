@@ -13,6 +13,7 @@ from keras_sparse.backend.random_state import undisturbed_random
 from keras_sparse.backend.training_state import fetch_state
 from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.messages.arguments import integer, one_of, random_seed, wrong
+from keras_sparse.plots.pretraining import pretraining_curve
 from keras_sparse.probe.calibration import calibration_batches, check_data
 from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.sparsity.duration import Duration, Run
@@ -204,8 +205,6 @@ class PretrainingProbe(FitCallback):
         Raises:
             ValueError: If there was no probe yet.
         """
-        from keras_sparse.plots.pretraining import pretraining_curve
-
         steps, dense, pruned, *_ = self._columns()
         curves = {"pruned": (steps, pruned), "dense": (steps, dense)}
         found = self.report()

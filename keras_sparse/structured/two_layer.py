@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import keras
@@ -12,13 +13,27 @@ from keras_sparse.messages.arguments import instance, integer, optional, text, w
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.calls import run_recorded
 from keras_sparse.probe.variables import check_built, owners
-from keras_sparse.structured.contributions import numbers
+from keras_sparse.structured.contributions import Contributions, numbers
 from keras_sparse.structured.selection import fold_gains
 
 _CURE = (
-    "The model needs two Dense layers, all others having no weights or one for each hidden unit, "
-    "as batch normalization has."
+    "The model needs two Dense layers in a row, with activations, dropout or batch normalization "
+    "between them and nothing else."
 )
+_BETWEEN = (
+    keras.layers.Activation,
+    keras.layers.ActivityRegularization,
+    keras.layers.BatchNormalization,
+    keras.layers.Dropout,
+    keras.layers.ELU,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+)
+# What they make of a unit depends on the others.
+_ACROSS_UNITS = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 class TwoLayer(NamedTuple):
@@ -72,14 +87,15 @@ def two_layers(model: keras.Model) -> TwoLayer:
             f"{first.name!r} has {units} units and {second.name!r} takes "
             f"{second.kernel.shape[0]}. {_CURE}"
         )
-    owner = owners(model)
-    for variable in model.weights:
-        layer = owner[id(variable)]
-        if layer not in (first, second) and tuple(variable.shape) != (units,):
-            if isinstance(layer, keras.layers.Layer) and variable.dtype.startswith("uint"):
-                continue  # the state of a seed generator
+    stack = model.layers[model.layers.index(first) : model.layers.index(second) + 1]
+    for before, layer in itertools.pairwise(stack):
+        function = getattr(getattr(before, "activation", None), "__name__", "")
+        plain = before is first or isinstance(before, _BETWEEN)
+        if not plain or function in _ACROSS_UNITS or layer.input is not before.output:
             raise ValueError(
-                f"{layer.name!r} has a weight of shape {tuple(variable.shape)}. {_CURE}"
+                f"{before.name!r} ({type(before).__name__}) stands between the hidden layer "
+                f"{first.name!r} and {second.name!r}, and is not one number for each unit by "
+                f"itself, or not all that goes on. {_CURE}"
             )
     return TwoLayer(first, second)
 
@@ -118,6 +134,55 @@ def recorded(
         )
     whole = np.concatenate(labels) if labels else None
     return Recorded(np.concatenate(hidden), whole, np.concatenate(inputs))
+
+
+class Vertices(NamedTuple):
+    """A network as the theory has it.
+
+    Args:
+        phi: The outputs of the neurons, whose mean is the network's, over `sqrt(m)`, shape
+            `(N, m * outputs)`.
+        y: The labels less the output layer's bias, over `sqrt(m)`, shape `(m * outputs,)`.
+    """
+
+    phi: np.ndarray
+    y: np.ndarray
+
+
+def neuron_outputs(model: keras.Model, data: Any) -> Vertices:
+    """The vertices of the polytope that greedy forward selection works in, and the labels.
+
+    What `select_vertices` and the bounds of `keras_sparse.analysis.bounds` take.
+
+    ```python
+    phi, y = ks.structured.neuron_outputs(model, (x, y))
+    ```
+
+    Args:
+        model: A Sequential or functional model with two `Dense` layers; what its last activation
+            is plays no part.
+        data: Arrays `(x, y)`, or a finite iterable of batches, with one target for each output.
+
+    Returns:
+        `Vertices`.
+
+    Raises:
+        ValueError: If the model or the data do not suit.
+
+    Source: Wolfe (2023), 3.2, equations 3 to 7.
+    """
+    layers = two_layers(model)
+    seen = recorded(model, data)
+    kernel = ops.convert_to_numpy(layers.output.kernel)
+    units, outputs = kernel.shape
+    rows = len(seen.hidden)
+    labels = np.asarray(seen.targets).reshape(rows, -1)
+    if labels.shape[1] != outputs:
+        raise wrong("data", labels.shape, f"samples with {outputs} targets each")
+    if layers.output.use_bias:
+        labels = labels - ops.convert_to_numpy(layers.output.bias)
+    each = Contributions(seen.hidden, units * kernel).of(np.arange(units))
+    return Vertices(each.reshape(units, -1) / rows**0.5, labels.ravel() / rows**0.5)
 
 
 def smaller_model(

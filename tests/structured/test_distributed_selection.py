@@ -109,3 +109,13 @@ def test_workers_with_other_data_are_refused():
         in_threads(select, 2)
     with pytest.raises(ValueError, match="seed must be an integer"):
         distributed_selection(alone(), x, kernel, weights, y, 3, seed=None)
+
+
+def test_workers_take_nothing_between_the_layers():
+    model = keras.Sequential(
+        [keras.Input((5,)), keras.layers.Dense(6), keras.layers.ReLU(), keras.layers.Dense(1)]
+    )
+    with pytest.raises(ValueError, match="nothing between"):
+        ks.structured.greedy_forward_selection(
+            model, (np.ones((4, 5)), np.ones(4)), 2, loss="mse", workers=alone()
+        )

@@ -6,6 +6,8 @@ import pytest
 from keras import layers
 
 import keras_sparse as ks
+from keras_sparse.analysis.bounds.hull import polytope_diameter
+from keras_sparse.analysis.bounds.pruning_rate import max_subnetwork_size
 from keras_sparse.structured.two_layer import recorded, two_layers
 
 
@@ -91,6 +93,45 @@ def test_i_spasp_of_a_model(images):
     same = ks.structured.i_spasp_units(hidden, kernel, 4, batch_size=96)
     np.testing.assert_array_equal(found.indices, same.indices)
     assert len(found.indices) == 4
+
+
+def test_the_vertices_of_a_network(images):
+    x, y = images
+    keras.utils.set_random_seed(2)
+    hidden = layers.Dense(9, activation="tanh", bias_initializer="uniform")
+    output = layers.Dense(1, bias_initializer="uniform")
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), hidden, output])
+    model.compile("sgd", "mse")
+    phi, labels = ks.structured.neuron_outputs(model, (x, y))
+    loss = 0.5 * np.mean((numpy(model(x))[:, 0] - y) ** 2)
+    assert 0.5 * np.sum((phi.mean(axis=0) - labels) ** 2) == pytest.approx(loss, rel=1e-5)
+    one = ks.structured.select_vertices(phi, labels, 8)
+    two = ks.structured.greedy_forward_selection(model, (x, y), 8)
+    np.testing.assert_array_equal(one.picks, two.picks)
+    np.testing.assert_allclose(one.losses, two.losses)
+    size = max_subnetwork_size(one.losses[0], polytope_diameter(phi), loss)
+    assert size > 1
+
+
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.mark.parametrize(
+    "between", [layers.LayerNormalization(), layers.Softmax(), layers.Activation("softmax")]
+)
+def test_layers_that_mix_units_are_refused(between):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(6), between, layers.Dense(2)])
+    with pytest.raises(ValueError, match="stands between the hidden layer"):
+        two_layers(model)
+
+
+def test_a_connection_past_the_hidden_layer_is_refused():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(6, activation="relu")(inputs)
+    outputs = layers.Dense(2)(layers.Add()([inputs, hidden]))
+    with pytest.raises(ValueError, match="stands between the hidden layer"):
+        two_layers(keras.Model(inputs, outputs))
 
 
 def test_models_that_do_not_suit(images):
