@@ -32,9 +32,8 @@ CLAIMS = (
 
 
 def trained(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int, rate: float) -> None:
-    model.compile(
-        keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    optimizer = keras.optimizers.SGD(rate, 0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, epochs=epochs, batch_size=128, verbose=0)
 
 
@@ -71,9 +70,8 @@ def run(config: dict, folder: Path) -> dict:
     """Test accuracy of all subnetworks of one network."""
     data = ks.data.load("mnist", limit=config["images"], seed=config["seed"], flatten=True)
     keras.utils.set_random_seed(config["seed"])
-    hidden = keras.layers.Dense(config["units"], activation="relu")
-    output = keras.layers.Dense(10, activation="softmax")
-    model = keras.Sequential([keras.Input((784,)), hidden, output])
+    stack = [keras.layers.Dense(config["units"], "relu"), keras.layers.Dense(10, "softmax")]
+    model = keras.Sequential([keras.Input((784,)), *stack])
     trained(model, *data.train, config["epochs"], config["rate"])
     found, seconds = choices(model, *data.train, config["seed"])
     rows = []
@@ -83,8 +81,7 @@ def run(config: dict, folder: Path) -> dict:
         for epochs in (0, config["further"]):
             trained(small, *data.train, epochs, config["rate"])
             accuracies.append(small.evaluate(*data.test, batch_size=500, verbose=0)[1])
-        spent = seconds.get((name, size))
-        rows.append([name, size, len(kept), *accuracies, spent])
+        rows.append([name, size, len(kept), *accuracies, seconds.get((name, size))])
     return {"dense": model.evaluate(*data.test, batch_size=500, verbose=0)[1], "rows": rows}
 
 
@@ -97,7 +94,7 @@ def describe(content: dict) -> Document:
 
     def accuracies(label: str, size: int) -> tuple:
         name, _, when = label.rpartition(", ")
-        return table[name, size][1 + (when == "after")] if (name, size) in table else ()
+        return table[name, size][1 + (when == "after")]
 
     rows = []
     for (name, size), (units, before, after, spent) in sorted(table.items(), key=lambda i: i[0][1]):
@@ -105,8 +102,10 @@ def describe(content: dict) -> Document:
         cells += [f"{np.mean(after):.2%}", f"{100 * mean_and_spread(after)[1]:.2f}"]
         rows.append((name, *cells, "" if None in spent else f"{np.mean(spent):.2f}"))
     header = ("units of", "size", "units", "before", "after", "spread", "seconds")
-    cells = checked(CLAIMS, accuracies)
-    told = [(f"{c.better} over {c.worse}, size {c.at}", *row) for c, row in cells]
+    told = [
+        (f"{claim.better} over {claim.worse}, size {claim.at}", *cells)
+        for claim, cells in checked(CLAIMS, accuracies)
+    ]
     ratios = [np.mean(table["greedy", s][3]) / np.mean(table["i-SpaSP", s][3]) for s in SIZES]
     faster = "holds" if ratios[-1] >= 10 else "does not hold"
     lines = [
@@ -118,8 +117,7 @@ def describe(content: dict) -> Document:
     ]
     names = dict.fromkeys(name for name, _ in table)
     curves = {n: (SIZES, [np.mean(table[n, s][1]) for s in SIZES]) for n in names}
-    picture = pretraining_curve(curves, label="test accuracy before further training")
-    picture.axes[0].set_xlabel("size")
+    picture = pretraining_curve(curves, label="test accuracy", xlabel="size")
     blocks = [Table("Accuracy", header, rows), Table("Claims", ("claim", *CLAIM_HEADER), told)]
     title = "Subnetworks of a two-layer network on MNIST"
     return Document(title, [*blocks, notes(lines)], picture, "accuracy before further training")

@@ -19,6 +19,7 @@ def pretraining_curve(
     *,
     marks: Mapping[str, float] | None = None,
     label: str = "loss",
+    xlabel: str = "steps of pre-training",
     logarithmic: bool = False,
     title: str | None = None,
 ) -> Figure:
@@ -33,6 +34,7 @@ def pretraining_curve(
         path: The picture to write, ending in `.png`. Defaults to none.
         marks: Steps to mark by a vertical line, by their names.
         label: Of the vertical axis.
+        xlabel: Of the horizontal axis.
         logarithmic: Whether what was measured is drawn on a logarithmic scale.
         title: The title. Defaults to none.
 
@@ -46,6 +48,7 @@ def pretraining_curve(
     instance("curves", curves, Mapping, "a mapping from names to (steps, values)")
     optional(instance, "marks", marks, Mapping, "a mapping from names to steps")
     text("label", label)
+    text("xlabel", xlabel)
     boolean("logarithmic", logarithmic)
     optional(text, "title", title)
     if not curves:
@@ -60,7 +63,7 @@ def pretraining_curve(
         axes.plot(steps, values, "o-", color=color, markersize=4, label=name)
     for name, step in (marks or {}).items():
         axes.axvline(number(f"marks[{name!r}]", step), color=GREY, linestyle=":", label=name)
-    axes.set(xlabel="steps of pre-training", ylabel=label)
+    axes.set(xlabel=xlabel, ylabel=label)
     if logarithmic:
         axes.set_yscale("log")
     axes.grid(axis="y", alpha=0.3)
