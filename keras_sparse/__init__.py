@@ -22,6 +22,7 @@ from keras_sparse.sparsity.operators import Quantize, TopK
 from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
+from keras_sparse.structured.pretraining_probe import PretrainingProbe
 
 # The name that rules of users know it by.
 Moment = Clock
@@ -40,6 +41,7 @@ __all__ = [
     "OneShot",
     "PlainCheckpoint",
     "Polynomial",
+    "PretrainingProbe",
     "PruneWrapper",
     "Quantize",
     "Rule",

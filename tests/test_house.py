@@ -25,6 +25,7 @@ MAY_USE = {
     "analysis": _BELOW_ENGINE,
     "methods": (*_BELOW_ENGINE, "engine", "distribute"),
     "posttrain": (*_BELOW_ENGINE, "engine", "plots"),
+    "structured": (*_BELOW_ENGINE, "engine", "distribute", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
     "structured": (*_BELOW_ENGINE, "engine", "deploy"),
 }

@@ -199,6 +199,21 @@ def a_loop(names):
     }
 
 
+def two_layers(names):
+    """A network of two layers, and what they make of the samples for one output."""
+    hidden, head = layers.Dense(120, "relu", name="relu_1"), layers.Dense(4)
+    model = compiled(keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), hidden, head]))
+    x = names["x"].reshape(len(names["x"]), -1)
+    seen, weights = np.asarray(hidden(x)), np.asarray(head.kernel)[:, 0]
+    return {"model": model, "hidden": seen, "kernel": weights, "bias": [0.1]}
+
+
+def a_hidden_layer(names):
+    kernel, *_ = two_layers(names)["model"].get_weights()
+    x = names["x"].reshape(len(names["x"]), -1)
+    return {"x": x, "kernel": kernel, "weights": np.linspace(-1, 1, kernel.shape[1])}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
@@ -208,6 +223,16 @@ OF_THE_READERS_OWN = {
     "sparse_optimizer": selection_of,
     "prune_wrapper": a_loop,
     "own_loop": a_loop,
+    "hull": lambda names: {"phi": np.eye(9), "labels": np.ones(9)},
+    "pretraining": lambda names: {"steps": [0, 1], "losses": [1, 0.5]},
+    "distributed_selection": a_hidden_layer,
+    "greedy_forward_selection": two_layers,
+    "i_spasp": two_layers,
+    "layer_selection": two_layers,
+    "pretraining_probe": two_layers,
+    "pursuit": two_layers,
+    "two_layer": two_layers,
+    "unit_selection": two_layers,
 }
 
 

@@ -1,6 +1,7 @@
 """Pictures of sparse training."""
 
 from keras_sparse.plots.mask_image import mask_image
+from keras_sparse.plots.pretraining import pretraining_curve
 from keras_sparse.plots.runs import (
     layer_sparsity,
     plot_acdc_schedule,
@@ -13,6 +14,7 @@ __all__ = [
     "layer_sparsity",
     "mask_image",
     "plot_acdc_schedule",
+    "pretraining_curve",
     "read_history",
     "training_curve",
     "write_history",

@@ -10,7 +10,16 @@ import keras
 import numpy as np
 
 import keras_sparse as ks
-from keras_sparse.analysis.bounds import convergence, grow_and_prune, robust_loss
+from keras_sparse.analysis.bounds import (
+    convergence,
+    fits,
+    grow_and_prune,
+    hull,
+    i_spasp,
+    pretraining,
+    pruning_rate,
+    robust_loss,
+)
 from keras_sparse.distribute.communicator import alone
 from keras_sparse.engine.rule import Rule
 
@@ -23,7 +32,16 @@ ROOMS = {
     "distribute.": ks.distribute,
     "structured.": ks.structured,
 }
-BOUNDS = (convergence, grow_and_prune, robust_loss)
+BOUNDS = (
+    convergence,
+    fits,
+    grow_and_prune,
+    hull,
+    i_spasp,
+    pretraining,
+    pruning_rate,
+    robust_loss,
+)
 
 # What the package makes and hands out, and what a method's author derives from.
 NOT_CALLED_BY_USERS = {
@@ -44,6 +62,16 @@ NOT_CALLED_BY_USERS = {
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
+    "structured.Cut": "cut makes it",
+    "structured.GreedySelection": "a selection makes it",
+    "structured.PretrainingReport": "pretraining_report makes it",
+    "structured.Pursuit": "i_spasp makes it",
+    "bounds.BoundTerms": "pretraining_bound_terms makes it",
+    "bounds.Compressibility": "fit_compressibility makes it",
+    "bounds.Condition": "first_layer_condition makes it",
+    "bounds.ContractionFit": "fit_contraction makes it",
+    "bounds.GrowthFit": "fit_growth makes it",
+    "bounds.MembershipResult": "hull_membership makes it",
 }
 
 
@@ -160,6 +188,61 @@ def valid(folder):
         "direction": vector,
         "radius": 0.5,
         "k": 1,
+        "loss_first": 0.1,
+        "diameter": 1.0,
+        "dense_loss": 0.1,
+        "gamma": 0.5,
+        "c": 1.0,
+        "numbers": 3,
+        "nodes": 2,
+        "d": 3,
+        "width": 5,
+        "t": 10,
+        "initial": 5.0,
+        "losses": [0.5, 0.2, 0.1],
+        "sizes": [10, 20, 30],
+        "phi": np.eye(3),
+        "features": np.eye(3),
+        "sums": [3.0, 2.0, 1.0],
+        "weights": np.ones((2, 3)),
+        "size": 1,
+        "iterations": 2,
+        "magnitude": 1.0,
+        "p": 0.5,
+        "hidden": np.ones((4, 2)),
+        "inputs": np.ones((4, 3)),
+        "kernel": np.ones((3, 2)),
+        "indices": [0],
+        "consumer": lambda tensor: tensor,
+        "active": [True, False],
+        "rest": lambda tensor: keras.ops.softmax(tensor),
+        "pruned": [0.5, 0.6, 0.7],
+        "curves": {"pruned": ([0, 1], [0.5, 0.4])},
+        ("structured.select_units", "weights"): np.ones(2),
+        ("structured.select_units", "targets"): np.ones(4),
+        ("structured.backward_elimination", "weights"): np.ones(2),
+        ("structured.backward_elimination", "targets"): np.ones(4),
+        ("structured.local_imitation", "weights"): np.ones(2),
+        ("structured.i_spasp_units", "weights"): np.ones(2),
+        ("structured.distributed_selection", "weights"): np.ones(2),
+        ("structured.distributed_selection", "targets"): np.ones(4),
+        ("structured.select_vertices", "y"): vector,
+        ("structured.select_vertices", "size"): 2,
+        ("structured.select_units", "size"): 2,
+        ("structured.select_channels", "size"): 2,
+        ("structured.distributed_selection", "size"): 2,
+        ("structured.greedy_forward_selection", "size"): 2,
+        ("structured.select_channels", "outputs"): np.ones((4, 3)),
+        ("structured.select_channels", "targets"): [0, 1, 2, 0],
+        ("structured.cut", "layer"): "hidden",
+        ("structured.cut", "data"): (x, y),
+        ("structured.greedy_forward_selection", "data"): (x, y),
+        ("structured.pretraining_report", "steps"): [0, 1, 2],
+        ("structured.pretraining_report", "dense"): [0.5, 0.6, 0.7],
+        ("bounds.fit_contraction", "steps"): [1, 2, 3],
+        ("bounds.fit_growth", "steps"): [1, 2, 3],
+        ("bounds.hull_membership", "y"): vector,
+        ("bounds.hull_distance", "y"): vector,
         ("one_shot_sweep", "sparsities"): [0.5],
         ("one_shot_sweep", "verbose"): False,
         ("iterative_magnitude_pruning", "sparsity"): 0.2,
