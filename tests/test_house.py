@@ -25,9 +25,8 @@ MAY_USE = {
     "analysis": _BELOW_ENGINE,
     "methods": (*_BELOW_ENGINE, "engine", "distribute"),
     "posttrain": (*_BELOW_ENGINE, "engine", "plots"),
-    "structured": (*_BELOW_ENGINE, "engine", "distribute", "plots"),
+    "structured": (*_BELOW_ENGINE, "engine", "distribute", "deploy", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
-    "structured": (*_BELOW_ENGINE, "engine", "deploy"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")
