@@ -28,7 +28,11 @@ def litert_latency(
     The model is converted dense, in memory, and run under LiteRT's default delegates (XNNPACK).
 
     ```python
-    seconds = ks.deploy.litert_latency(model)
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    seconds = deploy.litert_latency(model)
     ```
 
     Args:

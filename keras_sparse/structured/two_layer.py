@@ -155,7 +155,7 @@ def neuron_outputs(model: keras.Model, data: Any) -> Vertices:
     What `select_vertices` and the bounds of `keras_sparse.analysis.bounds` take.
 
     ```python
-    phi, y = ks.structured.neuron_outputs(model, (x, y))
+    phi, labels = ks.structured.neuron_outputs(model, (x, keras.utils.to_categorical(y)))
     ```
 
     Args:

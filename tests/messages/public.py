@@ -237,6 +237,7 @@ def valid(folder):
         ("structured.cut", "layer"): "hidden",
         ("structured.cut", "data"): (x, y),
         ("structured.greedy_forward_selection", "data"): (x, y),
+        ("structured.neuron_outputs", "data"): (x, np.ones((len(x), 3))),
         ("structured.pretraining_report", "steps"): [0, 1, 2],
         ("structured.pretraining_report", "dense"): [0.5, 0.6, 0.7],
         ("bounds.fit_contraction", "steps"): [1, 2, 3],
