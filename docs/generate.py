@@ -52,6 +52,11 @@ REFERENCE = {
         "distribute/launch",
     ),
     "Structured pruning": (
+        "structured/prune",
+        "structured/shrink",
+        "structured/report",
+        "structured/group_lasso",
+        "structured/coupling",
         "structured/greedy_forward_selection",
         "structured/unit_selection",
         "structured/layer_selection",
@@ -67,13 +72,6 @@ REFERENCE = {
         "structured/pretraining_report",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
-    "Smaller models": (
-        "structured/prune",
-        "structured/shrink",
-        "structured/report",
-        "structured/group_lasso",
-        "structured/coupling",
-    ),
     "Deployment": ("deploy/litert", "deploy/report", "deploy/latency"),
     "Analysis": (
         "analysis/agreement",
