@@ -59,8 +59,9 @@ def pretraining_curve(
         steps, values = (array(f"curves[{name!r}]", side).ravel() for side in curve)
         if len(steps) != len(values):
             raise wrong("curves", curve, f"as many values as steps in {name!r}")
-        color = _COLORS[i % len(_COLORS)]
-        axes.plot(steps, values, "o-", color=color, markersize=4, label=name)
+        color, again = _COLORS[i % len(_COLORS)], i // len(_COLORS)
+        style = ("o-", "s--", "^:")[again % 3]
+        axes.plot(steps, values, style, color=color, markersize=4, label=name)
     for name, step in (marks or {}).items():
         axes.axvline(number(f"marks[{name!r}]", step), color=GREY, linestyle=":", label=name)
     axes.set(xlabel=xlabel, ylabel=label)
