@@ -78,22 +78,19 @@ def describe(content: dict) -> Document:
     }
     largest = max(history)
     best = {size: h[..., 4].max(axis=1) for size, h in history.items()}
+    target = history[largest].mean(axis=0)[:, 4].max()
     rows, curves, hits = [], {}, {}
     for size, made in history.items():
-        reports = [
-            pretraining_report(h[:, 0], h[:, 4], h[:, 3], target=t)
-            for h, t in zip(made, best[largest], strict=True)
-        ]
-        steps = [[r.first_hit for r in reports], [r.plateau for r in reports]]
-        steps += [[r.winning_ticket for r in reports]]
-        at, mean = made[0, :, 0], made.mean(axis=0)
-        fit = fit_contraction(at, mean[:, 1])
-        shown = [f"{np.mean(v):.2%}" for v in (made[:, 0, 4], best[size], made[:, -1, 3])]
-        shown += ["never" if None in each else f"{np.mean(each):.0f}" for each in steps]
+        at, dense_loss, pruned_loss, dense, accuracy = made.mean(axis=0).T
+        report = pretraining_report(at, accuracy, dense, target=target)
+        fit = fit_contraction(at, dense_loss)
+        shown = [f"{value:.2%}" for value in (accuracy[0], accuracy.max(), dense[-1])]
+        steps = (report.first_hit, report.plateau, report.winning_ticket)
+        shown += ["never" if step is None else f"{step:.0f}" for step in steps]
         rows.append((f"{size:,}", *shown, fit.reason or f"{fit.threshold(settings['picks']):.0f}"))
-        curves |= {f"{size:,} images, pruned": (at, mean[:, 2])}
-        curves |= {f"{size:,} images, dense": (at, mean[:, 1])}
-        hits[size] = float(np.mean([np.nan if step is None else step for step in steps[0]]))
+        curves |= {f"{size:,} images, pruned": (at, pruned_loss)}
+        curves |= {f"{size:,} images, dense": (at, dense_loss)}
+        hits[size] = np.nan if report.first_hit is None else report.first_hit
     header = ("images", "pruned at step 0", "best pruned", "dense at the end", "first hit")
     header += ("plateau", "winning ticket", "log k / -log rho")
     claims = [Claim("best pruned", "pruned at step 0", 3.0, size) for size in history]
@@ -104,9 +101,17 @@ def describe(content: dict) -> Document:
     lines = [
         "First hit: the first probe as good on its sub-dataset as the best subnetwork of "
         f"{largest:,} images on its own. Plateau: within a point of its own best. Winning ticket: "
-        "as good as the dense network at the end. Means over seeds, in steps; the last column is "
-        "the theorem's threshold with the rate at which the dense loss fell.",
-        *growth(hits, settings["every"]),
+        "as good as the dense network at the end. All of accuracies that are means over seeds; in "
+        "steps. The last column is the theorem's threshold with the rate at which the dense loss "
+        "fell, as far as it fell exponentially.",
+        f"First hits do not fall with the size, but for the distance of a probe: "
+        f"{verdict[bool((np.diff(needed) >= -settings['every']).all())]}.",
+        f"The last doubling adds less ({rates[-1]:.0f} steps) than the first ({rates[0]:.0f}): "
+        f"{verdict[bool(rates[-1] < rates[0])]}.",
+        "{:.0f} + {:.0f} log(m) has an error of {:.0f} steps, {:.3g} m^{:.2f} one of {:.0f}. The "
+        "theorem's has m^2.".format(
+            *growth.logarithm, growth.logarithm_error, *growth.power, growth.power_error
+        ),
     ]
     blocks = [Table("Steps", header, rows), Table("Claims", ("claim", *CLAIM_HEADER), told)]
     marks = {f"first hit, {size:,} images": step for size, step in hits.items() if step >= 0}
