@@ -49,28 +49,6 @@ def run(config: dict, folder: Path) -> dict:
     return {"history": [list(each) for each in probe.history]}
 
 
-def growth(hits: dict[int, float], every: int) -> list[str]:
-    """How the steps that are needed grow with the images, where every size came to be enough."""
-    missed = [f"{size:,}" for size, step in hits.items() if np.isnan(step)]
-    if missed:
-        return [
-            f"No growth can be told: with {', '.join(missed)} images some seed has no first hit."
-        ]
-    needed = list(hits.values())
-    rates = np.diff(needed) / np.diff(np.log2([*hits]))
-    fit, verdict = fit_growth([*hits], needed), {True: "holds", False: "does not hold"}
-    return [
-        "First hits do not fall with the size, but for the distance of a probe: "
-        f"{verdict[bool((np.diff(needed) >= -every).all())]}.",
-        f"The last doubling adds less ({rates[-1]:.0f} steps) than the first ({rates[0]:.0f}): "
-        f"{verdict[bool(rates[-1] < rates[0])]}.",
-        "{:.0f} + {:.0f} log(m) has an error of {:.0f} steps, {:.3g} m^{:.2f} one of {:.0f}. The "
-        "theorem's has m^2.".format(
-            *fit.logarithm, fit.logarithm_error, *fit.power, fit.power_error
-        ),
-    ]
-
-
 def describe(content: dict) -> Document:
     settings, found = content["settings"], content["results"]
     history = {
@@ -98,6 +76,9 @@ def describe(content: dict) -> Document:
         claims, lambda name, size: best[size] if name[0] == "b" else history[size][:, 0, 4]
     )
     told = [(f"{c.better} over {c.worse}, {c.at:,} images", *row) for c, row in cells]
+    needed, rates = list(hits.values()), np.diff(list(hits.values())) / np.diff(np.log2([*hits]))
+    growth = fit_growth([*hits], needed)
+    verdict = {True: "holds", False: "does not hold"}
     lines = [
         "First hit: the first probe as good on its sub-dataset as the best subnetwork of "
         f"{largest:,} images on its own. Plateau: within a point of its own best. Winning ticket: "
@@ -114,7 +95,7 @@ def describe(content: dict) -> Document:
         ),
     ]
     blocks = [Table("Steps", header, rows), Table("Claims", ("claim", *CLAIM_HEADER), told)]
-    marks = {f"first hit, {size:,} images": step for size, step in hits.items() if step >= 0}
+    marks = {f"first hit, {size:,} images": step for size, step in hits.items()}
     picture = pretraining_curve(curves, marks=marks, label="loss", logarithmic=True)
     title = "How much pre-training is enough: two layers on MNIST"
     return Document(title, [*blocks, notes(lines)], picture, "loss by steps of pre-training")
