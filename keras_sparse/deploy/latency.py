@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_sparse.deploy.conversion import convert, trace
 from keras_sparse.deploy.inference import check_model, float32_inference
+from keras_sparse.deploy.interpreter import interpreting
 from keras_sparse.deploy.signature import read_signature
 from keras_sparse.messages.arguments import integer
 
@@ -49,15 +50,17 @@ def litert_latency(
         ValueError: If an argument is wrong, or the model cannot be exported as it is.
         LiteRTConversionError: If the model holds what LiteRT does not have.
     """
-    import tensorflow as tf
-
     check_model(model)
     for name, value in (("batch_size", batch_size), ("runs", runs), ("threads", threads)):
         integer(name, value)
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):
         contents = convert(trace(model, signature), sparse=False)
-    interpreter = tf.lite.Interpreter(model_content=contents, num_threads=threads)
+    with interpreting(contents, threads=threads) as interpreter:
+        return _median_time(interpreter, runs)
+
+
+def _median_time(interpreter: Any, runs: int) -> float:
     interpreter.allocate_tensors()
     random = np.random.default_rng(0)
     for detail in interpreter.get_input_details():

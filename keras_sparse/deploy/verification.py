@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_sparse.deploy.native_log import native_log
+from keras_sparse.deploy.interpreter import interpreting
 from keras_sparse.deploy.signature import Signature
 
 # By the name in reports: how LiteRT is told which kernels to use (`tf.lite.experimental`).
@@ -193,14 +192,7 @@ def _run(
     samples: Sequence[np.ndarray],
     size: int,
 ) -> list[np.ndarray]:
-    import tensorflow as tf
-
-    with native_log(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-        interpreter = tf.lite.Interpreter(
-            model_content=contents,
-            experimental_op_resolver_type=tf.lite.experimental.OpResolverType[resolver],
-        )
+    with interpreting(contents, resolver) as interpreter:
         runner = interpreter.get_signature_runner()
 
         def run(batch: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from keras_sparse.backend.compiled import compiled
 from keras_sparse.messages.arguments import instance, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.calibration import calibration_batches
-from keras_sparse.probe.variables import check_built
+from keras_sparse.probe.layer_graph import Call, layer_graph
 from keras_sparse.structured.contributions import numbers
 
 
@@ -51,7 +51,6 @@ def cut(
     Raises:
         ValueError: If the model has no graph or no such layer, or the data does not suit it.
     """
-    check_built(model)
     if not getattr(model, "inputs", None) or len(model.outputs) != 1:
         raise wrong("model", model, "a functional or Sequential model of one output")
     if isinstance(layer, str):
@@ -60,12 +59,12 @@ def cut(
             raise unknown_name("layer", layer, named)
         layer = named[layer]
     instance("layer", layer, keras.layers.Layer, "a layer of the model, or its name")
-    nodes = _nodes(model)
-    mine = [node for node in nodes if node.operation is layer]
+    calls = layer_graph(model).calls
+    mine = [call for call in calls if call.operation is layer]
     if len(mine) != 1 or len(mine[0].outputs) != 1:
         raise wrong("layer", layer.name, "called once in the model, with one output")
     at = mine[0].outputs[0]
-    carried = _carried(nodes, at)
+    carried = _carried(calls, at)
     first = keras.Model(model.inputs, [at, *carried])
     second = keras.Model([at, *carried] if carried else at, model.outputs[0])
     run = compiled(lambda batch: first(batch, training=False))
@@ -84,21 +83,13 @@ def cut(
     return Cut(outputs, others, np.concatenate(targets), rest)
 
 
-def _nodes(model: Any) -> list[Any]:
-    """The calls of a model's layers, in the order in which they are made."""
-    graph = getattr(model, "_functional", None) or model
-    depths = graph._nodes_by_depth
-    return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
-
-
-def _carried(nodes: Sequence[Any], at: Any) -> list[Any]:
+def _carried(calls: Sequence[Call], at: Any) -> list[Any]:
     """What passes by a tensor: made without it, and used together with what follows from it."""
     after = {id(at)}
     carried: dict[int, Any] = {}
-    for node in nodes:
-        taken = node.input_tensors
-        if not any(id(tensor) in after for tensor in taken):
+    for call in calls:
+        if not any(id(tensor) in after for tensor in call.inputs):
             continue
-        after.update(id(tensor) for tensor in node.outputs)
-        carried.update({id(t): t for t in taken if id(t) not in after})
+        after.update(id(tensor) for tensor in call.outputs)
+        carried.update({id(t): t for t in call.inputs if id(t) not in after})
     return list(carried.values())

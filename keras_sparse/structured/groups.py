@@ -58,6 +58,10 @@ class Group:
     atoms: np.ndarray = dataclasses.field(repr=False)
     limits: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
 
+    def makes(self, variable: Any) -> bool:
+        """Whether a weight makes units of the group."""
+        return any(member.makes and member.variable is variable for member in self.members)
+
     @property
     def size(self) -> int:
         """Units in the group."""

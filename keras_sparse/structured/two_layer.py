@@ -12,9 +12,11 @@ from keras import ops
 from keras_sparse.messages.arguments import instance, integer, optional, text, wrong
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.calls import run_recorded
-from keras_sparse.probe.variables import check_built, owners
+from keras_sparse.probe.variables import check_built
 from keras_sparse.structured.contributions import Contributions, numbers
+from keras_sparse.structured.groups import channel_groups
 from keras_sparse.structured.selection import fold_gains
+from keras_sparse.structured.shrink import build
 
 _CURE = (
     "The model needs two Dense layers in a row, with activations, dropout or batch normalization "
@@ -197,7 +199,7 @@ def smaller_model(
 
     Args:
         model: A Sequential or functional model with two `Dense` layers. It is not changed.
-        indices: The hidden units that stay, in this order.
+        indices: The hidden units that stay, each once.
         gains: What the output of each of these is multiplied with; they go into the output layer's
             kernel. Defaults to 1.
         name: Of the new model. Defaults to the model's own.
@@ -217,24 +219,13 @@ def smaller_model(
     kept = numbers("indices", indices).astype(int).ravel()
     for index in kept.tolist():
         integer("indices", index, 0, units - 1)
+    if len(np.unique(kept)) != len(kept):
+        raise wrong("indices", indices, "different units")
     folded = fold_gains(ops.convert_to_numpy(layers.output.kernel), kept, gains)
-
-    def make(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if layer is layers.hidden:
-            config["units"] = len(kept)
-        return type(layer).from_config(config)
-
-    small = keras.models.clone_model(model, clone_function=make)
-    owner = owners(model)
-    for variable, new in zip(model.weights, small.weights, strict=True):
-        value = ops.convert_to_numpy(variable)
-        layer = owner[id(variable)]
-        if layer is layers.output and variable is layers.output.kernel:
-            value = folded
-        elif layer is not layers.output and value.shape and value.shape[-1] == units:
-            value = value[..., kept]
-        new.assign(value)
+    groups = channel_groups(model)
+    group = next(group for group in groups.groups if group.makes(layers.hidden.kernel))
+    small = build(groups, groups.checked({group.name: kept}), masked=False)
+    small.get_layer(layers.output.name).kernel.assign(folded[np.argsort(kept)])
     if name is not None:
         small.name = name
     return small

@@ -153,3 +153,25 @@ def test_models_that_do_not_suit(images):
         ks.structured.greedy_forward_selection(plain, images, 2)
     with pytest.raises(ValueError, match="indices must be an integer from 0 to 2"):
         ks.structured.smaller_model(plain, [3])
+    with pytest.raises(ValueError, match="indices must be different units"):
+        ks.structured.smaller_model(plain, [1, 1])
+
+
+def test_only_the_hidden_units_are_cut():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            layers.BatchNormalization(),  # as wide as the hidden layer, and not of its units
+            layers.Dense(8, activation="relu"),
+            layers.PReLU(),
+            layers.Dense(3),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(5, 8)).astype("float32")
+    small = ks.structured.smaller_model(model, [6, 1, 4], [2.0, 3.0, 0.5])
+    norm, hidden, activation, output = model.layers
+    units = activation(hidden(norm(x))).numpy()[:, [6, 1, 4]] * [2.0, 3.0, 0.5]
+    wanted = units @ output.kernel.numpy()[[6, 1, 4]] + output.bias.numpy()
+    np.testing.assert_allclose(small(x), wanted, rtol=1e-5, atol=1e-6)
+    assert small.count_params() < model.count_params()
