@@ -89,9 +89,12 @@ def build_metrics_first(model: keras.Model) -> None:
 
     Args:
         model: A compiled model in `fit`, between `on_train_begin` and the first step. One that
-            does not say what it returns is left alone.
+            does not say what it returns, or trains in a way of its own, is left alone.
     """
     if keras.backend.backend() != "tensorflow" or not getattr(model, "outputs", None):
+        return
+    own = [getattr(type(model), name) for name in ("train_step", "compute_metrics")]
+    if own != [keras.Model.train_step, keras.Model.compute_metrics]:
         return
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built and not model.run_eagerly:

@@ -27,10 +27,10 @@ from keras_sparse.engine.sparse_step import (
     assign,
     before_step,
     clock_of,
-    widened,
 )
 from keras_sparse.engine.wrapping_optimizer import WrappingOptimizer
 from keras_sparse.messages.arguments import instance, optional, wrong
+from keras_sparse.sparsity.saliency import widened
 from keras_sparse.sparsity.selection import Target
 
 

@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse.backend.replicas import assign_if
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
+from keras_sparse.sparsity.saliency import widened
 
 
 class Variables(NamedTuple):
@@ -53,11 +54,6 @@ class Variables(NamedTuple):
 
 def _is_float(value: Any) -> bool:
     return keras.backend.is_float_dtype(value.dtype)
-
-
-def widened(value: Any) -> Any:
-    """A float tensor in float32, or in its own type where that is wider."""
-    return ops.cast(value, keras.backend.result_type(value.dtype, "float32"))
 
 
 def read(variables: Sequence[Any]) -> list[Any]:

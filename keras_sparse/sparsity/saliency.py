@@ -13,9 +13,14 @@ from keras_sparse.messages.arguments import one_of, random_seed
 SALIENCIES = ("magnitude", "random")
 
 
+def widened(value: Any) -> Any:
+    """A float tensor in float32, or in its own type where that is wider."""
+    return ops.cast(value, keras.backend.result_type(value.dtype, "float32"))
+
+
 def magnitude(weights: Sequence[Any]) -> list[Any]:
-    """Absolute values, in float32 whatever the weights' own type."""
-    return [ops.abs(ops.cast(weight, "float32")) for weight in weights]
+    """Absolute values, in float32, or in the weights' own type where that is wider."""
+    return [ops.abs(widened(weight)) for weight in weights]
 
 
 def random(weights: Sequence[Any], seed: int | None = None) -> list[Any]:
@@ -33,7 +38,7 @@ def scores(saliency: str, weights: Sequence[Any], seed: int | None = None) -> li
         seed: Seed of random scores.
 
     Returns:
-        Float32 tensors of the weights' shapes; the largest are kept.
+        Float tensors of the weights' shapes; the largest are kept.
     """
     if one_of("saliency", saliency, SALIENCIES) == "magnitude":
         return magnitude(weights)

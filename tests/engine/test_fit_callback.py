@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import keras
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import keras_sparse as ks
 from tests.training import Interrupt, assert_same, compiled, dense_net, fit, values
+
+CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def unbuilt(seed=0):
@@ -48,6 +51,69 @@ def test_a_model_is_built_from_its_first_batch(images, build, steps):
     history = fit(sparse, images, ks.GMP(0.8)).history
     assert ks.report(sparse).sparsity == pytest.approx(0.8, abs=2e-3)
     assert history["sparsity"][-1] == pytest.approx(0.8, abs=2e-3)
+
+
+def two_outputs():
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(inputs)
+    outputs = {name: keras.layers.Dense(4, name=name)(flat) for name in ("one", "two")}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", dict.fromkeys(outputs, CROSS_ENTROPY), metrics={"one": ["accuracy"]})
+    return model
+
+
+def test_the_first_step_is_traced_once_with_metrics_too(images):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("where variables come to be matters to TensorFlow")
+    traced = []
+    for callbacks in ((), (ks.GMP(0.5),)):
+        traced.append(0)
+
+        def counted(targets, predictions):
+            traced[-1] += 1
+            return CROSS_ENTROPY(targets, predictions)
+
+        model = dense_net()
+        model.compile("sgd", counted, metrics=["accuracy"])
+        fit(model, images, *callbacks, epochs=1)
+    assert traced == [2, 1]
+
+
+def test_metrics_are_those_of_plain_training(images):
+    x, y = images
+    plain, neutral = (two_outputs() for _ in range(2))
+    neutral.set_weights(plain.get_weights())
+    both = {"one": y, "two": y}
+    settings = {"epochs": 2, "shuffle": False, "verbose": 0}
+    wanted = plain.fit(x, both, **settings).history
+    with pytest.warns(ks.SparsityWarning, match="sparsity of 0"):
+        found = neutral.fit(x, both, **settings, callbacks=[ks.GMP(0.0)]).history
+    assert "one_accuracy" in wanted
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5)
+
+
+class OneHot(keras.Model):
+    """Makes other targets of those that it is given, which call for another kind of accuracy."""
+
+    def train_step(self, data):
+        x, y = data
+        return super().train_step((x, keras.ops.one_hot(y, 4)))
+
+
+def test_a_model_that_trains_in_a_way_of_its_own_builds_its_metrics_itself(images):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("train_step is TensorFlow's here")
+    found = []
+    for callbacks in ([], [ks.GMP(0.0)]):
+        layers = dense_net()
+        model = OneHot(layers.inputs, layers.outputs[0])
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, metrics=["accuracy"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ks.SparsityWarning)
+            found.append(fit(model, images, *callbacks, epochs=3).history["accuracy"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
 def test_a_model_that_cannot_be_built_says_so(images):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from keras_sparse.sparsity import pieces
 from keras_sparse.sparsity.top_k import top_k_masks
 
 floats = st.floats(-4, 4, width=32)
@@ -78,3 +79,55 @@ def test_in_a_compiled_graph_with_a_count_known_only_there():
         for keep in (0, 1, 5_000, 100_000):
             got = chosen(tf.constant(scores), tf.constant([keep])).numpy()
             np.testing.assert_array_equal(got, by_sorting(scores, keep))
+
+
+@pytest.fixture(params=[(7, 2, 3), (5, 5, 5), (3, 2, 2)])
+def small_pieces(request, monkeypatch):
+    """Few scores at a time, so that small tensors are put together and others cut up."""
+    for name, value in zip(("_PIECE", "_CHUNK", "_SMALL"), request.param, strict=True):
+        monkeypatch.setattr(pieces, name, value)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_the_same_in_pieces(small_pieces, joint):
+    random = np.random.default_rng(0)
+    for decimals in (0, 1, 6):
+        scores = [np.round(random.normal(size=n), decimals) + 0 for n in (2, 1, 11, 3, 8, 2)]
+        scores = [score.astype("float32") for score in scores]
+        keeps = [random.integers(0, len(score) + 1) for score in scores]
+        if joint:
+            wanted = by_sorting(np.concatenate(scores), sum(keeps))
+        else:
+            wanted = np.concatenate(list(map(by_sorting, scores, keeps)))
+        got = selected(scores, [sum(keeps)] if joint else keeps, joint=joint)
+        assert [len(mask) for mask in got] == [len(score) for score in scores]
+        np.testing.assert_array_equal(np.concatenate(got), wanted)
+
+
+def test_costs_in_pieces(small_pieces):
+    scores, costs = [np.arange(11.0), np.arange(20.0, 23)], [np.arange(1, 12, dtype="int32"), 4]
+    # 22, 21 and 20 cost 4 each, 10 costs 11, 9 would cost 10.
+    masks = selected(scores, [32], costs, joint=True)
+    assert [np.flatnonzero(mask).tolist() for mask in masks] == [[10], [0, 1, 2]]
+
+
+def test_absolute_scores():
+    random = np.random.default_rng(0)
+    scores = [random.normal(size=n).astype("float32") for n in (9, 4)]
+    tensors = [ops.convert_to_tensor(score) for score in scores]
+    for joint, keeps in ((True, [5]), (False, [5, 1])):
+        masks = top_k_masks(tensors, np.asarray(keeps), [1, 1], joint, absolute=True)
+        wanted = selected([np.abs(score) for score in scores], keeps, joint=joint)
+        for mask, other in zip(masks, wanted, strict=True):
+            np.testing.assert_array_equal(ops.convert_to_numpy(mask), other)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_double_precision_is_ranked_as_it_is(absolute):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX computes in float32 unless told otherwise")
+    scores = 1 + np.random.default_rng(0).permutation(100) * 1e-12
+    scores = scores if absolute else np.where(np.arange(100) % 2, -scores, scores)
+    tensor = ops.convert_to_tensor(scores, "float64")
+    (mask,) = top_k_masks([tensor], [7], [1], joint=True, absolute=absolute)
+    np.testing.assert_array_equal(ops.convert_to_numpy(mask), by_sorting(scores, 7))
