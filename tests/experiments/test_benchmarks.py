@@ -18,7 +18,10 @@ SCRIPTS = {
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
     "gap_mnist": "gap",
+    "greedy_forward_selection": "greedy_forward_selection",
     "post_training": "post_training",
+    "pretraining": "pretraining",
+    "selection_time": "selection_time",
     "snip": "snip",
 }
 
