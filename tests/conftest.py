@@ -1,6 +1,7 @@
 import gc
 import os
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -16,6 +17,9 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
     )
+
+
+_DATA_BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 
 
 def pytest_configure(config):
@@ -54,3 +58,15 @@ def images():
     labels = generator.integers(0, 4, 96)
     noise = generator.normal(size=(96, 8, 8, 1))
     return (centres[labels] + 0.3 * noise).astype("float32"), labels.astype("int32")
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Points TFDS_DATA_DIR at prepared data, or skips."""
+    from keras_sparse import data
+
+    directory = os.environ.get("TFDS_DATA_DIR") or str(_DATA_BESIDE_CHECKOUT)
+    monkeypatch.setenv("TFDS_DATA_DIR", directory)
+    if not (data.available("mnist") and data.available("cifar10")):
+        pytest.skip(f"mnist and cifar10 are not prepared in {directory}; set TFDS_DATA_DIR")
+    return Path(directory)

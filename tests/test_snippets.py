@@ -69,7 +69,7 @@ def readme():
 
 
 @pytest.mark.slow
-def test_the_readmes_ten_lines_learn(readme, histories, tmp_path, capsys):
+def test_the_readmes_ten_lines_learn(readme, prepared, histories, tmp_path, capsys):
     run(blocks(readme, "python")[0], {})
     (history,) = histories
     assert history["val_accuracy"][-1] > 0.9, f"on {IMAGES} of 60,000 images"

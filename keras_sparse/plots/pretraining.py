@@ -62,8 +62,9 @@ def pretraining_curve(
         color, again = _COLORS[i % len(_COLORS)], i // len(_COLORS)
         style = ("o-", "s--", "^:")[again % 3]
         axes.plot(steps, values, style, color=color, markersize=4, label=name)
-    for name, step in (marks or {}).items():
-        axes.axvline(number(f"marks[{name!r}]", step), color=GREY, linestyle=":", label=name)
+    for i, (name, step) in enumerate((marks or {}).items()):
+        style = (":", "--", "-.")[i % 3]
+        axes.axvline(number(f"marks[{name!r}]", step), color=GREY, linestyle=style, label=name)
     axes.set(xlabel=xlabel, ylabel=label)
     if logarithmic:
         axes.set_yscale("log")

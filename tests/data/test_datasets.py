@@ -1,10 +1,8 @@
 """Data sets: what is read, how it is scaled, what a seed fixes, and how absence is reported."""
 
 import json
-import os
 import threading
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,18 +10,6 @@ import pytest
 
 from keras_sparse import data
 from keras_sparse.data import datasets
-
-_BESIDE_CHECKOUT = Path(__file__).resolve().parents[3] / "shared" / "data" / "tfds"
-
-
-@pytest.fixture
-def prepared(monkeypatch):
-    """Points TFDS_DATA_DIR at prepared data, or skips."""
-    directory = os.environ.get("TFDS_DATA_DIR") or str(_BESIDE_CHECKOUT)
-    monkeypatch.setenv("TFDS_DATA_DIR", directory)
-    if not (data.available("mnist") and data.available("cifar10")):
-        pytest.skip(f"mnist and cifar10 are not prepared in {directory}; set TFDS_DATA_DIR")
-    return Path(directory)
 
 
 @pytest.fixture
