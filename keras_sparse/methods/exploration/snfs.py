@@ -53,7 +53,7 @@ class SNFSRule(DropAndGrow):
                 for mask, value in zip(kept, magnitude(tensors.state["mean_gradient"]), strict=True)
             ]
         )
-        mean = mass / ops.cast(ops.maximum(left, 1), "float32")
+        mean = mass / ops.cast(ops.maximum(left, 1), mass.dtype)
         return share_out(total, mean, sizes - left)
 
 
