@@ -22,7 +22,7 @@ from keras_sparse.sparsity.operators import Quantize, TopK
 from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
-from keras_sparse.structured.pretraining_probe import PretrainingProbe
+from keras_sparse.structured.pretraining.pretraining_probe import PretrainingProbe
 
 # The name that rules of users know it by.
 Moment = Clock

@@ -1,28 +1,31 @@
 """Pruning that makes a model smaller: channels, neurons and heads that belong together."""
 
-from keras_sparse.structured.backward_elimination import backward_elimination
-from keras_sparse.structured.coupling import register_coupling
-from keras_sparse.structured.cut import Cut, cut
-from keras_sparse.structured.distributed_selection import distributed_selection
-from keras_sparse.structured.greedy_forward_selection import greedy_forward_selection
+from keras_sparse.structured.coupling.coupling import register_coupling
 from keras_sparse.structured.group_lasso import GroupLasso
-from keras_sparse.structured.i_spasp import i_spasp
-from keras_sparse.structured.layer_selection import select_channels
-from keras_sparse.structured.local_imitation import local_imitation
-from keras_sparse.structured.pretraining_probe import PretrainingProbe
-from keras_sparse.structured.pretraining_report import PretrainingReport, pretraining_report
+from keras_sparse.structured.pretraining.pretraining_probe import PretrainingProbe
+from keras_sparse.structured.pretraining.pretraining_report import (
+    PretrainingReport,
+    pretraining_report,
+)
 from keras_sparse.structured.prune import prune
-from keras_sparse.structured.pursuit import (
+from keras_sparse.structured.report import StructureReport, report
+from keras_sparse.structured.shrink import masked, shrink
+from keras_sparse.structured.units.backward_elimination import backward_elimination
+from keras_sparse.structured.units.cut import Cut, cut
+from keras_sparse.structured.units.distributed_selection import distributed_selection
+from keras_sparse.structured.units.greedy_forward_selection import greedy_forward_selection
+from keras_sparse.structured.units.greedy_selection import GreedySelection, fold_gains
+from keras_sparse.structured.units.i_spasp import i_spasp
+from keras_sparse.structured.units.layer_selection import select_channels
+from keras_sparse.structured.units.local_imitation import local_imitation
+from keras_sparse.structured.units.pursuit import (
     Pursuit,
     gradient_importance,
     i_spasp_channels,
     i_spasp_units,
 )
-from keras_sparse.structured.report import StructureReport, report
-from keras_sparse.structured.selection import GreedySelection, fold_gains
-from keras_sparse.structured.shrink import masked, shrink
-from keras_sparse.structured.two_layer import neuron_outputs, smaller_model
-from keras_sparse.structured.unit_selection import select_units, select_vertices
+from keras_sparse.structured.units.two_layer import neuron_outputs, smaller_model
+from keras_sparse.structured.units.unit_selection import select_units, select_vertices
 
 __all__ = [
     "Cut",

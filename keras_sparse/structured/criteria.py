@@ -13,7 +13,7 @@ from keras import ops
 from keras_sparse.messages.arguments import function, one_of
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
-from keras_sparse.structured.groups import Group, Member
+from keras_sparse.structured.coupling.groups import Group, Member
 
 Criterion: TypeAlias = "str | Callable[[Group], Any]"
 

@@ -11,7 +11,7 @@ from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.messages.arguments import number
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.selection import Which, check_layers
-from keras_sparse.structured.groups import Group, channel_groups
+from keras_sparse.structured.coupling.groups import Group, channel_groups
 
 _SMALLEST = 1e-12
 

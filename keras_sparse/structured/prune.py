@@ -20,8 +20,8 @@ from keras_sparse.messages.arguments import (
 )
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import Which, check_layers
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.criteria import Criterion, Samples, check_criterion, scores
-from keras_sparse.structured.groups import channel_groups
 from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder, lowest_level
 from keras_sparse.structured.shrink import build
 from keras_sparse.structured.targets import Measure, Target, read_target

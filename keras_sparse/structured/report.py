@@ -12,8 +12,8 @@ from rich.table import Table
 
 from keras_sparse.messages.arguments import sample_shape
 from keras_sparse.sparsity.selection import Which
-from keras_sparse.structured.cost import Cost
-from keras_sparse.structured.groups import ChannelGroups, Group, channel_groups
+from keras_sparse.structured.coupling.cost import Cost
+from keras_sparse.structured.coupling.groups import ChannelGroups, Group, channel_groups
 
 
 @dataclasses.dataclass(frozen=True)

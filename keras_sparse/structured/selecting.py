@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from keras_sparse.structured.groups import Group
+from keras_sparse.structured.coupling.groups import Group
 
 SCOPES = ("global", "group")
 _LEVELS = 1000

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_sparse.structured.groups import ChannelGroups, channel_groups
-from keras_sparse.structured.rebuilding import Rebuilding
+from keras_sparse.structured.coupling.groups import ChannelGroups, channel_groups
+from keras_sparse.structured.coupling.rebuilding import Rebuilding
 
 
 def shrink(model: keras.Model, keep: Any) -> keras.Model:

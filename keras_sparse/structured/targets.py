@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_sparse.deploy.latency import litert_latency
 from keras_sparse.messages.arguments import number, wrong
-from keras_sparse.structured.cost import Cost
-from keras_sparse.structured.groups import ChannelGroups
+from keras_sparse.structured.coupling.cost import Cost
+from keras_sparse.structured.coupling.groups import ChannelGroups
 from keras_sparse.structured.shrink import build
 
 KINDS = ("flops", "params", "latency")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_sparse.structured.groups import channel_groups
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.shrink import build
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sparse.structured.groups import channel_groups
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.shrink import build
 from tests.structured.nets import half, outputs
 

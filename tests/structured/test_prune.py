@@ -7,8 +7,8 @@ from keras import layers
 from rich.console import Console
 
 import keras_sparse as ks
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.criteria import CRITERIA, Samples, scores
-from keras_sparse.structured.groups import channel_groups
 from tests.structured.nets import conv, image, randomized
 
 BACKEND = keras.backend.backend()
@@ -57,7 +57,7 @@ def test_half_the_operations(criterion, scope):
 def test_predicted_costs_are_those_of_the_smaller_model():
     model = net()
     groups = channel_groups(model)
-    from keras_sparse.structured.cost import Cost
+    from keras_sparse.structured.coupling.cost import Cost
     from keras_sparse.structured.shrink import build
     from tests.structured.nets import half
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.structured.cost import Cost
-from keras_sparse.structured.groups import channel_groups
+from keras_sparse.structured.coupling.cost import Cost
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.shrink import build
 from tests.structured.nets import batch, half, outputs, randomized
 from tests.structured.random_nets import random_net

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keras_sparse as ks
-from keras_sparse.structured.groups import channel_groups
+from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.shrink import build
 from tests.structured.nets import batch, conv, half, head, image, outputs, randomized
 

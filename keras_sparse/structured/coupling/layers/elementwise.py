@@ -1,0 +1,109 @@
+"""Layers and operations that treat each position by itself, and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from keras_sparse.structured.coupling.coupling import Coupling, handles
+from keras_sparse.structured.coupling.layers.activations import fix_mixed
+from keras_sparse.structured.coupling.layers.convolution import channel_axis
+
+_LAYERS = """
+ELU LeakyReLU ReLU Identity Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D
+SpatialDropout2D SpatialDropout3D ActivityRegularization Rescaling Add Subtract Multiply
+Average Maximum Minimum
+"""
+
+_OPERATIONS = """
+Relu Relu6 Sigmoid SparseSigmoid Softplus Softsign SoftShrink SparsePlus Silu Squareplus LogSigmoid
+LeakyRelu HardSigmoid HardSilu Elu Selu Gelu Celu TanhShrink HardTanh HardShrink Threshold Absolute
+Abs Fabs Add Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Cbrt Ceil Clip Copy Cos Cosh
+Deg2rad Rad2deg Equal Exp Exp2 Expm1 Floor Greater GreaterEqual Hypot Isfinite Isinf Isnan Less
+LessEqual Log Log10 Log1p Log2 Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor
+Maximum Fmax Minimum Fmin Mod Fmod NanToNum NotEqual OnesLike ZerosLike Reciprocal Round Sign Sin
+Sinc Sinh Tan Tanh Trunc Where Subtract Multiply Divide DivideNoNan TrueDivide Power Negative
+Square Sqrt FloorDivide Rsqrt Erf Erfc Erfinv StopGradient Cast SaturateCast
+"""
+
+
+@handles(_LAYERS, *(f"ops.{name}" for name in _OPERATIONS.split()))
+def elementwise(c: Coupling) -> None:
+    """Position by position."""
+    c.elementwise()
+
+
+@handles("Activation")
+def activation(c: Coupling) -> None:
+    """Position by position, but for functions such as softmax."""
+    c.elementwise()
+    fix_mixed(c)
+
+
+@handles("Masking")
+def masking(c: Coupling) -> None:
+    """Whether a step counts depends on all of its features, which stay."""
+    c.carry(c.inputs[0], c.outputs[0], range(len(c.inputs[0].shape) - 1))
+
+
+@handles("PReLU")
+def prelu(c: Coupling) -> None:
+    """Position by position, with a slope for each."""
+    c.elementwise()
+    alpha = c.layer.alpha
+    for axis in range(-len(alpha.shape), 0):
+        if alpha.shape[axis] != 1:
+            c.put(alpha, axis, c.axis(c.inputs[0], axis))
+
+
+@handles("Softmax", "ops.Softmax", "ops.LogSoftmax", "ops.Sparsemax")
+def softmax(c: Coupling) -> None:
+    """Position by position, but for the axes over which the outputs sum to one."""
+    x, y = c.inputs[0], c.outputs[0]
+    mixed = _axes(c.layer.axis, len(x.shape))
+    c.carry(x, y, [axis for axis in range(len(x.shape)) if axis not in mixed])
+    if len(c.inputs) > 1:
+        for axis in range(len(c.inputs[1].shape)):
+            c.axis(c.inputs[1], axis)
+
+
+@handles(
+    *(f"{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3)),
+    *(f"Adaptive{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3)),
+    *(f"{kind}{n}D" for kind in ("UpSampling", "ZeroPadding", "Cropping") for n in (1, 2, 3)),
+    "Resizing",
+    "ops.MaxPool",
+    "ops.AveragePool",
+    "ops.Resize",
+)
+def spatial(c: Coupling) -> None:
+    """Positions in space are mixed, channels and samples are not."""
+    c.carry(c.inputs[0], c.outputs[0], [channel_axis(c.layer)])
+
+
+@handles(*(f"Global{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3)))
+def global_pooling(c: Coupling) -> None:
+    """Positions in space are reduced to one or none."""
+    axis = channel_axis(c.layer)
+    c.carry(c.inputs[0], c.outputs[0], {axis: axis})
+
+
+_REDUCTIONS = (
+    "All Any Amax Amin Argmax Argmin Average Max Mean Median Min Prod Std Sum Var Logsumexp"
+)
+
+
+@handles(*(f"ops.{name}" for name in _REDUCTIONS.split()))
+def reduction(c: Coupling) -> None:
+    """Some axes are reduced; the others stay as they are."""
+    x, y = c.inputs[0], c.outputs[0]
+    rank = len(x.shape)
+    gone = range(rank) if c.layer.axis is None else _axes(c.layer.axis, rank)
+    stay = [axis for axis in range(rank) if axis not in gone]
+    keepdims = len(y.shape) == rank
+    c.carry(x, y, {axis: axis if keepdims else i for i, axis in enumerate(stay)})
+
+
+def _axes(axis: int | Iterable[int], rank: int) -> list[int]:
+    given: Any = [axis] if isinstance(axis, int) else axis
+    return [each % rank for each in given]
