@@ -69,27 +69,36 @@ def assign_on_replicas(
     tf.__internal__.distribute.interim.maybe_merge_call(merged, strategy, *native)
 
 
-def assign_if(
-    condition: Any, compute: Callable[[], Sequence[Any]], variables: Sequence[Any]
-) -> None:
+def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> None:
     """Assigns `compute()` to `variables` where a boolean scalar is true.
 
     On TensorFlow the branch assigns, so that nothing is copied when it is not taken; JAX has no
     side effects, so there the branch returns values.
+
+    Args:
+        condition: A boolean scalar.
+        compute: Gives new values, in the structure of `variables`.
+        variables: A (nested) structure of variables.
     """
+    flat = keras.tree.flatten(variables)
+
+    def values() -> list[Any]:
+        new = compute()
+        keras.tree.assert_same_structure(new, variables)
+        return keras.tree.flatten(new)
 
     def assign(values: Sequence[Any]) -> None:
-        for variable, value in zip(variables, values, strict=True):
+        for variable, value in zip(flat, values, strict=True):
             variable.assign(ops.cast(value, variable.dtype))
 
     if keras.backend.backend() == "tensorflow":
-        ops.cond(condition, lambda: assign(compute()), lambda: None)
+        ops.cond(condition, lambda: assign(values()), lambda: None)
     else:
-        current = [ops.convert_to_tensor(variable) for variable in variables]
+        current = [ops.convert_to_tensor(variable) for variable in flat]
         assign(
             ops.cond(
                 condition,
-                lambda: [ops.cast(v, c.dtype) for v, c in zip(compute(), current, strict=True)],
+                lambda: [ops.cast(v, c.dtype) for v, c in zip(values(), current, strict=True)],
                 lambda: current,
             )
         )

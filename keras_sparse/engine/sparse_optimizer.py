@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,13 +20,7 @@ from keras_sparse.engine.buffers import (
     trainer_of,
 )
 from keras_sparse.engine.rule import Rule, Tensors
-from keras_sparse.engine.sparse_step import (
-    Variables,
-    after_step,
-    assign,
-    before_step,
-    clock_of,
-)
+from keras_sparse.engine.sparse_step import Step, Variables, assign, clock_of
 from keras_sparse.engine.wrapping_optimizer import WrappingOptimizer
 from keras_sparse.messages.arguments import instance, optional, wrong
 from keras_sparse.sparsity.saliency import widened
@@ -178,7 +171,7 @@ class SparseOptimizer(WrappingOptimizer):
         due = self.rule.due(self.step, self.counters)
         rates = self.rates()
         shown = gradients if self.rule.uses_gradients else []
-        self._on_replicas(before_step, due, rates, shown)
+        self._on_replicas(Step.before, due, rates, shown)
         learning = self.rule.learning_gradients(gradients, self._step_variables.tensors(shown))
         for i, gradient in zip(places, learning, strict=True):
             if i is not None and grads[i] is not None:
@@ -186,7 +179,7 @@ class SparseOptimizer(WrappingOptimizer):
                 same = scaled.dtype == grads[i].dtype
                 grads[i] = scaled if same else ops.cast(scaled, grads[i].dtype)
         self.inner_optimizer.apply(grads, trainable_variables)
-        self._on_replicas(after_step, due, rates, shown)
+        self._on_replicas(Step.after, due, rates, shown)
 
     def _seen_by_rule(self, gradient: Any) -> Any:
         """A tensor; slices, which the optimizer can do with, where the rule does not look."""
@@ -218,10 +211,12 @@ class SparseOptimizer(WrappingOptimizer):
         """What the rule sees of the pruned tensors."""
         return self._step_variables.tensors()
 
-    def _on_replicas(self, update: Any, *arguments: Any) -> None:
+    def _on_replicas(self, act: Callable[..., None], *arguments: Any) -> None:
+        def on_one(variables: Variables, *local: Any) -> None:
+            act(Step(self.rule, self._starts, variables), *local)
+
         strategy = getattr(self, "_distribution_strategy", None)
-        update = functools.partial(update, self.rule, self._starts)
-        assign_on_replicas(strategy, update, self.step, *arguments, self._step_variables)
+        assign_on_replicas(strategy, on_one, self.step, self._step_variables, *arguments)
 
     def replace_rule(self, rule: Rule, notes: Mapping[str, np.ndarray]) -> None:
         """Goes on under another rule of the same type, with the masks and counters at hand."""

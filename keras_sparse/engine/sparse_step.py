@@ -72,69 +72,77 @@ def clock_of(step: Any, rates: Sequence[Any]) -> Clock:
     return Clock(step, rates[0], rates if len(rates) > 1 else ())
 
 
-def before_step(
-    rule: Rule,
-    starts: Sequence[float],
-    due: Any,
-    rates: Sequence[Any],
-    gradients: Sequence[Any],
-    variables: Variables,
-) -> None:
-    """Lets the rule learn, updates the masks and shows the inner optimizer the learned weights.
+class Changes(NamedTuple):
+    """What a mask update changes: the variables themselves, or their new values."""
+
+    counters: Mapping[str, Any]
+    masks: Sequence[Any]
+    state: Mapping[str, Sequence[Any]]
+    learned: Sequence[Any]
+    buffers: Sequence[Any]
+    slots: Sequence[Sequence[Any]]
+
+
+class Step:
+    """One step of one replica, but for the inner optimizer's part in it.
 
     Args:
         rule: The method.
         starts: What a reset sets each of the buffers to.
-        due: Whether masks are updated in this step: a boolean scalar, or `None` for never.
-        rates: The inner optimizer's learning rate, or those of each tensor's own optimizer.
-        gradients: Gradients of the pruned tensors, where the rule uses them.
         variables: What may change.
     """
-    clock = clock_of(variables.step, rates)
-    if variables.state:
-        new = rule.update_state(clock, variables.tensors(gradients))
-        for key, values in new.items():
-            assign(variables.state[key], values)
-    if due is not None and not rule.masks_follow_step:
-        _update_masks(rule, starts, due, clock, gradients, variables)
-    if rule.shadow:
-        assign(variables.weights, variables.learned)
 
+    def __init__(self, rule: Rule, starts: Sequence[float], variables: Variables) -> None:
+        self.rule, self.starts, self.variables = rule, starts, variables
 
-def after_step(
-    rule: Rule,
-    starts: Sequence[float],
-    due: Any,
-    rates: Sequence[Any],
-    gradients: Sequence[Any],
-    variables: Variables,
-) -> None:
-    """Takes the learned weights over and gives the model the effective ones.
+    def before(self, due: Any, rates: Sequence[Any], gradients: Sequence[Any]) -> None:
+        """Lets the rule learn, updates the masks and shows the inner optimizer the learned weights.
 
-    The arguments are those of `before_step`.
-    """
-    clock = clock_of(variables.step, rates)
-    if rule.shadow:
-        before = variables.tensors(gradients)
-        assign(variables.learned, rule.learned(before, read(variables.weights)))
-    if due is not None and rule.masks_follow_step:
-        _update_masks(rule, starts, due, clock, gradients, variables)
-    assign(variables.weights, rule.effective(clock, variables.tensors()))
-    variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
+        Args:
+            due: Whether masks are updated in this step: a boolean scalar, or `None` for never.
+            rates: The inner optimizer's learning rate, or those of each tensor's own optimizer.
+            gradients: Gradients of the pruned tensors, where the rule uses them.
+        """
+        rule, variables = self.rule, self.variables
+        clock = clock_of(variables.step, rates)
+        if variables.state:
+            new = rule.update_state(clock, variables.tensors(gradients))
+            for key, values in new.items():
+                assign(variables.state[key], values)
+        if due is not None and not rule.masks_follow_step:
+            self._update_masks(due, clock, gradients)
+        if rule.shadow:
+            assign(variables.weights, variables.learned)
 
+    def after(self, due: Any, rates: Sequence[Any], gradients: Sequence[Any]) -> None:
+        """Takes the learned weights over and gives the model the effective ones.
 
-def _update_masks(
-    rule: Rule,
-    starts: Sequence[float],
-    due: Any,
-    clock: Clock,
-    gradients: Sequence[Any],
-    variables: Variables,
-) -> None:
-    changing = [v for key in rule.changes_with_masks for v in variables.state[key]]
-    slots = [slot for group in variables.slots for slot in group]
+        The arguments are those of `before`.
+        """
+        rule, variables = self.rule, self.variables
+        clock = clock_of(variables.step, rates)
+        if rule.shadow:
+            before = variables.tensors(gradients)
+            assign(variables.learned, rule.learned(before, read(variables.weights)))
+        if due is not None and rule.masks_follow_step:
+            self._update_masks(due, clock, gradients)
+        assign(variables.weights, rule.effective(clock, variables.tensors()))
+        variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
 
-    def compute() -> list[Any]:
+    def _update_masks(self, due: Any, clock: Clock, gradients: Sequence[Any]) -> None:
+        rule, variables = self.rule, self.variables
+        changing = Changes(
+            counters=dict(variables.counters),
+            masks=list(variables.masks),
+            state={key: list(variables.state[key]) for key in rule.changes_with_masks},
+            learned=list(variables.learned),
+            buffers=list(variables.buffers),
+            slots=[list(group) for group in variables.slots],
+        )
+        assign_if(due, lambda: self._changed(clock, gradients), changing)
+
+    def _changed(self, clock: Clock, gradients: Sequence[Any]) -> Changes:
+        rule, variables = self.rule, self.variables
         before = variables.tensors(gradients)
         new = rule.update_masks(clock, variables.counters, before)
         learned = before.weights if new.weights is None else new.weights
@@ -146,31 +154,17 @@ def _update_masks(
             ops.logical_or(old, ops.logical_not(mask))
             for old, mask in zip(survivors, new.masks, strict=True)
         ]
-        return [
-            *(new.counters[key] for key in variables.counters),
-            *new.masks,
-            *(value for key in rule.changes_with_masks for value in new.state[key]),
-            *learned,
-            *(
+        return Changes(
+            counters={key: new.counters[key] for key in variables.counters},
+            masks=list(new.masks),
+            state={key: list(new.state[key]) for key in rule.changes_with_masks},
+            learned=list(learned),
+            buffers=[
                 ops.where(new.reset, ops.cast(start, buffer.dtype), buffer)
-                for start, buffer in zip(starts, read(variables.buffers), strict=True)
-            ),
-            *(
-                apply_mask(slot, keep)
+                for start, buffer in zip(self.starts, read(variables.buffers), strict=True)
+            ],
+            slots=[
+                [apply_mask(slot, keep) for slot in read(group)]
                 for group, keep in zip(variables.slots, not_grown, strict=True)
-                for slot in read(group)
-            ),
-        ]
-
-    assign_if(
-        due,
-        compute,
-        [
-            *variables.counters.values(),
-            *variables.masks,
-            *changing,
-            *variables.learned,
-            *variables.buffers,
-            *slots,
-        ],
-    )
+            ],
+        )
