@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import keras
 import numpy as np
@@ -177,32 +177,3 @@ def slots_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> list[Any]:
             if isinstance(slot, keras.Variable) and slot.shape == variable.shape:
                 found.append(slot)
     return list({id(slot): slot for slot in found}.values())
-
-
-class HostCopies(Sequence[np.ndarray]):
-    """Variables as arrays, float32 or wider, each copied to the host only when it is asked for.
-
-    Args:
-        variables: The variables, in order.
-    """
-
-    def __init__(self, variables: Sequence[Any]) -> None:
-        self._variables = variables
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> HostCopies: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | HostCopies:
-        """The array of one variable, or the copies of several to come."""
-        if isinstance(index, slice):
-            return HostCopies(self._variables[index])
-        value = ops.convert_to_tensor(self._variables[index])
-        wide = keras.backend.result_type(value.dtype, "float32")
-        return ops.convert_to_numpy(ops.cast(value, wide))
-
-    def __len__(self) -> int:
-        """How many variables there are."""
-        return len(self._variables)

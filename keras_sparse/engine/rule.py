@@ -134,11 +134,11 @@ class Rule:
         """Learns which tensors are pruned, once, before training."""
         self.layouts = [target.layout for target in targets]
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The rule's own tensors at the beginning, by name, one for each pruned tensor.
 
         Args:
-            weights: The weights to prune; each is copied to the host when it is looked at.
+            weights: The weights to prune, float32 or wider tensors.
         """
         return {}
 

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.backend import standardize_dtype
 
 from keras_sparse.backend.gradients import as_dense
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
-    HostCopies,
     parts,
     resettable_buffers,
     slots_of,
@@ -95,10 +95,10 @@ class SparseOptimizer(WrappingOptimizer):
         # In units of one dense training step; kept here so that resumed runs go on counting.
         self.training_cost = self.add_variable(shape=(), dtype="float32", name="training_cost")
         self.shadows = [self._copy_of(weight) for weight in self._shadowed()]
-        values = HostCopies(self.weights_to_prune)
+        weights = [widened(ops.convert_to_tensor(weight)) for weight in self.weights_to_prune]
         self.state = {
             key: [self._holding(v, f"{n}_{key}") for v, n in zip(tensors, names, strict=True)]
-            for key, tensors in self.rule.initial_state(values).items()
+            for key, tensors in self.rule.initial_state(weights).items()
         }
         # Last, so that what earlier versions have saved comes first.
         self._add_notes(self._first_notes)
@@ -122,7 +122,9 @@ class SparseOptimizer(WrappingOptimizer):
         return copy
 
     def _holding(self, value: Any, name: str) -> Any:
-        variable = self.add_variable(shape=value.shape, dtype=str(value.dtype), name=name)
+        variable = self.add_variable(
+            shape=value.shape, dtype=standardize_dtype(value.dtype), name=name
+        )
         variable.assign(value)
         return variable
 

@@ -44,14 +44,14 @@ class CrAMRule(TwoGradientRule):
         self.sparse_gradients, self.mask_interval = sparse_gradients, mask_interval
         self.base_probability = base_probability
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """For each operator its latest masks and how often they were used, if they are kept."""
         if self.mask_interval == 1:
             return {}
         count = len(self.choice.operators)
         return {
-            _MASKS: [np.ones((count, *weight.shape), bool) for weight in weights],
-            _USES: [np.zeros(count, "int32") for _ in weights],
+            _MASKS: [ops.ones((count, *weight.shape), "bool") for weight in weights],
+            _USES: [ops.zeros(count, "int32") for _ in weights],
         }
 
     def is_plain(self, clock: Clock) -> Any:

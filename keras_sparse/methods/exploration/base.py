@@ -59,8 +59,18 @@ class DropAndGrow(PlannedUpdates):
         exact = fraction * ops.cast(active, "float32")
         return ops.cast(ops.floor(exact * (1 + 1e-6)), "int32")
 
-    def keep(self, fraction: Any, tensors: Tensors) -> list[Any]:
+    def before_drop(self, update: Any, tensors: Tensors) -> Tensors:
+        """The tensors that an update drops from and grows in. By default as they are.
+
+        Args:
+            update: Integer scalar, which of the plan's updates it is.
+            tensors: The pruned tensors.
+        """
+        return tensors
+
+    def keep(self, update: Any, tensors: Tensors) -> list[Any]:
         """Masks after the drop: in each tensor the largest weights."""
+        fraction = ops.take(self.fractions, update)
         active = counts(tensors.masks)
         scored = only_where(tensors.masks, magnitude(tensors.weights))
         return self._choose(scored, active - self.dropped(fraction, active))
@@ -78,12 +88,13 @@ class DropAndGrow(PlannedUpdates):
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Drops, then grows among all that is not kept."""
         planned = self.planned(clock.step)
-        kept = self.keep(ops.take(self.fractions, planned - 1), tensors)
+        left = self.before_drop(planned - 1, tensors)
+        kept = self.keep(planned - 1, left)
         free = [ops.logical_not(mask) for mask in kept]
-        scored = only_where(free, self.grow_scores(clock, tensors))
-        grown = self._choose(scored, self.growth(kept, tensors))
+        scored = only_where(free, self.grow_scores(clock, left))
+        grown = self._choose(scored, self.growth(kept, left))
         masks = [ops.logical_or(k, g) for k, g in zip(kept, grown, strict=True)]
-        return Update(masks, {"updates": planned})
+        return Update(masks, {"updates": planned}, weights=left.weights, survivors=left.masks)
 
     def _choose(self, scored: Sequence[Any], budget: Any) -> list[Any]:
         return choose_masks(scored, self.layouts, budget, self.granularity, joint=False)

@@ -40,7 +40,7 @@ class DeepRRule(Rule):
     ) -> None:
         self.l1, self.temperature, self.joint, self.seed = l1, temperature, joint, seed
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The sign of each connection, True for plus: that of its initial weight."""
         return {_SIGNS: [weight >= 0 for weight in weights]}
 

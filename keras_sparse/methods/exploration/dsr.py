@@ -22,8 +22,9 @@ from keras_sparse.sparsity.saliency import magnitude
 class DSRRule(DropAndGrow):
     """The smallest weights of all tensors go; tensors that kept more grow more."""
 
-    def keep(self, fraction: Any, tensors: Tensors) -> list[Any]:
+    def keep(self, update: Any, tensors: Tensors) -> list[Any]:
         """The largest weights of all tensors together."""
+        fraction = ops.take(self.fractions, update)
         active = ops.sum(counts(tensors.masks))
         scored = only_where(tensors.masks, magnitude(tensors.weights))
         budget = ops.reshape(active - self.dropped(fraction, active), (1,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
+from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.messages.arguments import number
 from keras_sparse.methods.exploration.base import (
     DropAndGrow,
@@ -60,15 +60,13 @@ class GraNetRule(DropAndGrow):
         """The dense gradient's magnitude."""
         return magnitude(tensors.gradients)
 
-    def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
-        """Prunes further, and regenerates what is left."""
-        budget = ops.take(self.budgets, self.planned(clock.step) - 1, axis=0)
+    def before_drop(self, update: Any, tensors: Tensors) -> Tensors:
+        """Prunes further. What goes is gone: should it grow in the same update, it starts anew."""
+        budget = ops.take(self.budgets, update, axis=0)
         scored = only_where(tensors.masks, magnitude(tensors.weights))
-        pruned = choose_masks(scored, self.layouts, budget, self.granularity, self.joint)
-        update = super().update_masks(clock, counters, tensors._replace(masks=pruned))
-        # What is pruned is gone: should it grow in the same update, it starts from zero.
-        left = [apply_mask(w, mask) for w, mask in zip(tensors.weights, pruned, strict=True)]
-        return update._replace(weights=left, survivors=pruned)
+        masks = choose_masks(scored, self.layouts, budget, self.granularity, self.joint)
+        left = [apply_mask(w, mask) for w, mask in zip(tensors.weights, masks, strict=True)]
+        return tensors._replace(weights=left, masks=masks)
 
 
 class GraNet(SparseCallback):

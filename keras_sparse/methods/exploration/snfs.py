@@ -30,9 +30,9 @@ class SNFSRule(DropAndGrow):
 
     uses_gradients = True
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The mean gradient, zero."""
-        return {"mean_gradient": [np.zeros(weight.shape, "float32") for weight in weights]}
+        return {"mean_gradient": [ops.zeros_like(weight) for weight in weights]}
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """An exponential moving average of the dense gradient."""

@@ -47,11 +47,9 @@ class ADMMRule(ScheduledMasks):
         super().__init__(steps, budgets, granularity, joint, resets, reset_buffers)
         self.rho = rho
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """`Z = prune(W)` and `U = 0`."""
-        tensors = [ops.convert_to_tensor(weight) for weight in weights]
-        z = [ops.convert_to_numpy(value) for value in self._project(tensors)]
-        return {_Z: z, _U: [np.zeros(weight.shape, "float32") for weight in weights]}
+        return {_Z: self._project(weights), _U: [ops.zeros_like(weight) for weight in weights]}
 
     def _project(self, weights: Sequence[Any]) -> list[Any]:
         masks = largest_masks(weights, self.layouts, self.budgets[-1], self.granularity, self.joint)

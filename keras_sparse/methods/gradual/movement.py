@@ -33,9 +33,9 @@ class _Scores(Rule):
     score_learning_rate: float
     penalty: float
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """Scores of zero."""
-        return {_SCORES: [np.zeros(weight.shape, "float32") for weight in weights]}
+        return {_SCORES: [ops.zeros_like(weight) for weight in weights]}
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """The straight-through gradient step of the scores."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
+from keras_sparse.engine.rules.learned import adam_moments, adam_step
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.recipe import CommonArguments
 
 PARAMETER, _FIRST, _SECOND = "parameter", "first_moment", "second_moment"
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 class SampledWeights(Rule):
@@ -40,8 +39,8 @@ class SampledWeights(Rule):
     def __init__(self, rate: float, seed: int = 0) -> None:
         self.rate, self.seed = rate, seed
 
-    def first_parameters(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The parameters at the beginning, float32 arrays of the weights' shapes."""
+    def first_parameters(self, weights: Sequence[Any]) -> list[Any]:
+        """The parameters at the beginning, of the weights' shapes and type."""
         raise NotImplementedError(f"{type(self).__name__} must implement first_parameters")
 
     def slopes(
@@ -54,22 +53,17 @@ class SampledWeights(Rule):
         """Boolean tensors, True where the distribution says that a weight is needed."""
         raise NotImplementedError(f"{type(self).__name__} must implement kept")
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The parameters and their moments."""
-        zeros = [np.zeros(weight.shape, "float32") for weight in weights]
-        first = self.first_parameters(weights)
-        return {PARAMETER: first, _FIRST: zeros, _SECOND: [zero.copy() for zero in zeros]}
+        zeros = [ops.zeros_like(weight) for weight in weights]
+        return {PARAMETER: self.first_parameters(weights), _FIRST: zeros, _SECOND: zeros}
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """Adam's moments of the parameters; `update_masks` takes the step."""
         slopes, further = self.slopes(clock, tensors)
-        first, second = tensors.state[_FIRST], tensors.state[_SECOND]
-        pairs = list(zip(first, second, slopes, strict=True))
-        return {
-            **further,
-            _FIRST: [_BETA_1 * m + (1 - _BETA_1) * g for m, _, g in pairs],
-            _SECOND: [_BETA_2 * v + (1 - _BETA_2) * ops.square(g) for _, v, g in pairs],
-        }
+        trios = zip(tensors.state[_FIRST], tensors.state[_SECOND], slopes, strict=True)
+        first, second = zip(*(adam_moments(*trio) for trio in trios), strict=True)
+        return {**further, _FIRST: first, _SECOND: second}
 
     def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
         """At every step."""
@@ -77,19 +71,8 @@ class SampledWeights(Rule):
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Adam's step on the parameters, and the weights that are still needed."""
-        count = ops.cast(clock.step, "float32") + 1
-        # With the moments' bias corrected, as in Kingma and Ba (2015).
-        first_scale = self.rate / (1 - ops.power(_BETA_1, count))
-        second_scale = 1 / (1 - ops.power(_BETA_2, count))
-        parameters = [
-            p
-            - ops.cast(first_scale, p.dtype)
-            * m
-            / (ops.sqrt(ops.cast(second_scale, p.dtype) * v) + _EPSILON)
-            for p, m, v in zip(
-                tensors.state[PARAMETER], tensors.state[_FIRST], tensors.state[_SECOND], strict=True
-            )
-        ]
+        trios = zip(*(tensors.state[key] for key in (PARAMETER, _FIRST, _SECOND)), strict=True)
+        parameters = [adam_step(p, m, v, self.rate, clock.step) for p, m, v in trios]
         masks = self.kept(tensors.weights, parameters)
         return Update(masks, {}, state={PARAMETER: parameters})
 

@@ -77,14 +77,14 @@ class L0Rule(SampledWeights):
         super().__init__(rate, seed)
         self.penalty, self.closed = penalty, closed
 
-    def first_parameters(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def first_parameters(self, weights: Sequence[Any]) -> list[Any]:
         """`log_alpha = ln((1 - p) / p)`."""
         first = math.log((1 - self.closed) / self.closed)
-        return [np.full(weight.shape, first, "float32") for weight in weights]
+        return [ops.full_like(weight, first) for weight in weights]
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The parameters, and the gates of the latest step."""
-        gates = [np.ones(weight.shape, "float32") for weight in weights]
+        gates = [ops.ones_like(weight) for weight in weights]
         return {**super().initial_state(weights), _GATES: gates}
 
     def _drawn(self, step: Any, tensors: Tensors) -> list[tuple[Any, Any]]:

@@ -69,13 +69,13 @@ class SparseVariationalDropoutRule(SampledWeights):
         self.kl_weight, self.anneal_steps = kl_weight, anneal_steps
         self.initial_log_variance, self.threshold = initial_log_variance, threshold
 
-    def first_parameters(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def first_parameters(self, weights: Sequence[Any]) -> list[Any]:
         """`ln sigma^2`, the same for all."""
-        return [np.full(w.shape, self.initial_log_variance, "float32") for w in weights]
+        return [ops.full_like(weight, self.initial_log_variance) for weight in weights]
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """The variances, and the penalty's gradients by the means at the latest step."""
-        pulls = [np.zeros(weight.shape, "float32") for weight in weights]
+        pulls = [ops.zeros_like(weight) for weight in weights]
         return {**super().initial_state(weights), _PULLS: pulls}
 
     def slopes(

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import TopKMasks
+from keras_sparse.engine.rules.learned import momentum_step
 from keras_sparse.messages.arguments import boolean, number, optional
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation
@@ -89,11 +90,16 @@ class EdgePopupRule(TopKMasks):
         self.rate, self.momentum, self.weight_decay = rate, momentum, weight_decay
         self.seed, self.constants = seed, constants
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """Random scores."""
         return {
-            _SCORES: initial_scores(self.layouts, self.seed),
-            _VELOCITY: [np.zeros(weight.shape, "float32") for weight in weights],
+            _SCORES: [
+                ops.cast(score, weight.dtype)
+                for score, weight in zip(
+                    initial_scores(self.layouts, self.seed), weights, strict=True
+                )
+            ],
+            _VELOCITY: [ops.zeros_like(weight) for weight in weights],
         }
 
     def _values(self, weights: Sequence[Any]) -> list[Any]:
@@ -117,10 +123,11 @@ class EdgePopupRule(TopKMasks):
                 strict=True,
             )
         ):
-            rate = ops.cast(clock.rate_of(i), s.dtype) if self.rate is None else self.rate
+            rate = clock.rate_of(i) if self.rate is None else self.rate
             slope = g * ops.where(s < 0, -w, w) + self.weight_decay * s
-            new[_VELOCITY].append(self.momentum * velocity + slope)
-            new[_SCORES].append(s - rate * new[_VELOCITY][-1])
+            s, velocity = momentum_step(s, velocity, slope, rate, self.momentum)
+            new[_SCORES].append(s)
+            new[_VELOCITY].append(velocity)
         return new
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:

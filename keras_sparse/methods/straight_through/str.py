@@ -15,6 +15,7 @@ from keras_sparse.engine.buffers import learning_rates
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.dense_learning import DenseLearning
+from keras_sparse.engine.rules.learned import momentum_step
 from keras_sparse.messages.arguments import number, optional
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
@@ -36,11 +37,11 @@ class STRRule(DenseLearning):
     ) -> None:
         self.initial, self.weight_decay, self.momentum = initial, weight_decay, momentum
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """All thresholds alike."""
         return {
-            _S: [np.array(self.initial, "float32") for _ in weights],
-            _VELOCITY: [np.zeros((), "float32") for _ in weights],
+            _S: [ops.cast(self.initial, weight.dtype) for weight in weights],
+            _VELOCITY: [ops.zeros((), weight.dtype) for weight in weights],
         }
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
@@ -56,10 +57,10 @@ class STRRule(DenseLearning):
                 strict=True,
             )
         ):
-            rate = ops.cast(clock.rate_of(i), s.dtype)
-            step = s_gradient(g, w, mask, s) + self.weight_decay * s
-            new[_VELOCITY].append(self.momentum * velocity + step)
-            new[_S].append(s - rate * new[_VELOCITY][-1])
+            slope = s_gradient(g, w, mask, s) + self.weight_decay * s
+            s, velocity = momentum_step(s, velocity, slope, clock.rate_of(i), self.momentum)
+            new[_S].append(s)
+            new[_VELOCITY].append(velocity)
         return new
 
     def learning_gradients(self, gradients: Sequence[Any], tensors: Tensors) -> Sequence[Any]:

@@ -49,12 +49,9 @@ class TopKASTRule(TopKMasks):
         self.density = density
         self.penalty = penalty
 
-    def initial_state(self, weights: Sequence[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+    def initial_state(self, weights: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
         """B of the initial weights."""
-        masks = self.top(
-            [ops.convert_to_tensor(weight) for weight in weights], self.backward_budget
-        )
-        return {_BACKWARD: [ops.convert_to_numpy(mask) for mask in masks]}
+        return {_BACKWARD: self.top(weights, self.backward_budget)}
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """A and B anew."""
