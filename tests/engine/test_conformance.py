@@ -1,7 +1,4 @@
-"""The properties that every training-time method keeps, by their numbers in docs/properties.md.
-
-A new method is one line in `METHODS`.
-"""
+"""The properties that every training-time method keeps, by their numbers in docs/properties.md."""
 
 import json
 import subprocess
@@ -15,6 +12,8 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.engine.sparse_step import clock_of
+from tests.cases import CASES, DENSE, EVERY, FOLLOWS, KINDS, METHODS, REGIMES
 from tests.training import (
     EPOCHS,
     STEPS,
@@ -29,61 +28,6 @@ from tests.training import (
     values,
 )
 
-
-def scored_on():
-    """Data of the shape of the fixture `images`."""
-    generator = np.random.default_rng(1)
-    return generator.normal(size=(96, 8, 8, 1)).astype("float32"), generator.integers(0, 4, 96)
-
-
-METHODS = {
-    # In six epochs its default has one phase of each kind.
-    "ACDC": lambda s=0.8, **kw: ks.ACDC(s, schedule="DCDCDC", **kw),
-    "GMP": lambda s=0.8, **kw: ks.GMP(s, ks.Polynomial(1, 4, every="2st"), **kw),
-    "OneShot": lambda s=0.8, **kw: ks.GMP(s, ks.OneShot(2), **kw),
-    "StaticMask": lambda s=0.8, **kw: ks.StaticMask(s, seed=1, **kw),
-    "SET": lambda s=0.8, **kw: ks.SET(s, every=1, seed=1, **kw),
-    "GraNet": lambda s=0.8, **kw: ks.GraNet(s, every="4st", seed=1, **kw),
-    "RigL": lambda s=0.8, **kw: ks.RigL(s, every="4st", seed=1, **kw),
-    "SNFS": lambda s=0.8, **kw: ks.SNFS(s, every="5st", seed=1, **kw),
-    "DSR": lambda s=0.8, **kw: ks.DSR(s, every="5st", seed=1, **kw),
-    "DeepR": lambda s=0.8, **kw: ks.DeepR(s, seed=1, **kw),
-    "TopKAST": lambda s=0.8, **kw: ks.TopKAST(s, every="3st", **kw),
-    "STE": lambda s=0.8, **kw: ks.STE(s, **kw),
-    "SRSTE": lambda s=0.8, **kw: ks.SRSTE(s, granularity=None, **kw),
-    "IHT": lambda s=0.8, **kw: ks.IHT(s, every="2st", **kw),
-    "DPF": lambda s=0.8, **kw: ks.DPF(s, every="2st", **kw),
-    "MovementPruning": lambda s=0.8, **kw: ks.MovementPruning(s, **kw),
-    "EdgePopup": lambda s=0.8, **kw: ks.EdgePopup(s, seed=1, **{"allocation": "global", **kw}),
-    "ADMM": lambda s=0.8, **kw: ks.ADMM(s, **kw),
-    "SNIP": lambda s=0.8, **kw: ks.SNIP(s, scored_on(), **kw),
-    "GraSP": lambda s=0.8, **kw: ks.GraSP(s, scored_on(), **kw),
-    "SynFlow": lambda s=0.8, **kw: ks.SynFlow(s, **kw),
-    "CyclicGaP": lambda s=0.8, **kw: ks.CyclicGaP(s, 2, 4, 1, 2, seed=1, **kw),
-}
-# Methods whose sparsity follows from other things.
-FOLLOWS = {
-    "STR": lambda **kw: ks.STR(0.05, weight_decay=0.02, **kw),
-    "SoftMovement": lambda **kw: ks.MovementPruning(soft=True, threshold=0.0, penalty=1e-3, **kw),
-    "L0": lambda **kw: ks.L0(1e-3, gate_learning_rate=0.3, seed=1, **kw),
-    "SparseVD": lambda **kw: ks.SparseVariationalDropout(
-        0.01, noise_learning_rate=0.05, initial_log_variance=-4.0, seed=1, **kw
-    ),
-}
-# Methods that learn dense weights, to be compressed afterwards.
-DENSE = {
-    "CrAM": lambda **kw: ks.CrAM(
-        [0.5, 0.8], operators="4bit", mask_interval=2, base_probability=0.2, seed=1, **kw
-    ),
-    "SAM": lambda **kw: ks.SAM(**kw),
-    "CSAM": lambda **kw: ks.CSAM([0.5, 0.8], seed=1, **kw),
-    "TopKPlus": lambda **kw: ks.TopKPlus([0.5, 0.8], seed=1, **kw),
-}
-EVERY = METHODS | FOLLOWS | DENSE
-# One method for each way in which the engine works; what the engine alone does is tested on these,
-# outside of the thorough suite on three of them.
-REGIMES = ("ACDC", "GMP", "StaticMask", "RigL", "TopKAST", "DPF", "MovementPruning", "CyclicGaP")
-KINDS = ("ACDC", "RigL", "DPF")
 ON_JAX = keras.backend.backend() == "jax"
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a feature of the TensorFlow backend"
@@ -473,21 +417,6 @@ def test_6_mixed_precision_where_the_sparsity_follows(follows, images):
     assert 0.05 < logs["sparsity"][-1] < 0.99
 
 
-MASK, COPY = 1, 4  # bytes a weight: a bool and a float32
-MEMORY = {
-    "SNFS": MASK + COPY,  # mean gradients
-    "DeepR": 2 * MASK,  # signs
-    "TopKAST": 2 * MASK + COPY,  # which compute and which learn
-    "STE": MASK + COPY,
-    "SRSTE": MASK + COPY,
-    "DPF": MASK + COPY,
-    "MovementPruning": MASK + 2 * COPY,  # scores
-    "EdgePopup": MASK + 3 * COPY,  # scores and their momentum
-    "ADMM": MASK + 2 * COPY,  # sparse weights and duals
-    "ACDC": MASK + 1 / 8,  # the masks of the phase before, a bit a weight, for its logs
-}
-
-
 @tensorflow_only
 @pytest.mark.parametrize("name", METHODS)
 def test_8_memory(name, images):
@@ -503,7 +432,7 @@ def test_8_memory(name, images):
     )
     weights = sum(kernel.size for kernel in kernels(model))
     # Packed bits fill whole bytes in each tensor.
-    assert 0 <= kept - MEMORY.get(name, MASK) * weights < len(kernels(model))
+    assert 0 <= kept - CASES[name].memory * weights < len(kernels(model))
 
 
 @pytest.mark.jax
@@ -551,6 +480,32 @@ def test_9_loads_without_this_package(images, tmp_path):
         [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
     )
     assert int(run.stdout.split()[-1]) == nonzeros(model)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", EVERY)
+def test_a_rule_is_written_and_read(name, images):
+    """What its configuration builds anew computes what the rule itself does."""
+    model, callback = compiled(conv_net()), EVERY[name]()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images, callback, Interrupt(1))
+    rule, optimizer = callback.optimizer.rule, callback.optimizer
+    written = json.loads(json.dumps(keras.saving.serialize_keras_object(rule)))
+    read = keras.saving.deserialize_keras_object(written)
+    assert type(read) is type(rule)
+    assert json.loads(json.dumps(read.get_config())) == written["config"]
+    read.build(optimizer.targets)
+    tensors = optimizer.tensors._replace(gradients=optimizer.tensors.weights)
+    for step in (0, 2 * STEPS - 1, 5 * STEPS):
+        clock = clock_of(step, optimizer.rates())
+        computed = []
+        for each in (rule, read):
+            due = each.due(step, optimizer.counters)
+            changed = due is not None and bool(due)
+            masks = each.update_masks(clock, optimizer.counters, tensors).masks if changed else []
+            computed.append([*masks, *each.effective(clock, tensors)])
+        for one, two in zip(*computed, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 @tensorflow_only

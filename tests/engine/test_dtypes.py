@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_sparse as ks
-from tests.engine.test_conformance import METHODS
+from tests.cases import METHODS
 from tests.training import Probe, assert_same, compiled, dense_net, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")

@@ -6,7 +6,7 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.engine.buffers import parts
-from tests.engine.test_conformance import METHODS
+from tests.cases import METHODS
 from tests.training import STEPS, assert_same, compiled, dense_net, fit, values
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
