@@ -93,6 +93,8 @@ def build_metrics_first(model: keras.Model) -> None:
     """
     if keras.backend.backend() != "tensorflow" or not getattr(model, "outputs", None):
         return
+    if model.train_function is None:  # A loop of one's own makes it later.
+        return
     own = [getattr(type(model), name) for name in ("train_step", "compute_metrics")]
     if own != [keras.Model.train_step, keras.Model.compute_metrics]:
         return

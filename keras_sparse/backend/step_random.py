@@ -7,9 +7,12 @@ position, the step and the seed are mixed by a hash (the finalizer of MurmurHash
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -30,12 +33,27 @@ def uniform(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> An
         stream: Integer; other streams of the same step give other numbers.
     """
     start = _mixed_number(seed + _GOLDEN * (stream + 1))
-    key = _mixed(ops.bitwise_xor(ops.cast(step, "uint32"), _word(start)))
-    position = ops.cast(ops.arange(math.prod(shape), dtype="int32"), "uint32")
+    return ops.reshape(_drawn()(np.uint32(start), step, math.prod(shape)), shape)
+
+
+@functools.cache
+def _drawn() -> Callable[[Any, Any, Any], Any]:
+    """`_numbers`, of which TensorFlow traces one graph for all tensors of a model."""
+    if keras.backend.backend() != "tensorflow":
+        return _numbers
+    import tensorflow as tf
+
+    scalars = (tf.TensorSpec((), dtype) for dtype in ("uint32", "uint32", "int32"))
+    graph = tf.function(_numbers, input_signature=tuple(scalars))
+    return lambda start, step, count: graph(start, tf.cast(step, "uint32"), count)
+
+
+def _numbers(start: Any, step: Any, count: Any) -> Any:
+    key = _mixed(ops.bitwise_xor(ops.cast(step, "uint32"), start))
+    position = ops.cast(ops.arange(count, dtype="int32"), "uint32")
     bits = _mixed(position * _word(_GOLDEN) + key)
     bits = _mixed(ops.bitwise_xor(bits, key))
-    numbers = ops.cast(ops.right_shift(bits, _word(8)), "float32") * 2.0**-24
-    return ops.reshape(numbers, shape)
+    return ops.cast(ops.right_shift(bits, _word(8)), "float32") * 2.0**-24
 
 
 def normal(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> Any:
