@@ -21,6 +21,9 @@ from keras_sparse.structured.units.objective import Objective
 from keras_sparse.structured.units.picking import Plan, pick_greedily
 
 _CHUNK = 2_000_000  # numbers that candidates' features take at a time
+_PARTS = (
+    4  # in which candidates are compared at least, so that little is in vain where few are left
+)
 _ROWS = 512  # samples at a time, where there is one set of picks
 
 
@@ -41,6 +44,7 @@ class _Channels:
         self.counts = np.zeros(outputs.shape[-1])
         self._council, self._rest = council, compiled(self._predict(rest))
         self._predictions: np.ndarray = np.zeros(0)
+        self._width: int | None = None
 
     def _predict(self, rest: Callable[..., Any]) -> Callable[..., Any]:
         def predict(x: Any, gains: Any, others: Any) -> Any:
@@ -63,7 +67,7 @@ class _Channels:
         """The loss with each of some channels added."""
         channels = len(self.counts)
         one = self.outputs[:1].size * (len(self.outputs) if rows is None else len(rows))
-        each = min(max(_CHUNK // one, 1), len(units))
+        each = self._together(one, units)
         found = []
         for i in range(0, len(units), each):
             # The last chunk is filled up, so that all are of one shape.
@@ -74,6 +78,13 @@ class _Channels:
             made = self.objective.of_predictions(self.predictions(gains, rows), each, rows)
             found.append(made[: len(units[i : i + each])])
         return np.concatenate(found)
+
+    def _together(self, numbers_of_one: int, units: np.ndarray) -> int:
+        """Candidates at a time: as many for each pick, though fewer are left, to trace once."""
+        if self._width is None:
+            few = -(-len(units) // _PARTS)
+            self._width = min(max(_CHUNK // numbers_of_one, 1), max(few, 1))
+        return self._width
 
     def agree(self, loss: float, unit: int) -> int:
         """Adds the best channel."""
@@ -136,7 +147,7 @@ class _ConsumedChannels(_Channels):
         one = self._consumer.size((1, *self.outputs.shape[1:]))
         # Either several candidates on all samples, or one after the other on a few.
         block = min(max(_CHUNK // one, 1), len(at))
-        each = min(max(_CHUNK // (one * len(at)), 1), len(units))
+        each = self._together(one * len(at), units)
         made: list[list[np.ndarray]] = []
         for j in range(0, len(at), block):
             part = at[j : j + block]
@@ -170,9 +181,7 @@ class _ConsumedChannels(_Channels):
             total = ops.convert_to_tensor(scale * self._sum[i : i + _ROWS] + self._bias)
             made.append(ops.convert_to_numpy(self._tail(total, *others)))
         self._predictions = np.concatenate(made)
-        return float(
-            self.objective.of_predictions(ops.convert_to_tensor(self._predictions), 1)[0]
-        )
+        return float(self.objective.of_predictions(ops.convert_to_tensor(self._predictions), 1)[0])
 
 
 def _channels_of(x: np.ndarray, kernel: np.ndarray, chosen: np.ndarray) -> list[Any]:
