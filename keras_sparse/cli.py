@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse_cli.options import OPTIONS, make_parser
+from keras_sparse_cli.options import OPTIONS, SHRINK_OPTIONS, make_parser
 
 # What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
 _UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -168,6 +168,29 @@ def _export(args: argparse.Namespace) -> None:
     to_litert(model, args.out, sparse=not args.dense).print()
 
 
+def _shrink(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.saving import save_packed
+    from keras_sparse.experiments.shrinking import ShrinkConfig, shrink_classifier, shrink_table
+    from keras_sparse.storage.files import check_destination, replace_file
+
+    given = {name: getattr(args, name) for name in (*SHRINK_OPTIONS, "keep_zeros") if name in args}
+    config = ShrinkConfig(**given)
+    file = Path(args.file)
+    out = check_destination(args.out or file.with_name(f"{file.stem}_shrunk.keras"), ".keras")
+    told = args.json and check_destination(args.json, ".json")
+    model, console = _load(args.file), Console()
+    smaller, result = shrink_classifier(model, config, console)
+    save_packed(smaller, out)
+    result["keras_bytes"] = {
+        "before": file.expanduser().stat().st_size,
+        "after": out.stat().st_size,
+    }
+    console.print(shrink_table(result, title=f"{file.name}, {config.method}"))
+    console.print(f"The smaller model: {out}", highlight=False, soft_wrap=True)
+    if told:
+        replace_file(told, (json.dumps(result, indent=1) + "\n").encode())
+
+
 def _load(file: str) -> Any:
     path = Path(file).expanduser()
     if not path.is_file():
@@ -223,6 +246,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "list-methods": _list_methods,
     "report": _report,
     "export": _export,
+    "shrink": _shrink,
 }
 
 if __name__ == "__main__":
