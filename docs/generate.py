@@ -72,7 +72,12 @@ REFERENCE = {
         "structured/pretraining_report",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
-    "Deployment": ("deploy/litert", "deploy/report", "deploy/latency"),
+    "Deployment": (
+        "deploy/litert",
+        "deploy/report",
+        "deploy/inspection",
+        "deploy/latency",
+    ),
     "Analysis": (
         "analysis/agreement",
         "analysis/bounds/convergence",

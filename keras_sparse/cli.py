@@ -154,11 +154,7 @@ def _report(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.sparsity.report import report
 
-    counted = report(model)
-    if args.json:
-        print(json.dumps(counted.to_dict(), indent=2))
-    else:
-        counted.print()
+    _show(report(model), args.json)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -166,6 +162,20 @@ def _export(args: argparse.Namespace) -> None:
     from keras_sparse.deploy import to_litert
 
     to_litert(model, args.out, sparse=not args.dense).print()
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import inspect
+
+    _show(inspect(args.file), args.json)
+
+
+def _show(found: Any, as_json: bool) -> None:
+    """Prints what was found as JSON or as a table."""
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        found.print()
 
 
 def _load(file: str) -> Any:
@@ -208,7 +218,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report"):
+    if args.command in ("list-methods", "report", "inspect"):
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -223,6 +233,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "list-methods": _list_methods,
     "report": _report,
     "export": _export,
+    "inspect": _inspect,
 }
 
 if __name__ == "__main__":

@@ -193,6 +193,17 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("out", metavar="OUT.tflite")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
     export.set_defaults(command="export")
+
+    inspect = commands.add_parser(
+        "inspect",
+        parents=[common],
+        help="show how a LiteRT file stores its weights",
+        description="Prints the type, zeros, sparse encoding and bytes of each weight of a LiteRT "
+        "file, and its operations, without running it.",
+    )
+    inspect.add_argument("file", metavar="FILE.tflite")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    inspect.set_defaults(command="inspect")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from keras_sparse.deploy.conversion import LiteRTConversionError
 from keras_sparse.deploy.encoding import TensorEncoding
+from keras_sparse.deploy.inspection import LiteRTInspection, StoredTensor, inspect
 from keras_sparse.deploy.latency import litert_latency
 from keras_sparse.deploy.litert import to_litert
 from keras_sparse.deploy.report import LiteRTReport
@@ -9,9 +10,12 @@ from keras_sparse.deploy.verification import LiteRTVerificationError
 
 __all__ = [
     "LiteRTConversionError",
+    "LiteRTInspection",
     "LiteRTReport",
     "LiteRTVerificationError",
+    "StoredTensor",
     "TensorEncoding",
+    "inspect",
     "litert_latency",
     "to_litert",
 ]
