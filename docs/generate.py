@@ -75,6 +75,7 @@ REFERENCE = {
     "Deployment": (
         "deploy/litert",
         "deploy/report",
+        "deploy/eligibility",
         "deploy/inspection",
         "deploy/latency",
     ),

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Defaults to those of the process.
 
     Returns:
-        The exit status: 0, 2 for an error that was explained, 130 if interrupted, or what a
-        launched script ended with.
+        The exit status: 0, 1 for a check that fails, 2 for an error that was explained, 130 if
+        interrupted, or what a launched script ended with.
     """
     return run(make_parser().parse_args(argv))
 
@@ -170,6 +170,15 @@ def _inspect(args: argparse.Namespace) -> None:
     _show(inspect(args.file), args.json)
 
 
+def _eligibility(args: argparse.Namespace) -> int:
+    from keras_sparse.deploy import eligibility
+
+    of = args.file if args.file.endswith(".tflite") else _load(args.file)
+    found = eligibility(of, args.runtime, args.quantize)
+    _show(found, args.json)
+    return int(args.check and not found.all_fast())
+
+
 def _show(found: Any, as_json: bool) -> None:
     """Prints what was found as JSON or as a table."""
     if as_json:
@@ -218,7 +227,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report", "inspect"):
+    if args.command in ("list-methods", "report", "inspect", "eligibility"):
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -234,6 +243,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "report": _report,
     "export": _export,
     "inspect": _inspect,
+    "eligibility": _eligibility,
 }
 
 if __name__ == "__main__":

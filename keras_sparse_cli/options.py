@@ -204,6 +204,30 @@ def make_parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", metavar="FILE.tflite")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of a table")
     inspect.set_defaults(command="inspect")
+
+    eligibility = commands.add_parser(
+        "eligibility",
+        parents=[common],
+        help="say which layers' zeros a runtime will leave out, and why not the others",
+        description="Prints for each weight of a model, trained or not, or of a LiteRT file what a "
+        "runtime does with its zeros, and where they save no time the rule that fails and the "
+        "cure.",
+        epilog="keras-sparse eligibility model.keras --runtime xnnpack-arm --check",
+    )
+    eligibility.add_argument("file", metavar="FILE", help="a .keras or .tflite file")
+    eligibility.add_argument(
+        "--runtime",
+        default="xnnpack-arm",
+        help="xnnpack-arm, xnnpack-x86, litert-builtin or litert-micro (default: %(default)s)",
+    )
+    eligibility.add_argument(
+        "--quantize", help="how the model is going to be exported: float16, dynamic or int8"
+    )
+    eligibility.add_argument(
+        "--check", action="store_true", help="end with status 1 unless all zeros save time"
+    )
+    eligibility.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    eligibility.set_defaults(command="eligibility")
     return parser
 
 

@@ -1,6 +1,7 @@
 """Export of trained sparse models to devices, verified and measured."""
 
 from keras_sparse.deploy.conversion import LiteRTConversionError
+from keras_sparse.deploy.eligibility import Eligibility, eligibility
 from keras_sparse.deploy.encoding import TensorEncoding
 from keras_sparse.deploy.inspection import LiteRTInspection, StoredTensor, inspect
 from keras_sparse.deploy.latency import litert_latency
@@ -9,12 +10,14 @@ from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.verification import LiteRTVerificationError
 
 __all__ = [
+    "Eligibility",
     "LiteRTConversionError",
     "LiteRTInspection",
     "LiteRTReport",
     "LiteRTVerificationError",
     "StoredTensor",
     "TensorEncoding",
+    "eligibility",
     "inspect",
     "litert_latency",
     "to_litert",

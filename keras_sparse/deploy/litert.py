@@ -11,6 +11,7 @@ import keras
 
 from keras_sparse.deploy.causes import disagreement
 from keras_sparse.deploy.conversion import convert, trace
+from keras_sparse.deploy.eligibility import file_eligibility
 from keras_sparse.deploy.encoding import read_encodings
 from keras_sparse.deploy.inference import check_model, float32_inference
 from keras_sparse.deploy.repair import restore_truncated
@@ -136,6 +137,7 @@ def to_litert(
         informative=is_informative(expected, tolerance),
         tensors=tensors,
         densify_ops=densify_ops,
+        eligibility=file_eligibility(contents, str(destination)),
         runtime=_runtime(),
     )
     if not report.informative:

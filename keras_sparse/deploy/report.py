@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_sparse.deploy.eligibility import Eligibility
 from keras_sparse.deploy.encoding import TensorEncoding
 
 
@@ -47,6 +48,7 @@ class LiteRTReport:
         tensors: How each weight is stored.
         densify_ops: The number of DENSIFY operations, by each of which most runtimes expand a
             sparse weight when they load the file.
+        eligibility: For each runtime what it does with the zeros of each weight of the file.
         runtime: The name and version of the interpreter that the file was verified with.
     """
 
@@ -65,6 +67,7 @@ class LiteRTReport:
     informative: bool
     tensors: tuple[TensorEncoding, ...]
     densify_ops: int
+    eligibility: dict[str, Eligibility]
     runtime: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,12 +84,14 @@ class LiteRTReport:
         ```
 
         Returns:
-            A dict by the fields' names; `tensors` is a list of dicts.
+            A dict by the fields' names; `tensors` is a list of dicts, and `eligibility` has one for
+            each runtime.
         """
         return dataclasses.asdict(self) | {
             "tensors": [
                 dataclasses.asdict(row) | {"shape": list(row.shape)} for row in self.tensors
-            ]
+            ],
+            "eligibility": {name: found.to_dict() for name, found in self.eligibility.items()},
         }
 
     def print(self, console: Console | None = None) -> None:
@@ -140,6 +145,15 @@ class LiteRTReport:
             f"{self.samples} {kind} samples within {errors} (tolerance {self.tolerance:g}, "
             f"{self.runtime})."
         ]
+        if any(row.encoding != "dense" for row in self.tensors):
+            counts = ", ".join(
+                f"{len(found.fast)} of {len(found.asked)} weights on {name}"
+                for name, found in self.eligibility.items()
+            )
+            lines.append(
+                f"Zeros save time in {counts}; `keras_sparse.deploy.eligibility` of the file says "
+                "why not in the others."
+            )
         if self.densify_ops:
             lines.append(
                 f"DENSIFY operations: {self.densify_ops}. Most runtimes expand these weights on "
