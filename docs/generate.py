@@ -22,6 +22,7 @@ line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["l
 REFERENCE = {
     "Sparsity": (
         "sparsity/granularity",
+        "sparsity/runtime_pattern",
         "sparsity/allocation",
         "sparsity/schedules",
         "sparsity/duration",
@@ -76,6 +77,7 @@ REFERENCE = {
         "deploy/litert",
         "deploy/report",
         "deploy/eligibility",
+        "deploy/eligible",
         "deploy/inspection",
         "deploy/latency",
     ),

@@ -2,6 +2,7 @@
 
 from keras_sparse.deploy.conversion import LiteRTConversionError
 from keras_sparse.deploy.eligibility import Eligibility, eligibility
+from keras_sparse.deploy.eligible import make_eligible
 from keras_sparse.deploy.encoding import TensorEncoding
 from keras_sparse.deploy.inspection import LiteRTInspection, StoredTensor, inspect
 from keras_sparse.deploy.latency import litert_latency
@@ -20,5 +21,6 @@ __all__ = [
     "eligibility",
     "inspect",
     "litert_latency",
+    "make_eligible",
     "to_litert",
 ]

@@ -51,8 +51,8 @@ class Eligibility:
 
     @property
     def asked(self) -> tuple[Verdict, ...]:
-        """The weights that are pruned (30 % zeros or more); in a model without such, all Dense
-        kernels and 1x1 convolutions, which are what can be fast somewhere.
+        """The weights that count: those that are pruned, which is 30 % zeros or more; in a model
+        without such, all Dense kernels and 1x1 convolutions, which are what can be fast somewhere.
         """
         pruned = tuple(row for row in self.rows if row.sparsity >= MIN_STORED)
         return pruned or tuple(row for row in self.rows if row.kind != "other")

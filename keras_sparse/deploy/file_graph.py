@@ -22,6 +22,7 @@ from keras_sparse.probe.runtime.nodes import (
     RuntimeGraph,
     Window,
     added,
+    count_zeros,
     same_padding,
     zeros_in_blocks,
 )
@@ -64,7 +65,7 @@ class _Reading:
         self.graph, self.names = file.subgraphs[0], operator_names(file)
         self.constants = {
             index: dense_values(tensor, values)
-            for graph, index, tensor, values in constants(file)
+            for graph, index, tensor, values in constants(file, once=False)
             if graph is self.graph
         }
         self.nodes: list[Node] = []
@@ -148,6 +149,7 @@ class _Reading:
             channels,
             given.depthMultiplier if depthwise else 1,
             1 if depthwise else channels // kernel[-1],
+            same,
         )
         self.nodes.append(Node(title, kind, values, made, 4, self.kernels([at]), window))
 
@@ -169,7 +171,7 @@ class _Reading:
                     name=name,
                     layer=name,
                     shape=shape_of(tensor),
-                    zeros=int(values.size - np.count_nonzero(values)),
+                    zeros=count_zeros(values, (1, 2) if values.ndim == 4 else ()),
                     in_blocks=zeros_in_blocks(values.T) if values.ndim == 2 else {},
                     int8=dtype == "int8",
                     stored=stored,

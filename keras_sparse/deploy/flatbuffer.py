@@ -92,11 +92,12 @@ def readers_of(graph: Any, names: list[str]) -> dict[int, set[str]]:
     return readers
 
 
-def constants(file: Any) -> Iterator[tuple[Any, int, Any, np.ndarray]]:
-    """The constants of a model, one that several tensors share once.
+def constants(file: Any, once: bool = True) -> Iterator[tuple[Any, int, Any, np.ndarray]]:
+    """The constants of a model.
 
     Args:
         file: The parsed model.
+        once: Whether what several tensors share is given once.
 
     Yields:
         The subgraph, the tensor's index in it, the tensor, and the values that are stored for it.
@@ -107,7 +108,7 @@ def constants(file: Any) -> Iterator[tuple[Any, int, Any, np.ndarray]]:
             values = stored_values(file, tensor)
             if values is None or tensor.buffer in seen:
                 continue
-            if tensor.buffer:  # All that is empty is the buffer 0.
+            if once and tensor.buffer:  # All that is empty is the buffer 0.
                 seen.add(tensor.buffer)
             yield graph, index, tensor, values
 

@@ -12,9 +12,9 @@ from keras_sparse import cli, deploy
 from tests.deploy.pruned import lenet, perceptron, prune
 
 
-def net(first=3, pad=1, strides=2, middle=None, end=True, kernel=3, channels=3):
+def net(first=3, pad=1, strides=2, middle=None, end=True, kernel=3, channels=3, size=32):
     """A small network that XNNPACK runs sparse on Arm, with one thing changed."""
-    inputs = x = keras.Input((32, 32, channels))
+    inputs = x = keras.Input((size, size, channels))
     x = layers.ZeroPadding2D(pad)(x) if pad else x
     x = layers.Conv2D(
         8, first, strides, padding="valid" if pad else "same", use_bias=False, name="stem"
@@ -42,6 +42,7 @@ CHANGES = {
     "7x7 depthwise": ({"kernel": 7}, "'depthwise' is a 7x7 depthwise"),
     "max pooling": ({"middle": layers.MaxPooling2D(2, 1, "same")}, "MaxPooling2D"),
     "ends in a maximum": ({"end": False}, "GlobalMaxPooling2D"),
+    "odd sizes": ({"size": 33}, "strides 2 on odd sizes"),
     "stride 2 depthwise": (
         {
             "middle": lambda x: layers.DepthwiseConv2D(3, 1, padding="valid", name="odd")(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from keras_sparse.probe.runtime.nodes import Kernel, Node, RuntimeGraph
+from keras_sparse.probe.runtime.nodes import Kernel, Node, RuntimeGraph, Window
 
 MIN_ZEROS = 2 / 3
 
@@ -151,9 +151,7 @@ def _unfit_conv(node: Node) -> Fault | None:
         return Fault(f"{node.name!r} is no 2-D convolution", _ALONE)
     first = window.size == (3, 3) and window.strides == (2, 2) and window.channels == 3
     if first and window.dilation == (1, 1) and window.groups == 1:
-        if window.padding == (1, 1, 1, 1):
-            return None
-        return _padding_fault(node.name, window.padding, 1)
+        return _unfit_padding(node.name, window, 1)
     size, strides = ("x".join(map(str, pair)) for pair in (window.size, window.strides))
     return Fault(
         f"{node.name!r} is a {size} convolution of {window.channels} channels with strides "
@@ -172,17 +170,20 @@ def _unfit_depthwise(node: Node) -> Fault | None:
         size, strides = ("x".join(map(str, pair)) for pair in (window.size, window.strides))
         said = f"{node.name!r} is a {size} depthwise convolution with strides {strides}"
         return Fault(f"{said}; 3x3 and 5x5 with strides 1 or 2 fit", "Take such a size")
-    wanted = window.size[0] // 2
-    return (
-        None
-        if window.padding == (wanted,) * 4
-        else _padding_fault(node.name, window.padding, wanted)
-    )
+    return _unfit_padding(node.name, window, window.size[0] // 2)
 
 
-def _padding_fault(name: str, padding: tuple[int, ...], wanted: int) -> Fault:
+def _unfit_padding(name: str, window: Window, wanted: int) -> Fault | None:
+    if window.padding == (wanted,) * 4:
+        if not window.same or window.strides == (1, 1):
+            return None
+        return Fault(
+            f"{name!r} has strides 2 on odd sizes, for which the converter writes SAME, where "
+            "XNNPACK looks for padding by numbers",
+            "Take images whose sizes are even before each stride of 2, such as multiples of 32",
+        )
     return Fault(
-        f"{name!r} is padded by {padding} rows above and below and columns left "
+        f"{name!r} is padded by {window.padding} rows above and below and columns left "
         f"and right, not by {wanted} on all four sides (`padding='same'` with strides 2 pads an "
         "even size on one side)",
         MAKE_ELIGIBLE,

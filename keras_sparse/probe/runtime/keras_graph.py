@@ -17,6 +17,7 @@ from keras_sparse.probe.runtime.nodes import (
     RuntimeGraph,
     Window,
     added,
+    count_zeros,
     same_padding,
     zeros_in_blocks,
 )
@@ -68,6 +69,7 @@ class _Reading:
         self.place = places(model)
         self.nodes: list[Node] = []
         self.padding: dict[int, tuple[int, Padding]] = {}
+        self.sizes: dict[int, tuple[int | None, ...]] = {}
         self.linear: set[int] = set()
         self.values = 0
 
@@ -103,6 +105,7 @@ class _Reading:
         if isinstance(layer, layers.ZeroPadding2D):
             (top, bottom), (left, right) = layer.padding
             made = self.other(call, taken, "padding")
+            self.sizes[taken[0]] = call.inputs[0].shape[1:3]
             self.padding[made[0]] = (taken[0], (top, bottom, left, right))
             return made
         if isinstance(layer, layers.SeparableConv2D):
@@ -135,11 +138,12 @@ class _Reading:
         padding: Padding = (0, 0, 0, 0)
         if layer.padding == "same":
             padding = same_padding(spatial, size, strides, dilation)
-        before = self.padding.get(taken[0])
+        before, whole = self.padding.get(taken[0]), spatial
         if before and self.uses[id(call.inputs[0])] == 1:
             self.nodes = [node for node in self.nodes if node.outputs != (taken[0],)]
             taken = [before[0]]
             padding = added(padding, before[1])
+            whole = self.sizes[taken[0]]
         window = Window(
             size,
             strides,
@@ -148,6 +152,8 @@ class _Reading:
             call.inputs[0].shape[-1],
             getattr(layer, "depth_multiplier", 1),
             getattr(layer, "groups", 1),
+            # The converter sees what a pad comes to.
+            padding == same_padding(whole, size, strides, dilation),
         )
         last_first = layer.data_format == "channels_first"
         kind = "convolution with channels first" if last_first else kind
@@ -190,7 +196,7 @@ class _Reading:
                     name=place.path,
                     layer=place.layer.name,
                     shape=tuple(weight.shape),
-                    zeros=int(values.size - np.count_nonzero(values)),
+                    zeros=count_zeros(values, (0, 1) if values.ndim == 4 else ()),
                     in_blocks=zeros_in_blocks(values) if vectors else {},
                 )
             )

@@ -22,7 +22,7 @@ class Kernel:
         name: The path of the Keras variable, or the tensor's name in a file.
         layer: The layer that it belongs to, or the tensor's name again.
         shape: Its shape, in the layout of where it is read from.
-        zeros: How many of its elements are zero.
+        zeros: How many of its elements are zero, see `count_zeros`.
         in_blocks: Of those the ones in aligned all-zero blocks along the inputs, by the block's
             length, for a kernel that multiplies vectors.
         int8: Whether it is quantized to eight bits.
@@ -48,6 +48,10 @@ class Kernel:
         """Fraction of zeros."""
         return self.zeros / self.size if self.size else 0.0
 
+    def without_zeros(self) -> Kernel:
+        """The same kernel before it is pruned."""
+        return dataclasses.replace(self, zeros=0, in_blocks=dict.fromkeys(self.in_blocks, 0))
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -61,6 +65,7 @@ class Window:
         channels: Input channels.
         multiplier: Outputs for each channel of a depthwise convolution.
         groups: Groups of channels.
+        same: Whether a file has it as SAME: as `padding="same"`, or as what comes to it.
     """
 
     size: tuple[int, int]
@@ -70,6 +75,7 @@ class Window:
     channels: int
     multiplier: int = 1
     groups: int = 1
+    same: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,6 +119,14 @@ class RuntimeGraph:
     inputs: frozenset[int]
     outputs: frozenset[int]
 
+    def without_zeros(self) -> RuntimeGraph:
+        """The same graph of a model that is still to be pruned."""
+        nodes = (
+            dataclasses.replace(node, kernels=tuple(k.without_zeros() for k in node.kernels))
+            for node in self.nodes
+        )
+        return dataclasses.replace(self, nodes=tuple(nodes))
+
 
 def same_padding(
     spatial: Sequence[int | None],
@@ -140,6 +154,23 @@ def same_padding(
 def added(one: Padding, other: Padding) -> Padding:
     """The padding that two after one another come to."""
     return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
+
+
+def count_zeros(values: np.ndarray, places: tuple[int, ...]) -> int:
+    """The zeros of a weight that may come of pruning.
+
+    A place of a convolution's kernel that is zero in all channels makes it a smaller kernel, and
+    does not count, unless the kernel has no other place.
+
+    Args:
+        values: The weight.
+        places: Its axes of height and width, if it has them.
+    """
+    others = tuple(axis for axis in range(values.ndim) if axis not in places)
+    used = values.any(axis=others) if places else np.ones((), bool)
+    if used.size == 1 or not used.any():
+        used = np.ones_like(used)
+    return int(values.size // used.size * used.sum() - np.count_nonzero(values))
 
 
 def zeros_in_blocks(matrix: np.ndarray) -> dict[int, int]:

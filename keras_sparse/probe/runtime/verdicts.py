@@ -32,10 +32,11 @@ class Verdict:
         weight: The path of the Keras variable, or the tensor's name in a file.
         layer: Its layer, or the tensor's name again.
         shape: Its shape, in the layout of where it was read from.
-        sparsity: Fraction of zeros, from 0 to 1.
+        sparsity: Fraction of zeros, from 0 to 1, without the places of a convolution's kernel that
+            are zero in all channels.
         kind: `"dense"`, `"1x1 convolution"` or `"other"`: the first two can be fast somewhere.
-        fast: Whether the runtime leaves its zeros out of the computation. Of a weight without
-            zeros, whether it would once it is pruned in the right pattern.
+        fast: Whether the runtime leaves its zeros out of the computation. Of a weight with less
+            than 30 % zeros, whether it would once it is pruned in the right pattern.
         happens: What the runtime does with it.
         rule: The rule that fails where it is not fast, else `""`.
         cure: What to do where it is not fast, else `""`.
@@ -108,14 +109,16 @@ def _on_arm(node: Node, kernel: Kernel, cluster: Cluster | None, int8: bool) -> 
     if cluster is not None and cluster.faults:
         return _slow(cluster.faults[0].rule, cluster.faults[0].cure)
     zeros = cluster.sparsity if cluster else 0.0
-    if kernel.zeros and cluster is not None and cluster.stored_dense:
+    if zeros < MIN_STORED:
+        return None, "sparse kernel, with more than 2/3 zeros"
+    if cluster is not None and cluster.stored_dense:
         return Fault("its zeros are stored like any weight", _STORE), "dense kernel"
-    if kernel.zeros and zeros <= MIN_ZEROS:
+    if zeros <= MIN_ZEROS:
         return _slow(
             f"its cluster has {zeros:.0%} zeros over all 1x1 kernels, not more than 2/3",
             "Prune them further, to 0.7 or more",
         )
-    return None, "sparse kernel" if kernel.zeros else "sparse kernel, with more than 2/3 zeros"
+    return None, "sparse kernel"
 
 
 def _on_x86(node: Node, kernel: Kernel, cluster: Cluster | None, int8: bool) -> Judged:
@@ -161,11 +164,8 @@ def _dense(node: Node, kernel: Kernel, int8: bool, delegate: bool) -> Judged:
             f"the converter has blocks of {block} along its inputs, which are no multiple of it",
             f"Let the layer before it have a multiple of {block} units, or leave it dense",
         )
-    if not kernel.zeros:
-        return None, f"block kernel, once pruned in blocks of ({block}, 1)"
     if kernel.sparsity < MIN_STORED:
-        said = f"it has {kernel.sparsity:.0%} zeros; below {MIN_STORED:.0%} it is stored dense"
-        return Fault(said, "Prune it further, or leave it dense"), "dense kernel"
+        return None, f"block kernel, once pruned in blocks of ({block}, 1)"
     if kernel.stored == "dense":
         return Fault("its zeros are stored like any weight", _STORE), "dense kernel"
     if kernel.in_blocks[block] / kernel.zeros <= _IN_BLOCKS[block]:
