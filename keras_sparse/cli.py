@@ -161,7 +161,28 @@ def _export(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.deploy import to_litert
 
-    to_litert(model, args.out, sparse=not args.dense).print()
+    to_litert(
+        model,
+        args.out,
+        sparse=not args.dense,
+        inputs=_samples(args.inputs),
+        tolerance=args.tolerance,
+        batch_size=args.batch_size or None,
+        quantize=args.quantize,
+        kernels=args.kernels,
+    ).print()
+
+
+def _samples(file: str | None) -> Any:
+    """Samples that a `.npy` file holds."""
+    if file is None:
+        return None
+    import numpy as np
+
+    try:
+        return np.load(Path(file).expanduser(), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -38,7 +38,8 @@ OPTIONS = {
     "granularity": Option(
         None,
         str,
-        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
+        "what is pruned as one: unstructured, channel, xnnpack, 2:4, 4x1, ... (default: the "
+        "method's own)",
     ),
     "allocation": Option(
         None,
@@ -192,6 +193,23 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("file", metavar="FILE.keras")
     export.add_argument("out", metavar="OUT.tflite")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
+    export.add_argument(
+        "--quantize", help="what weights are stored as: float16, dynamic or int8 (default: float32)"
+    )
+    export.add_argument(
+        "--inputs",
+        metavar="FILE.npy",
+        help="samples to verify the file on, and with int8 to scale activations by",
+    )
+    export.add_argument("--tolerance", type=float, help="error to accept (default: the format's)")
+    export.add_argument(
+        "--batch-size", type=int, default=1, help="of the file; 0 leaves it open (default: 1)"
+    )
+    export.add_argument(
+        "--kernels",
+        default="all",
+        help="all, or built-in for a file that is run with XNNPACK turned off (default: all)",
+    )
     export.set_defaults(command="export")
 
     inspect = commands.add_parser(

@@ -38,6 +38,9 @@ class LiteRTReport:
         dense_gzip_bytes: That file's size after gzip.
         ratio: `dense_bytes / bytes`.
         sparse: Whether a sparse encoding was asked for.
+        replaced: Why the file is stored dense although a sparse encoding was asked for, or `""`.
+        quantize: What weights are stored as, None for float32.
+        kernels: `"all"`, or `"built-in"` if the file is only right with XNNPACK turned off.
         batch_size: The batch size fixed in the file, or None if it may vary.
         max_error: The error against Keras under each interpreter, relative to the output's scale.
         tolerance: The error that would have been accepted.
@@ -59,6 +62,9 @@ class LiteRTReport:
     dense_gzip_bytes: int
     ratio: float
     sparse: bool
+    replaced: str
+    quantize: str | None
+    kernels: str
     batch_size: int | None
     max_error: dict[str, float]
     tolerance: float
@@ -145,6 +151,13 @@ class LiteRTReport:
             f"{self.samples} {kind} samples within {errors} (tolerance {self.tolerance:g}, "
             f"{self.runtime})."
         ]
+        if self.kernels == "built-in":
+            lines.append(
+                "Run it with built-in kernels only: it was not verified with XNNPACK, which is "
+                "LiteRT's default."
+            )
+        if self.replaced:
+            lines.append(f"Stored dense: {self.replaced}")
         if any(row.encoding != "dense" for row in self.tensors):
             counts = ", ".join(
                 f"{len(found.fast)} of {len(found.asked)} weights on {name}"

@@ -300,6 +300,7 @@ CHOICES = [
     "saliency",
     "runtime",
     "quantize",
+    "kernels",
     "reset_optimizer_state",
 ]
 BY_TYPE = {
