@@ -79,6 +79,7 @@ REFERENCE = {
         "deploy/eligibility",
         "deploy/eligible",
         "deploy/inspection",
+        "deploy/benchmark",
         "deploy/latency",
     ),
     "Analysis": (

@@ -200,6 +200,15 @@ def _eligibility(args: argparse.Namespace) -> int:
     return int(args.check and not found.all_fast())
 
 
+def _benchmark(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import benchmark
+
+    found = benchmark(args.files, args.runs, kernels=args.kernels, threads=args.threads)
+    _show(found, args.json)
+    if args.picture:
+        found.plot(args.picture)
+
+
 def _show(found: Any, as_json: bool) -> None:
     """Prints what was found as JSON or as a table."""
     if as_json:
@@ -248,7 +257,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report", "inspect", "eligibility"):
+    if args.command in ("list-methods", "report", "inspect", "eligibility", "benchmark"):
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -265,6 +274,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "export": _export,
     "inspect": _inspect,
     "eligibility": _eligibility,
+    "benchmark": _benchmark,
 }
 
 if __name__ == "__main__":

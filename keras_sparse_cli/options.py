@@ -246,6 +246,28 @@ def make_parser() -> argparse.ArgumentParser:
     )
     eligibility.add_argument("--json", action="store_true", help="print JSON instead of a table")
     eligibility.set_defaults(command="eligibility")
+
+    benchmark = commands.add_parser(
+        "benchmark",
+        parents=[common],
+        help="time LiteRT files on this machine, side by side",
+        description="Prints the CPU time of an inference of each file, with its spread, and the "
+        "memory it takes.",
+        epilog="keras-sparse benchmark dense.tflite sparse.tflite --picture latency.png",
+    )
+    benchmark.add_argument("files", metavar="FILE.tflite", nargs="+")
+    benchmark.add_argument(
+        "--runs", type=int, default=50, help="inferences in each of three rounds (default: 50)"
+    )
+    benchmark.add_argument(
+        "--kernels",
+        default="all",
+        help="all, which is LiteRT's default, or built-in, without XNNPACK (default: all)",
+    )
+    benchmark.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    benchmark.add_argument("--picture", metavar="FILE.png", help="draw it as well")
+    benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    benchmark.set_defaults(command="benchmark")
     return parser
 
 

@@ -1,5 +1,6 @@
 """Export of trained sparse models to devices, verified and measured."""
 
+from keras_sparse.deploy.benchmark import Latency, LiteRTBenchmark, benchmark
 from keras_sparse.deploy.conversion import LiteRTConversionError
 from keras_sparse.deploy.eligibility import Eligibility, eligibility
 from keras_sparse.deploy.eligible import make_eligible
@@ -12,12 +13,15 @@ from keras_sparse.deploy.verification import LiteRTVerificationError
 
 __all__ = [
     "Eligibility",
+    "Latency",
+    "LiteRTBenchmark",
     "LiteRTConversionError",
     "LiteRTInspection",
     "LiteRTReport",
     "LiteRTVerificationError",
     "StoredTensor",
     "TensorEncoding",
+    "benchmark",
     "eligibility",
     "inspect",
     "litert_latency",
