@@ -22,6 +22,7 @@ line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["l
 REFERENCE = {
     "Sparsity": (
         "sparsity/granularity",
+        "sparsity/runtime_pattern",
         "sparsity/allocation",
         "sparsity/schedules",
         "sparsity/duration",
@@ -72,7 +73,15 @@ REFERENCE = {
         "structured/pretraining_report",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
-    "Deployment": ("deploy/litert", "deploy/report", "deploy/latency"),
+    "Deployment": (
+        "deploy/litert",
+        "deploy/report",
+        "deploy/eligibility",
+        "deploy/eligible",
+        "deploy/inspection",
+        "deploy/benchmark",
+        "deploy/latency",
+    ),
     "Analysis": (
         "analysis/agreement",
         "analysis/bounds/convergence",

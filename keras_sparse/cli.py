@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Defaults to those of the process.
 
     Returns:
-        The exit status: 0, 2 for an error that was explained, 130 if interrupted, or what a
-        launched script ended with.
+        The exit status: 0, 1 for a check that fails, 2 for an error that was explained, 130 if
+        interrupted, or what a launched script ended with.
     """
     return run(make_parser().parse_args(argv))
 
@@ -154,18 +154,67 @@ def _report(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.sparsity.report import report
 
-    counted = report(model)
-    if args.json:
-        print(json.dumps(counted.to_dict(), indent=2))
-    else:
-        counted.print()
+    _show(report(model), args.json)
 
 
 def _export(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.deploy import to_litert
 
-    to_litert(model, args.out, sparse=not args.dense).print()
+    to_litert(
+        model,
+        args.out,
+        sparse=not args.dense,
+        inputs=_samples(args.inputs),
+        tolerance=args.tolerance,
+        batch_size=args.batch_size or None,
+        quantize=args.quantize,
+        kernels=args.kernels,
+    ).print()
+
+
+def _samples(file: str | None) -> Any:
+    """Samples that a `.npy` file holds."""
+    if file is None:
+        return None
+    import numpy as np
+
+    try:
+        return np.load(Path(file).expanduser(), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import inspect
+
+    _show(inspect(args.file), args.json)
+
+
+def _eligibility(args: argparse.Namespace) -> int:
+    from keras_sparse.deploy import eligibility
+
+    of = args.file if args.file.endswith(".tflite") else _load(args.file)
+    found = eligibility(of, args.runtime, args.quantize)
+    _show(found, args.json)
+    return int(args.check and not found.all_fast())
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import benchmark
+
+    found = benchmark(args.files, args.runs, kernels=args.kernels, threads=args.threads)
+    _show(found, args.json)
+    if args.picture:
+        found.plot(args.picture)
+
+
+def _show(found: Any, as_json: bool) -> None:
+    """Prints what was found as JSON or as a table."""
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        found.print()
 
 
 def _shrink(args: argparse.Namespace) -> None:
@@ -231,7 +280,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report"):
+    if args.command in ("list-methods", "report", "inspect", "eligibility", "benchmark"):
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -247,6 +296,9 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "report": _report,
     "export": _export,
     "shrink": _shrink,
+    "inspect": _inspect,
+    "eligibility": _eligibility,
+    "benchmark": _benchmark,
 }
 
 if __name__ == "__main__":

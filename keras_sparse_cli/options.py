@@ -39,7 +39,8 @@ OPTIONS = {
     "granularity": Option(
         None,
         str,
-        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
+        "what is pruned as one: unstructured, channel, xnnpack, 2:4, 4x1, ... (default: the "
+        "method's own)",
     ),
     "allocation": Option(
         None,
@@ -223,6 +224,23 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("file", metavar="FILE.keras")
     export.add_argument("out", metavar="OUT.tflite")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
+    export.add_argument(
+        "--quantize", help="what weights are stored as: float16, dynamic or int8 (default: float32)"
+    )
+    export.add_argument(
+        "--inputs",
+        metavar="FILE.npy",
+        help="samples to verify the file on, and with int8 to scale activations by",
+    )
+    export.add_argument("--tolerance", type=float, help="error to accept (default: the format's)")
+    export.add_argument(
+        "--batch-size", type=int, default=1, help="of the file; 0 leaves it open (default: 1)"
+    )
+    export.add_argument(
+        "--kernels",
+        default="all",
+        help="all, or built-in for a file that is run with XNNPACK turned off (default: all)",
+    )
     export.set_defaults(command="export")
 
     shrink = commands.add_parser(
@@ -250,6 +268,63 @@ def make_parser() -> argparse.ArgumentParser:
     )
     shrink.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
     shrink.set_defaults(command="shrink")
+
+    inspect = commands.add_parser(
+        "inspect",
+        parents=[common],
+        help="show how a LiteRT file stores its weights",
+        description="Prints the type, zeros, sparse encoding and bytes of each weight of a LiteRT "
+        "file, and its operations, without running it.",
+    )
+    inspect.add_argument("file", metavar="FILE.tflite")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    inspect.set_defaults(command="inspect")
+
+    eligibility = commands.add_parser(
+        "eligibility",
+        parents=[common],
+        help="say which layers' zeros a runtime will leave out, and why not the others",
+        description="Prints for each weight of a model, trained or not, or of a LiteRT file what a "
+        "runtime does with its zeros, and where they save no time the rule that fails and the "
+        "cure.",
+        epilog="keras-sparse eligibility model.keras --runtime xnnpack-arm --check",
+    )
+    eligibility.add_argument("file", metavar="FILE", help="a .keras or .tflite file")
+    eligibility.add_argument(
+        "--runtime",
+        default="xnnpack-arm",
+        help="xnnpack-arm, xnnpack-x86, litert-builtin or litert-micro (default: %(default)s)",
+    )
+    eligibility.add_argument(
+        "--quantize", help="how the model is going to be exported: float16, dynamic or int8"
+    )
+    eligibility.add_argument(
+        "--check", action="store_true", help="end with status 1 unless all zeros save time"
+    )
+    eligibility.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    eligibility.set_defaults(command="eligibility")
+
+    benchmark = commands.add_parser(
+        "benchmark",
+        parents=[common],
+        help="time LiteRT files on this machine, side by side",
+        description="Prints the CPU time of an inference of each file, with its spread, and the "
+        "memory it takes.",
+        epilog="keras-sparse benchmark dense.tflite sparse.tflite --picture latency.png",
+    )
+    benchmark.add_argument("files", metavar="FILE.tflite", nargs="+")
+    benchmark.add_argument(
+        "--runs", type=int, default=50, help="inferences in each of three rounds (default: 50)"
+    )
+    benchmark.add_argument(
+        "--kernels",
+        default="all",
+        help="all, which is LiteRT's default, or built-in, without XNNPACK (default: all)",
+    )
+    benchmark.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    benchmark.add_argument("--picture", metavar="FILE.png", help="draw it as well")
+    benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    benchmark.set_defaults(command="benchmark")
     return parser
 
 

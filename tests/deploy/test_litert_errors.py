@@ -45,12 +45,12 @@ def test_keras_that_computes_something_else_is_noticed(path, model, monkeypatch)
 def test_weights_that_differ_in_the_file_are_noticed(path, model, monkeypatch):
     convert = litert.convert
 
-    def convert_another_model(traced, sparse):
+    def convert_another_model(traced, *settings):
         kernel = model.layers[0].kernel
         original = kernel.numpy()
         kernel.assign(original * 1.01)
         try:
-            return convert(traced, sparse)
+            return convert(traced, *settings)
         finally:
             kernel.assign(original)
 
