@@ -14,6 +14,7 @@ PACKAGE = Path("keras_sparse")
 # The pages that are written by hand, beside the README and the sources.
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
+    "Will it be faster?": "faster.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }

@@ -124,6 +124,12 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     assert zeros(names["model"]) > 0.7
 
 
+@pytest.mark.slow
+def test_the_page_on_speed_is_right():
+    for code in blocks((ROOT / "docs" / "faster.md").read_text("utf-8"), "python"):
+        exec(code, {})
+
+
 PLAIN = """
 import keras, sys
 try:

@@ -75,7 +75,7 @@ def test_each_interpreter_is_compared(path, model, monkeypatch, broken):
 
 
 def test_file_that_does_not_load_is_noticed(path, model, monkeypatch):
-    monkeypatch.setattr(litert, "convert", lambda traced, sparse: b"not a model" * 9)
+    monkeypatch.setattr(litert, "convert", lambda *_: b"not a model" * 9)
     monkeypatch.setattr(litert, "restore_truncated", lambda contents, dense: (contents, {}))
     monkeypatch.setattr(litert, "read_encodings", lambda *rest: ((), 0))
     with pytest.raises(deploy.LiteRTVerificationError, match="does not run with default"):

@@ -49,6 +49,25 @@ def test_zeros_stay_zeros(quantize, tmp_path, x):
     assert stored[(256, 256)].sparsity >= np.mean(kernel == 0)
 
 
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_the_same_model_gives_the_same_bytes(quantize, tmp_path, x):
+    model = net()
+    contents = set()
+    for name in ("one.tflite", "two.tflite"):
+        path = tmp_path / name
+        deploy.to_litert(model, path, sparse=quantize is None, inputs=x, quantize=quantize)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_model_that_keras_quantized_is_told_what_to_do_instead(mode, tmp_path, x):
+    model = net()
+    model.quantize(mode)
+    with pytest.raises((ValueError, RuntimeError), match=r"quantize=.dynamic."):
+        deploy.to_litert(model, tmp_path / "m.tflite", inputs=x)
+
+
 def test_float16_and_zeros_compose(tmp_path, x):
     report = deploy.to_litert(net(), tmp_path / "m.tflite", inputs=x, quantize="float16")
     assert not report.replaced
