@@ -13,7 +13,7 @@ from keras_sparse.deploy.conversion import convert, trace
 from keras_sparse.deploy.inference import check_model, float32_inference
 from keras_sparse.deploy.interpreter import interpreting_all
 from keras_sparse.deploy.signature import read_signature
-from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.arguments import integer, wrong
 
 _WARM_UPS = 3
 
@@ -112,6 +112,8 @@ def litert_costs(
     """
     for name, value in (("batch_size", batch_size), ("runs", runs), ("threads", threads)):
         integer(name, value)
+    if not isinstance(models, (list, tuple)) or not models:
+        raise wrong("models", models, "a list of Keras models")
     files = [_converted(model, inputs, batch_size) for model in models]
     with interpreting_all(files, threads=threads) as interpreters:
         times = np.median(_seconds_in_turn(interpreters, runs), axis=1)
