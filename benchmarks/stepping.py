@@ -17,7 +17,7 @@ Times = tuple[float, float]
 
 
 class Trial:
-    """A model in training on one batch of CIFAR's shape, over and over: input costs nothing.
+    """A model in training on one batch of images, over and over: input costs nothing.
 
     Args:
         keras: the Keras module that the model belongs to.
@@ -25,20 +25,28 @@ class Trial:
         callbacks: its callbacks.
         batch: images in a batch.
         steps: steps that it will take at most.
+        size: height and width of the images.
     """
 
     def __init__(
-        self, keras: Any, model: Any, callbacks: Sequence[Any], batch: int, steps: int
+        self,
+        keras: Any,
+        model: Any,
+        callbacks: Sequence[Any],
+        batch: int,
+        steps: int,
+        size: int = 32,
     ) -> None:
         # Two epochs, of which the second never begins: no step is an epoch's last.
         self.callbacks = keras.callbacks.CallbackList(
             list(callbacks), model=model, epochs=2, steps=steps
         )
+        self.model = model
+        model.make_train_function()
         self.callbacks.on_train_begin()
         self.callbacks.on_epoch_begin(0)
-        self.function = model.make_train_function() or model.train_function
         draw = np.random.default_rng(0)
-        images = draw.normal(size=(batch, 32, 32, 3)).astype("float32")
+        images = draw.normal(size=(batch, size, size, 3)).astype("float32")
         labels = draw.integers(0, 10, batch).astype("int32")
         self.batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
         self.taken = 0
@@ -46,7 +54,7 @@ class Trial:
     def step(self) -> None:
         """Takes one step and waits for it."""
         self.callbacks.on_train_batch_begin(self.taken)
-        logs = self.function(self.batches)
+        logs = self.model.train_function(self.batches)
         loss = float(tf.nest.flatten(logs)[0])  # waits for the step to be over
         self.callbacks.on_train_batch_end(self.taken, {"loss": loss})
         self.taken += 1

@@ -42,6 +42,7 @@ METHODS = {
     "set": _every_so_often(ks.SET),
     "dsr": _every_so_often(ks.DSR, end="100%"),
     "rigl": _every_so_often(ks.RigL, end="100%"),
+    "granet": _every_so_often(ks.GraNet, end="100%"),
     "snfs": _every_so_often(ks.SNFS),
     "deep_r": Timed(lambda _: ks.DeepR(SPARSITY)),
     "top_kast": _every_so_often(ks.TopKAST),
@@ -63,4 +64,10 @@ TWO_GRADIENTS = {
     "cram": Timed(
         lambda far: ks.CrAM(mask_interval=int(far.removesuffix("st"))), lambda: ks.CrAM()
     ),
+}
+# Before the first step these look at images; after it they are `static`.
+SCORED: dict[str, Callable[[Any], Any]] = {
+    "snip": lambda data: ks.SNIP(SPARSITY, data),
+    "grasp": lambda data: ks.GraSP(SPARSITY, data),
+    "synflow": lambda _: ks.SynFlow(SPARSITY),
 }

@@ -15,6 +15,7 @@ SCRIPTS = {
     "cifar10_resnet20_95": "cifar10_resnet20",
     "cram_cifar10": "cram",
     "cram_mnist": "cram",
+    "first_step": "first_step",
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
     "gap_mnist": "gap",
