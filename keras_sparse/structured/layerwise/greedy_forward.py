@@ -20,10 +20,9 @@ from keras_sparse.messages.arguments import (
     random_seed,
     wrong,
 )
-from keras_sparse.probe.calibration import calibration_batches
-from keras_sparse.probe.calls import run_recorded
 from keras_sparse.structured.coupling.groups import ChannelGroups
 from keras_sparse.structured.layerwise.method import Chosen, Layerwise
+from keras_sparse.structured.layerwise.taken import taken
 from keras_sparse.structured.layerwise.uses import Use
 from keras_sparse.structured.units.consumers import Consumer
 from keras_sparse.structured.units.cut import cut
@@ -102,7 +101,7 @@ class GreedyForwardSelection(Layerwise):
         """The units that stay, with gains; see `Layerwise`."""
         if loss is None:
             raise wrong("loss", loss, "given for a model that is not compiled")
-        hidden = _taken(model, use, data, batch_size)
+        hidden = np.concatenate(list(taken(model, use, data, batch_size)))
         part = cut(model, use.call.operation, data, batch_size=batch_size)
         drawn = None if self.samples is None else min(self.samples, len(hidden))
         outputs, others, given = hidden, list(part.others), {"rest": part.rest}
@@ -126,18 +125,6 @@ class GreedyForwardSelection(Layerwise):
             **given,
         )
         return Chosen(found.indices, found.gains)
-
-
-def _taken(model: keras.Model, use: Use, data: Any, batch_size: int) -> np.ndarray:
-    """What the layer takes, of all samples."""
-    seen: list[np.ndarray] = []
-
-    def note(_: Any, inputs: Any, made: Any) -> None:
-        seen.append(ops.convert_to_numpy(inputs))
-
-    for x, _ in calibration_batches(model, data, batch_size):
-        run_recorded(model, [use.layer], x, note)
-    return np.concatenate(seen)
 
 
 def _one_each(use: Use) -> bool:

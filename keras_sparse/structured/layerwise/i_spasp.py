@@ -7,12 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_sparse.messages.arguments import integer, wrong
-from keras_sparse.probe.calibration import calibration_batches
-from keras_sparse.probe.calls import run_recorded
 from keras_sparse.structured.layerwise.method import Chosen, Layerwise
+from keras_sparse.structured.layerwise.taken import taken
 from keras_sparse.structured.layerwise.uses import Use
 from keras_sparse.structured.units.channel_pursuit import i_spasp_channels
 
@@ -74,13 +72,7 @@ class ISpaSP(Layerwise):
 
 def _summed(model: keras.Model, use: Use, data: Any, batch_size: int) -> np.ndarray:
     """What the layer takes, summed over the samples, units last."""
-    sums: list[np.ndarray] = []
-
-    def note(_: Any, seen: Any, made: Any) -> None:
-        sums.append(ops.convert_to_numpy(seen).astype(float).sum(axis=0))
-
-    for x, _ in calibration_batches(model, data, batch_size, targets=False):
-        run_recorded(model, [use.layer], x, note)
+    sums = [each.astype(float).sum(axis=0) for each in taken(model, use, data, batch_size)]
     if len({each.shape for each in sums}) > 1:
         raise wrong("data", {each.shape for each in sums}, "samples of one shape", "Pad them.")
     return np.moveaxis(np.sum(sums, axis=0), use.axis, -1)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.probe.layer_graph import Call
+from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.coupling.channels import Origin
 from keras_sparse.structured.coupling.coupling import Handler, handler_of
 from keras_sparse.structured.coupling.groups import ChannelGroups, Group
@@ -28,6 +28,7 @@ class Use(NamedTuple):
     """Where a group's units go in.
 
     Args:
+        graph: Of the model.
         call: The call whose first output is the layer's: of the layer, or of an attention whose
             output projection it is.
         layer: A layer that is linear in its input, but for its bias and activation.
@@ -41,6 +42,7 @@ class Use(NamedTuple):
             there is none.
     """
 
+    graph: LayerGraph
     call: Call
     layer: Any
     axis: int
@@ -133,7 +135,7 @@ def use_of(found: ChannelGroups, group: Group) -> Use | str:
         return f"{call.name}, which takes it, is called more than once"
     along = found.channels.axis(call.inputs[0], axis)
     places = units[found.channels.atoms.find(along[0])]
-    return _use(group, call, call.operation, axis, places, calls)
+    return _use(found, group, call, call.operation, axis, places, calls)
 
 
 def _origins(found: ChannelGroups, units: np.ndarray) -> list[Origin]:
@@ -178,11 +180,17 @@ def _heads(found: ChannelGroups, group: Group, attention: Any, calls: list[Call]
     mine = [call for call in calls if call.operation is attention]
     if len(mine) != 1 or len(mine[0].outputs) != 1:
         return f"{attention.name} is called more than once, or returns its scores"
-    return _use(group, mine[0], projection, -2, lies[0].units, calls)
+    return _use(found, group, mine[0], projection, -2, lies[0].units, calls)
 
 
 def _use(
-    group: Group, call: Call, layer: Any, axis: int, units: np.ndarray, calls: list[Call]
+    found: ChannelGroups,
+    group: Group,
+    call: Call,
+    layer: Any,
+    axis: int,
+    units: np.ndarray,
+    calls: list[Call],
 ) -> Use:
     kernels = {id(variable) for variable in layer.variables}
     member = next(m for m in group.members if id(m.variable) in kernels)
@@ -192,4 +200,4 @@ def _use(
     normalization = takers[0].operation if linear and alone else None
     heads = isinstance(call.operation, _ATTENTION)
     kernel = member.variable, member.axis, member.units
-    return Use(call, layer, axis, units, *kernel, heads, normalization)
+    return Use(found.graph, call, layer, axis, units, *kernel, heads, normalization)

@@ -65,6 +65,10 @@ NETS = {
 }
 
 
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
 def built(name):
     model = randomized(NETS[name][0]())
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -95,10 +99,10 @@ def taking(model, group):
 @pytest.mark.parametrize("name", NETS)
 def test_a_smaller_model_that_computes_what_the_masked_one_does(name, method):
     model = built(name)
-    before = [ops.convert_to_numpy(v).copy() for v in model.variables]
+    before = [numpy(v).copy() for v in model.variables]
     done = ks.structured.prune_layerwise(model, samples(model), method, keep=0.5)
     for old, now in zip(before, model.variables, strict=True):
-        np.testing.assert_array_equal(old, ops.convert_to_numpy(now))
+        np.testing.assert_array_equal(old, numpy(now))
     assert set(NETS[name][1]) <= set(done.kept)
     assert done.model.count_params() < model.count_params()
     masked = ks.structured.masked(model, done.kept)
@@ -108,26 +112,29 @@ def test_a_smaller_model_that_computes_what_the_masked_one_does(name, method):
         # All of k units weigh C / k, by which the kernel that takes them is multiplied.
         if method is GREEDY:
             kernel, _ = taking(masked, group)
-            kernel.assign(ops.convert_to_numpy(kernel) * size / len(kept))
+            kernel.assign(numpy(kernel) * size / len(kept))
     x = batch(model)
     np.testing.assert_allclose(outputs(masked, x)[0], outputs(done.model, x)[0], 1e-4, 1e-4)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_smaller_model_loads_without_the_package(name, tmp_path):
-    model = built(name)
-    x = batch(model)
-    done = ks.structured.prune_layerwise(model, samples(model)[0], keep=0.5)
-    done.model.save(tmp_path / "small.keras")
-    np.savez(tmp_path / "tried.npz", x=x, y=outputs(done.model, x)[0])
+def test_the_smaller_models_load_without_the_package(tmp_path):
+    for name in NETS:
+        model = built(name)
+        x = batch(model)
+        small = ks.structured.prune_layerwise(model, samples(model, 8)[0], keep=0.5).model
+        small.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", x=x, y=outputs(small, x)[0])
     script = (
-        "import sys; sys.modules['keras_sparse'] = None\n"
+        "import pathlib, sys; sys.modules['keras_sparse'] = None\n"
         "import keras, numpy as np\n"
-        "model, tried = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])\n"
-        "np.testing.assert_allclose(model(tried['x']), tried['y'], 1e-4, 1e-5)\n"
+        "for path in pathlib.Path(sys.argv[1]).glob('*.keras'):\n"
+        "    model, tried = keras.models.load_model(path), np.load(path.with_suffix('.npz'))\n"
+        "    np.testing.assert_allclose(model(tried['x']), tried['y'], 1e-4, 1e-5)\n"
+        "    print(path.stem)\n"
     )
-    files = [str(tmp_path / file) for file in ("small.keras", "tried.npz")]
-    subprocess.run([sys.executable, "-c", script, *files], check=True, capture_output=True)
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert sorted(done.stdout.split()) == sorted(NETS)
 
 
 @pytest.mark.jax
@@ -156,13 +163,13 @@ def test_heads_are_those_of_the_definition():
     attention = model.get_layer("attention0")
     normed = keras.Model(model.input, attention.input[0])(x)
     weights = [
-        [ops.convert_to_numpy(v) for v in getattr(attention, f"_{name}_dense").variables]
+        [numpy(v) for v in getattr(attention, f"_{name}_dense").variables]
         for name in ("query", "key", "value")
     ]
     q, k, v = (np.einsum("btd,dhe->bthe", normed, w) + b for w, b in weights)
     scores = ops.softmax(np.einsum("bthe,bshe->bhts", q, k) / 3**0.5, axis=-1)
     context = np.einsum("bhts,bshe->bteh", scores, v)
-    kernel = ops.convert_to_numpy(attention._output_dense.kernel)
+    kernel = numpy(attention._output_dense.kernel)
     wanted = ks.structured.i_spasp_channels(
         context, lambda h: ops.einsum("bteh,hed->btd", h, kernel), 1, iterations=20
     )
@@ -181,7 +188,22 @@ def test_a_layer_is_pruned_on_what_those_before_it_have_become(method):
     second = ks.structured.prune_layerwise(first, data, method, keep={"b": 4})
     np.testing.assert_array_equal(at_once.kept["b"], second.kept["b"])
     for one, other in zip(at_once.model.variables, second.model.variables, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
+        np.testing.assert_array_equal(numpy(one), numpy(other))
+
+
+def test_units_inside_of_another_model():
+    i = x = keras.Input((6,))
+    block = [layers.Dense(8, activation="relu", name="up"), layers.Dense(6, name="down")]
+    x = layers.Dense(3, name="logits")(keras.Sequential([keras.Input((6,)), *block], name="in")(x))
+    model = randomized(keras.Model(i, x))
+    x, y = samples(model)[0], np.zeros((24, 3))
+    done = ks.structured.prune_layerwise(model, x, keep=0.5)
+    hidden = np.maximum(x @ numpy(block[0].kernel) + numpy(block[0].bias), 0)
+    wanted = ks.structured.i_spasp_units(hidden, numpy(block[1].kernel), 4)
+    np.testing.assert_array_equal(done.kept["in/up"], wanted.indices)
+    done = ks.structured.prune_layerwise(model, (x, y), GREEDY, keep=0.5, loss="mse")
+    assert done.skipped["in/up"] == "down is inside of another model"
+    assert "in/down" in done.kept
 
 
 def test_fine_tuning_between_layers():
@@ -196,7 +218,7 @@ def test_fine_tuning_between_layers():
     done = ks.structured.prune_layerwise(model, data, keep={"a": 2, "b": 4}, fine_tune=tune)
     assert sizes == [[2, 10], [2, 4]]
     plain = ks.structured.prune_layerwise(model, data, keep={"a": 2, "b": 4}).model
-    tuned, plain = (ops.convert_to_numpy(m.get_layer("a").kernel) for m in (done.model, plain))
+    tuned, plain = (numpy(m.get_layer("a").kernel) for m in (done.model, plain))
     assert not np.allclose(tuned, plain)
 
 
