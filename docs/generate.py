@@ -113,6 +113,8 @@ REFERENCE = {
         "experiments/config",
         "experiments/run",
         "experiments/images",
+        "experiments/classifier",
+        "experiments/shrinking",
         "experiments/study",
         "experiments/comparison",
         "experiments/pool",

@@ -100,7 +100,7 @@ def test_the_readmes_worker_learns(readme, histories, monkeypatch, images):
 def test_the_readmes_commands_are_understood(readme):
     lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for words in commands:
         make_parser().parse_args(words)
 

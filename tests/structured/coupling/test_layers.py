@@ -145,7 +145,7 @@ def test_lambdas():
     x = layers.Lambda(lambda t: t[..., :4], name="part")(conv(6, "b")(x))
     groups = check(head(x, i))
     assert sizes(groups) == {"a": 8}
-    assert "part (Lambda)" in groups["b"].reason
+    assert "part (Lambda) runs code that may count on its size" in groups["b"].reason
 
 
 def test_an_attention_map_over_positions():
@@ -266,6 +266,15 @@ def test_masking_looks_at_all_features(value, units):
     x = layers.Masking(value, name="mask")(layers.Dense(6, activation="relu", name="a")(i))
     groups = check(logits(layers.LSTM(4, name="b")(x), i))
     assert sizes(groups) == units
+
+
+def test_a_model_at_each_step_says_what_to_do():
+    i = keras.Input((5, 4))
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(8, name="x"), layers.Dense(3)])
+    x = layers.TimeDistributed(inner, name="each")(layers.Dense(6, name="a")(i))
+    groups = check(head(x, i))
+    assert sizes(groups) == {}
+    assert "each (TimeDistributed) steps through a model" in groups["a"].reason
 
 
 @pytest.mark.parametrize(

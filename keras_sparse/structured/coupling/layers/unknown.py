@@ -45,6 +45,10 @@ def _reason(operation: Any) -> str:
             return "is quantized; prune the model before model.quantize"
         if getattr(layer, "lora_enabled", False):
             return "has LoRA weights; prune the model before enable_lora"
+    if isinstance(operation, keras.layers.Lambda):
+        return "runs code that may count on its size; write it in keras.ops, or as a layer"
+    if isinstance(getattr(operation, "layer", None), keras.Model):
+        return "steps through a model; call the model on all steps at once, as one batch"
     return "is a layer that is not known; register_coupling tells how its axes belong"
 
 
