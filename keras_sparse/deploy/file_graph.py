@@ -91,6 +91,9 @@ class _Reading:
             self.alias[made[0]] = taken[0]
             return
         values = tuple(i for i in taken if i not in self.constants)
+        if not made:  # What is written to a variable.
+            self.nodes.append(Node(name, name, values, (), 0, self.kernels(taken)))
+            return
         shape = shape_of(self.tensor(made[0]))
         title = self.tensor(made[0]).name.decode().split(";")[0]
         if name in _CONVOLUTIONS:
