@@ -1,6 +1,7 @@
-"""Small networks for MNIST."""
+"""Small networks for MNIST, and those of `keras.applications`."""
 
 import keras
+import numpy as np
 from keras import layers
 
 
@@ -32,3 +33,17 @@ def five_convolutions(width: int, seed: int) -> keras.Model:
         )
     parts += [layers.GlobalAveragePooling2D(), layers.Dense(10, name="logits")]
     return keras.Sequential(parts, name="convolutions")
+
+
+def application(name: str, seed: int) -> tuple[keras.Model, np.ndarray]:
+    """A network of `keras.applications`, random also in its normalization, and an image for it."""
+    keras.utils.set_random_seed(seed)
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "moving_mean", "bias"):
+            variable.assign(random.normal(0, 0.1, variable.shape))
+    side = model.input_shape[1] or 224
+    return model, random.normal(size=(1, side, side, 3)).astype("float32")

@@ -21,6 +21,7 @@ from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.operators import Quantize, TopK
 from keras_sparse.sparsity.partition import GrowPrunePartition
 from keras_sparse.sparsity.report import SparsityReport, report
+from keras_sparse.sparsity.runtime_pattern import RuntimePattern
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
 from keras_sparse.structured.pretraining.pretraining_probe import PretrainingProbe
 
@@ -45,6 +46,7 @@ __all__ = [
     "PruneWrapper",
     "Quantize",
     "Rule",
+    "RuntimePattern",
     "ScheduledMasks",
     "SparseCallback",
     "SparseEarlyStopping",

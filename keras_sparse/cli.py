@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse_cli.options import OPTIONS, make_parser
+from keras_sparse_cli.options import OPTIONS, SHRINK_OPTIONS, make_parser
 
 # What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
 _UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Defaults to those of the process.
 
     Returns:
-        The exit status: 0, 2 for an error that was explained, 130 if interrupted, or what a
-        launched script ended with.
+        The exit status: 0, 1 for a check that fails, 2 for an error that was explained, 130 if
+        interrupted, or what a launched script ended with.
     """
     return run(make_parser().parse_args(argv))
 
@@ -154,18 +154,90 @@ def _report(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.sparsity.report import report
 
-    counted = report(model)
-    if args.json:
-        print(json.dumps(counted.to_dict(), indent=2))
-    else:
-        counted.print()
+    _show(report(model), args.json)
 
 
 def _export(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.deploy import to_litert
 
-    to_litert(model, args.out, sparse=not args.dense).print()
+    to_litert(
+        model,
+        args.out,
+        sparse=not args.dense,
+        inputs=_samples(args.inputs),
+        tolerance=args.tolerance,
+        batch_size=args.batch_size or None,
+        quantize=args.quantize,
+        kernels=args.kernels,
+    ).print()
+
+
+def _samples(file: str | None) -> Any:
+    """Samples that a `.npy` file holds."""
+    if file is None:
+        return None
+    import numpy as np
+
+    try:
+        return np.load(Path(file).expanduser(), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import inspect
+
+    _show(inspect(args.file), args.json)
+
+
+def _eligibility(args: argparse.Namespace) -> int:
+    from keras_sparse.deploy import eligibility
+
+    of = args.file if args.file.endswith(".tflite") else _load(args.file)
+    found = eligibility(of, args.runtime, args.quantize)
+    _show(found, args.json)
+    return int(args.check and not found.all_fast())
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from keras_sparse.deploy import benchmark
+
+    found = benchmark(args.files, args.runs, kernels=args.kernels, threads=args.threads)
+    _show(found, args.json)
+    if args.picture:
+        found.plot(args.picture)
+
+
+def _show(found: Any, as_json: bool) -> None:
+    """Prints what was found as JSON or as a table."""
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        found.print()
+
+
+def _shrink(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.saving import save_packed
+    from keras_sparse.experiments.shrinking import ShrinkConfig, shrink_classifier, shrink_table
+    from keras_sparse.storage.files import check_destination, replace_file
+
+    given = {name: getattr(args, name) for name in (*SHRINK_OPTIONS, "keep_zeros") if name in args}
+    config = ShrinkConfig(**given)
+    file = Path(args.file)
+    out = check_destination(args.out or file.with_name(f"{file.stem}_shrunk.keras"), ".keras")
+    told = args.json and check_destination(args.json, ".json")
+    model, console = _load(args.file), Console()
+    smaller, result = shrink_classifier(model, config, console)
+    save_packed(smaller, out)
+    result["keras_bytes"] = {
+        "before": file.expanduser().stat().st_size,
+        "after": out.stat().st_size,
+    }
+    console.print(shrink_table(result, title=f"{file.name}, {config.method}"))
+    console.print(f"The smaller model: {out}", highlight=False, soft_wrap=True)
+    if told:
+        replace_file(told, (json.dumps(result, indent=1) + "\n").encode())
 
 
 def _load(file: str) -> Any:
@@ -208,7 +280,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report"):
+    if args.command in ("list-methods", "report", "inspect", "eligibility", "benchmark"):
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -223,6 +295,10 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "list-methods": _list_methods,
     "report": _report,
     "export": _export,
+    "shrink": _shrink,
+    "inspect": _inspect,
+    "eligibility": _eligibility,
+    "benchmark": _benchmark,
 }
 
 if __name__ == "__main__":

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
-    """An option of `train`: a field of `RunConfig`, whose default is repeated here.
+    """An option: a field of a configuration, `RunConfig` for `train`, whose default is repeated.
 
-    Reading it from there would take the seconds that importing Keras takes.
+    Reading it from there would take the seconds that importing Keras takes. `many` is how many
+    values there are, `True` for any number.
     """
 
     default: Any
     type: Callable[[str], Any]
     help: str
-    many: bool = False
+    many: bool | int = False
 
 
 OPTIONS = {
@@ -38,7 +39,8 @@ OPTIONS = {
     "granularity": Option(
         None,
         str,
-        "what is pruned as one: unstructured, channel, 2:4, 4x1, ... (default: the method's own)",
+        "what is pruned as one: unstructured, channel, xnnpack, 2:4, 4x1, ... (default: the "
+        "method's own)",
     ),
     "allocation": Option(
         None,
@@ -47,6 +49,36 @@ OPTIONS = {
     ),
     "keep_dense": Option((), str, "layers to leave dense: first, last, depthwise", many=True),
     "exclude": Option((), str, "names or globs of layers to leave dense", many=True),
+}
+
+# The same for `shrink`, whose fields are those of `ShrinkConfig`.
+SHRINK_OPTIONS = {
+    "flops": Option(None, float, "operations of an inference to keep, as a part or a number"),
+    "params": Option(None, float, "parameters to keep, as a part or a number"),
+    "latency": Option(None, float, "part of the LiteRT latency to keep, measured on this machine"),
+    "method": Option(
+        "l1",
+        str,
+        "what is important: l1, l2, taylor, bn_scale, fpgm, lamp, random or uniform",
+    ),
+    "data": Option("cifar10", str, OPTIONS["data"].help),
+    "finetune": Option(5, int, "epochs of training after pruning"),
+    "steps": Option(1, int, "in how many steps to prune, with an epoch of training between two"),
+    "images": Option(None, int, "training images to take (default: all)"),
+    "test_images": Option(None, int, "test images to take (default: all)"),
+    "image_size": Option(
+        None, int, "height and width that images are resized to (default: the model's own)"
+    ),
+    "normalize": Option(
+        None,
+        float,
+        "what pixels have subtracted and are divided by, such as 127 128 (default: the mean and "
+        "deviation of the data set, as train does)",
+        2,
+    ),
+    "batch_size": Option(64, int, "images in a batch"),
+    "learning_rate": Option(0.01, float, "learning rate of SGD, which falls to 0"),
+    "seed": Option(0, int, "seed of the choice and order of images and of random scores"),
 }
 
 
@@ -192,25 +224,113 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("file", metavar="FILE.keras")
     export.add_argument("out", metavar="OUT.tflite")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
+    export.add_argument(
+        "--quantize", help="what weights are stored as: float16, dynamic or int8 (default: float32)"
+    )
+    export.add_argument(
+        "--inputs",
+        metavar="FILE.npy",
+        help="samples to verify the file on, and with int8 to scale activations by",
+    )
+    export.add_argument("--tolerance", type=float, help="error to accept (default: the format's)")
+    export.add_argument(
+        "--batch-size", type=int, default=1, help="of the file; 0 leaves it open (default: 1)"
+    )
+    export.add_argument(
+        "--kernels",
+        default="all",
+        help="all, or built-in for a file that is run with XNNPACK turned off (default: all)",
+    )
     export.set_defaults(command="export")
+
+    shrink = commands.add_parser(
+        "shrink",
+        parents=[common],
+        help="make a saved model smaller: fewer channels, neurons and heads",
+        description="Removes the least important channels, neurons and heads of a trained image "
+        "classifier until a target is met, trains it on for some epochs, and writes it as a "
+        "plain .keras file. Where its outputs are not the classes of the data, a new head is "
+        "fitted first, by a linear probe on its features. Give one of --flops, --params and "
+        "--latency.",
+        epilog="keras-sparse shrink model.keras smaller.keras --flops 0.5 --data cifar10 "
+        "--finetune 5",
+    )
+    shrink.add_argument("file", metavar="FILE.keras")
+    shrink.add_argument(
+        "out", metavar="OUT.keras", nargs="?", help="default: FILE_shrunk.keras beside it"
+    )
+    _add(SHRINK_OPTIONS, shrink)
+    shrink.add_argument(
+        "--keep-zeros",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="weights that are zero stay zero in fine-tuning",
+    )
+    shrink.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
+    shrink.set_defaults(command="shrink")
+
+    inspect = commands.add_parser(
+        "inspect",
+        parents=[common],
+        help="show how a LiteRT file stores its weights",
+        description="Prints the type, zeros, sparse encoding and bytes of each weight of a LiteRT "
+        "file, and its operations, without running it.",
+    )
+    inspect.add_argument("file", metavar="FILE.tflite")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    inspect.set_defaults(command="inspect")
+
+    eligibility = commands.add_parser(
+        "eligibility",
+        parents=[common],
+        help="say which layers' zeros a runtime will leave out, and why not the others",
+        description="Prints for each weight of a model, trained or not, or of a LiteRT file what a "
+        "runtime does with its zeros, and where they save no time the rule that fails and the "
+        "cure.",
+        epilog="keras-sparse eligibility model.keras --runtime xnnpack-arm --check",
+    )
+    eligibility.add_argument("file", metavar="FILE", help="a .keras or .tflite file")
+    eligibility.add_argument(
+        "--runtime",
+        default="xnnpack-arm",
+        help="xnnpack-arm, xnnpack-x86, litert-builtin or litert-micro (default: %(default)s)",
+    )
+    eligibility.add_argument(
+        "--quantize", help="how the model is going to be exported: float16, dynamic or int8"
+    )
+    eligibility.add_argument(
+        "--check", action="store_true", help="end with status 1 unless all zeros save time"
+    )
+    eligibility.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    eligibility.set_defaults(command="eligibility")
+
+    benchmark = commands.add_parser(
+        "benchmark",
+        parents=[common],
+        help="time LiteRT files on this machine, side by side",
+        description="Prints the CPU time of an inference of each file, with its spread, and the "
+        "memory it takes.",
+        epilog="keras-sparse benchmark dense.tflite sparse.tflite --picture latency.png",
+    )
+    benchmark.add_argument("files", metavar="FILE.tflite", nargs="+")
+    benchmark.add_argument(
+        "--runs", type=int, default=50, help="inferences in each of three rounds (default: 50)"
+    )
+    benchmark.add_argument(
+        "--kernels",
+        default="all",
+        help="all, which is LiteRT's default, or built-in, without XNNPACK (default: all)",
+    )
+    benchmark.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    benchmark.add_argument("--picture", metavar="FILE.png", help="draw it as well")
+    benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    benchmark.set_defaults(command="benchmark")
     return parser
 
 
 def _add_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
     """Adds the options that make up a run's configuration."""
-    for name, option in OPTIONS.items():
-        if name in without:
-            continue
-        shown = f" (default: {option.default})" if option.default not in (None, ()) else ""
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            type=option.type,
-            nargs="+" if option.many else None,
-            # What is not given is left out, so that --resume can tell.
-            default=argparse.SUPPRESS,
-            metavar=option.type.__name__.upper().replace("STR", "NAME"),
-            help=option.help + shown,
-        )
+    _add({name: option for name, option in OPTIONS.items() if name not in without}, parser)
     parser.add_argument(
         "--augment",
         action="store_true",
@@ -226,6 +346,20 @@ def _add_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
         metavar="NAME=VALUE",
         help="argument of the network, such as width=8 for resnet20; may be repeated",
     )
+
+
+def _add(options: Mapping[str, Option], parser: argparse.ArgumentParser) -> None:
+    for name, option in options.items():
+        shown = f" (default: {option.default})" if option.default not in (None, ()) else ""
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=option.type,
+            nargs="+" if option.many is True else option.many or None,
+            # What is not given is left out, so that --resume can tell.
+            default=argparse.SUPPRESS,
+            metavar=option.type.__name__.upper().replace("STR", "NAME"),
+            help=option.help + shown,
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -328,7 +328,9 @@ def test_warnings_are_one_line_each(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "warning: something odd\nerror: enough\n"
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["report"], ["export"]], ids=str)
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["train"], ["report"], ["export"], ["shrink"]], ids=str
+)
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

@@ -19,7 +19,7 @@ MAY_USE = {
     "plots": _BELOW_ENGINE,
     "data": ("storage", "messages"),
     "models": ("messages",),
-    "deploy": _BELOW_ENGINE,
+    "deploy": (*_BELOW_ENGINE, "plots"),
     "distribute": _GROUND,
     "engine": _BELOW_ENGINE,
     "analysis": _BELOW_ENGINE,

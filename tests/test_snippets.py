@@ -100,7 +100,7 @@ def test_the_readmes_worker_learns(readme, histories, monkeypatch, images):
 def test_the_readmes_commands_are_understood(readme):
     lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for words in commands:
         make_parser().parse_args(words)
 
@@ -122,6 +122,12 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     assert len(printed) == {"checkpoints": 3, "own_loops": 2}[page]
     assert min(map(float, printed)) > 0.9
     assert zeros(names["model"]) > 0.7
+
+
+@pytest.mark.slow
+def test_the_page_on_speed_is_right():
+    for code in blocks((ROOT / "docs" / "faster.md").read_text("utf-8"), "python"):
+        exec(code, {})
 
 
 PLAIN = """

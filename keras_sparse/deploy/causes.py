@@ -128,6 +128,10 @@ def disagreement(model: keras.Model, signature: Signature, tolerance: float) -> 
     Returns:
         The reason and the cure, or `""` where the model itself gives none.
     """
+    quantized = [x for x in model._flatten_layers() if getattr(x, "quantization_mode", None)]
+    if quantized:
+        names = [f"{layer.name!r} ({layer.quantization_mode})" for layer in quantized]
+        return f"The model holds layers that Keras quantized, {_first(names)}. {QUANTIZED_CURE}"
     with float32_inference(model):
         first, second = (keras_outputs(model, signature) for _ in range(2))
         if _differ(first, second, tolerance):

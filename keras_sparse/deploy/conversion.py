@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_sparse.deploy.causes import conversion_failure, tracing_failure
 from keras_sparse.deploy.native_log import native_log
 from keras_sparse.deploy.signature import Signature, unique_names
+
+# What weights are stored as, and the error that is accepted if none is given: for each output the
+# largest difference to Keras, divided by the largest value of that output.
+FORMATS: dict[str | None, float] = {None: 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.2}
 
 
 class LiteRTConversionError(RuntimeError):
@@ -84,6 +90,13 @@ def trace(model: keras.Model, signature: Signature) -> TracedModel:
     return TracedModel(model, function, module, tuple(names))
 
 
+def _batches(samples: Sequence[np.ndarray], specs: Sequence[Any]) -> Iterator[list[np.ndarray]]:
+    """Samples in batches of the size that the model was traced for."""
+    size = specs[0].shape[0] or 1
+    for start in range(0, len(samples[0]) - size + 1, size):
+        yield [x[start : start + size] for x in samples]
+
+
 def _output_names(model: keras.Model, outputs: Any, count: int) -> list[str]:
     if isinstance(outputs, dict) and len(outputs) == count:
         return unique_names(sorted(outputs))
@@ -91,12 +104,19 @@ def _output_names(model: keras.Model, outputs: Any, count: int) -> list[str]:
     return unique_names(wished if len(wished) == count else [f"output_{i}" for i in range(count)])
 
 
-def convert(traced: TracedModel, sparse: bool) -> bytes:
+def convert(
+    traced: TracedModel,
+    sparse: bool,
+    quantize: str | None = None,
+    samples: Sequence[np.ndarray] = (),
+) -> bytes:
     """Converts a traced model with LiteRT's own operations only.
 
     Args:
         traced: The model.
         sparse: Whether to store weights with enough zeros in a sparse encoding.
+        quantize: One of `FORMATS`.
+        samples: For `"int8"` one array per input, by which activations are scaled.
 
     Returns:
         The file's bytes.
@@ -112,8 +132,15 @@ def convert(traced: TracedModel, sparse: bool) -> bytes:
             converter = tf.lite.TFLiteConverter.from_concrete_functions(
                 [traced.function], traced.module
             )
-            if sparse:
-                converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+            wished = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if sparse else []
+            if quantize is not None:
+                wished.append(tf.lite.Optimize.DEFAULT)
+            converter.optimizations = wished
+            if quantize == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if quantize == "int8":
+                specs = traced.function.structured_input_signature[0]
+                converter.representative_dataset = lambda: _batches(samples, specs)
             return converter.convert()
     except Exception as error:
         said = log.text if log else ""

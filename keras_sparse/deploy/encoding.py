@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from keras_sparse.deploy.flatbuffer import blocks_of, open_model, operator_names, stored_values
+from keras_sparse.deploy.flatbuffer import constants, dense_values, open_model, shape_of
+from keras_sparse.deploy.inspection import inspect_contents
 
 # Those whose weights the converter may encode (SparseOpInterface in its tfl_ops.td).
 _SPARSE_READERS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
@@ -75,54 +75,34 @@ def read_encodings(
     Returns:
         One entry per tensor in the file's order, and the number of DENSIFY operations.
     """
+    inspected = inspect_contents(contents, "The converted file")
     file = open_model(contents)
-    names = operator_names(file)
+    dense = [
+        dense_values(tensor, values)
+        for _, _, tensor, values in constants(file)
+        if len(shape_of(tensor)) > 1
+    ]
     unused = dict(weights)
-    rows: list[TensorEncoding] = []
-    seen: set[int] = set()
-    for graph in file.subgraphs:
-        readers: dict[int, set[str]] = {}
-        for op in graph.operators:
-            for index in op.inputs:
-                readers.setdefault(int(index), set()).add(names[op.opcodeIndex])
-        for index, tensor in enumerate(graph.tensors):
-            values = stored_values(file, tensor)
-            shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
-            if values is None or len(shape) < 2 or tensor.buffer in seen:
-                continue
-            seen.add(tensor.buffer)
-            size = int(np.prod(shape))
-            nonzeros = int(np.count_nonzero(values))
-            zeros = 1 - nonzeros / size if size else 0.0
-            name = tensor.name.decode()
-            block = blocks_of(tensor)
-            note = notes.get(name, "")
-            if block is None and not note:
-                note = _why_dense(sparse, zeros, readers.get(index, set()))
-            rows.append(
-                TensorEncoding(
-                    tensor=name,
-                    variable=_recognize(_dense(tensor, values, shape), unused),
-                    shape=shape,
-                    dtype=str(values.dtype),
-                    nonzeros=nonzeros,
-                    sparsity=zeros,
-                    encoding=_describe(block),
-                    bytes=values.nbytes + _index_bytes(tensor),
-                    densify="DENSIFY" in readers.get(index, set()),
-                    note=note,
-                )
+    rows = []
+    for stored, values in zip(inspected.tensors, dense, strict=True):
+        note = notes.get(stored.name, "")
+        if stored.encoding == "dense" and not note:
+            note = _why_dense(sparse, stored.sparsity, set(stored.readers))
+        rows.append(
+            TensorEncoding(
+                tensor=stored.name,
+                variable=recognize(values, unused),
+                shape=stored.shape,
+                dtype=stored.dtype,
+                nonzeros=stored.nonzeros,
+                sparsity=stored.sparsity,
+                encoding=stored.encoding,
+                bytes=stored.bytes,
+                densify=stored.densify,
+                note=note,
             )
-    densify = sum(names[op.opcodeIndex] == "DENSIFY" for g in file.subgraphs for op in g.operators)
-    return tuple(rows), densify
-
-
-def _describe(block: tuple[int, ...] | None) -> str:
-    if block is None:
-        return "dense"
-    if set(block) == {1}:
-        return "sparse unstructured"
-    return "sparse block " + "x".join(map(str, block))
+        )
+    return tuple(rows), inspected.densify_ops
 
 
 def _why_dense(sparse: bool, zeros: float, readers: set[str]) -> str:
@@ -135,30 +115,16 @@ def _why_dense(sparse: bool, zeros: float, readers: set[str]) -> str:
     return "the converter kept it dense"
 
 
-def _index_bytes(tensor: Any) -> int:
-    if tensor.sparsity is None:
-        return 0
-    vectors = [v for d in tensor.sparsity.dimMetadata for v in (d.arraySegments, d.arrayIndices)]
-    return sum(np.asarray(v.values).nbytes for v in vectors if v is not None)
-
-
-def _dense(tensor: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Expands the converter's encodings, whose last dimension alone is compressed."""
-    block = blocks_of(tensor)
-    if block is None:
-        return values.reshape(shape)
-    compressed = tensor.sparsity.dimMetadata[len(shape) - 1]
-    starts = np.asarray(compressed.arraySegments.values, np.int64)
-    row = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    column = np.asarray(compressed.arrayIndices.values, np.int64) * block[-1]
-    dense = np.zeros((int(np.prod(shape[:-1])), shape[-1]), values.dtype)
-    dense[row[:, None], column[:, None] + np.arange(block[-1])] = values.reshape(-1, block[-1])
-    return dense.reshape(shape)
-
-
-def _recognize(tensor: np.ndarray, unused: dict[str, np.ndarray]) -> str:
+def recognize(tensor: np.ndarray, unused: dict[str, np.ndarray]) -> str:
     """Finds the variable that a tensor holds, up to a factor per output channel, by which a folded
     batch normalization differs.
+
+    Args:
+        tensor: A weight in the file's layout.
+        unused: Keras variables by path, from which the one that is found is taken out.
+
+    Returns:
+        The path, or `""` where none has these values.
     """
     layouts = [tensor, np.moveaxis(tensor, 0, -1)]
     if tensor.ndim == 4:  # A transposed convolution's kernel is (height, width, out, in) in Keras.

@@ -13,8 +13,10 @@ from keras_sparse.messages.arguments import instance
 _REDUCED = ("float16", "bfloat16")
 
 QUANTIZED_CURE = (
-    "Export the model as it was before `quantize`, or, where Keras can, quantize the weights "
-    "alone: `model.quantize(config=keras.quantizers.Int8QuantizationConfig("
+    "Export the model as it was before `quantize` and let the converter quantize it, "
+    "convolutions too: `to_litert(model, path, quantize='dynamic')` or 'int8'. Or, where Keras "
+    "can, quantize the weights alone: "
+    "`model.quantize(config=keras.quantizers.Int8QuantizationConfig("
     "keras.quantizers.AbsMaxQuantizer(axis=0), None))`."
 )
 

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_sparse.deploy.conversion import convert, trace
 from keras_sparse.deploy.inference import check_model, float32_inference
-from keras_sparse.deploy.interpreter import interpreting
+from keras_sparse.deploy.interpreter import interpreting_all
 from keras_sparse.deploy.signature import read_signature
-from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.arguments import integer, wrong
 
 _WARM_UPS = 3
+
+
+class LiteRTCost(NamedTuple):
+    """What a model costs as a LiteRT file. Made by `litert_costs`.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+    (cost,) = deploy.litert_costs([model], runs=5)
+    print(cost.seconds, cost.bytes)
+    ```
+
+    Args:
+        seconds: Median time of an inference.
+        bytes: Of the file.
+    """
+
+    seconds: float
+    bytes: int
 
 
 def litert_latency(
@@ -50,27 +72,74 @@ def litert_latency(
         ValueError: If an argument is wrong, or the model cannot be exported as it is.
         LiteRTConversionError: If the model holds what LiteRT does not have.
     """
-    check_model(model)
+    return litert_costs([model], inputs, batch_size, runs, threads)[0].seconds
+
+
+def litert_costs(
+    models: Sequence[keras.Model],
+    inputs: Any = None,
+    batch_size: int = 1,
+    runs: int = 30,
+    threads: int = 1,
+) -> list[LiteRTCost]:
+    """Measures models against each other: they take turns, inference by inference.
+
+    What else the machine does then slows all of them alike.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    sizes = (64, 32)
+    models = [keras.Sequential([keras.Input((8,)), keras.layers.Dense(n)]) for n in sizes]
+    before, after = deploy.litert_costs(models)
+    print(after.seconds / before.seconds)
+    ```
+
+    Args:
+        models: Built Keras models that take the same inputs.
+        inputs: As for `litert_latency`, like the other arguments.
+        batch_size: Samples in an inference.
+        runs: Inferences of each to take the median of.
+        threads: Threads to compute with.
+
+    Returns:
+        The cost of each.
+
+    Raises:
+        ValueError: As `litert_latency`, like the other errors.
+        LiteRTConversionError: If a model holds what LiteRT does not have.
+    """
     for name, value in (("batch_size", batch_size), ("runs", runs), ("threads", threads)):
         integer(name, value)
+    if not isinstance(models, (list, tuple)) or not models:
+        raise wrong("models", models, "a list of Keras models")
+    files = [_converted(model, inputs, batch_size) for model in models]
+    with interpreting_all(files, threads=threads) as interpreters:
+        times = np.median(_seconds_in_turn(interpreters, runs), axis=1)
+    return [LiteRTCost(float(t), len(file)) for t, file in zip(times, files, strict=True)]
+
+
+def _converted(model: keras.Model, inputs: Any, batch_size: int) -> bytes:
+    check_model(model)
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):
-        contents = convert(trace(model, signature), sparse=False)
-    with interpreting(contents, threads=threads) as interpreter:
-        return _median_time(interpreter, runs)
+        return convert(trace(model, signature), sparse=False)
 
 
-def _median_time(interpreter: Any, runs: int) -> float:
-    interpreter.allocate_tensors()
-    random = np.random.default_rng(0)
-    for detail in interpreter.get_input_details():
-        values = random.normal(size=detail["shape"])
-        whole = not np.issubdtype(detail["dtype"], np.floating)
-        values = np.zeros(detail["shape"]) if whole else values
-        interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
-    times = []
-    for _ in range(_WARM_UPS + runs):
-        start = time.perf_counter()
-        interpreter.invoke()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[_WARM_UPS:]))
+def _seconds_in_turn(interpreters: Sequence[Any], runs: int) -> np.ndarray:
+    """Seconds of each inference: a row an interpreter."""
+    for interpreter in interpreters:
+        interpreter.allocate_tensors()
+        random = np.random.default_rng(0)
+        for detail in interpreter.get_input_details():
+            whole = not np.issubdtype(detail["dtype"], np.floating)
+            values = np.zeros(detail["shape"]) if whole else random.normal(size=detail["shape"])
+            interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
+    times = np.zeros((len(interpreters), _WARM_UPS + runs))
+    for run in range(_WARM_UPS + runs):
+        for i, interpreter in enumerate(interpreters):
+            start = time.perf_counter()
+            interpreter.invoke()
+            times[i, run] = time.perf_counter() - start
+    return times[:, _WARM_UPS:]

@@ -8,16 +8,31 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_sparse.deploy.causes import disagreement
-from keras_sparse.deploy.conversion import convert, trace
+from keras_sparse.deploy.conversion import FORMATS, convert, trace
+from keras_sparse.deploy.eligibility import file_eligibility
 from keras_sparse.deploy.encoding import read_encodings
 from keras_sparse.deploy.inference import check_model, float32_inference
 from keras_sparse.deploy.repair import restore_truncated
 from keras_sparse.deploy.report import LiteRTReport
-from keras_sparse.deploy.signature import read_signature
-from keras_sparse.deploy.verification import is_informative, keras_outputs, verify
-from keras_sparse.messages.arguments import boolean, file_path, integer, number, optional
+from keras_sparse.deploy.signature import Signature, read_signature
+from keras_sparse.deploy.verification import (
+    KERNELS,
+    LiteRTVerificationError,
+    is_informative,
+    keras_outputs,
+    verify,
+)
+from keras_sparse.messages.arguments import (
+    boolean,
+    file_path,
+    integer,
+    number,
+    one_of,
+    optional,
+)
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import places
 from keras_sparse.storage.files import check_destination, replace_file
@@ -28,8 +43,11 @@ def to_litert(
     path: str | os.PathLike[str],
     sparse: bool = True,
     inputs: Any = None,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
     batch_size: int | None = 1,
+    quantize: str | None = None,
+    representative_data: Any = None,
+    kernels: str = "all",
 ) -> LiteRTReport:
     """Writes a model to a LiteRT file that leaves pruned weights out, and proves it correct.
 
@@ -43,8 +61,13 @@ def to_litert(
     with as they are stored. All others are followed by a DENSIFY operation, by which most runtimes
     expand them on loading: the file is smaller, but memory and time stay the same.
 
-    Computation is in float32, also for a `mixed_float16` model, whose weights are float32; its
-    outputs are then float32 and are compared with the same model computing in float32.
+    Sparse encoding of int8 weights is for `kernels="built-in"`: XNNPACK refuses to load such a file
+    or computes wrong numbers from it, which is found by running it. With `kernels="all"` the file
+    is then stored dense in the same format, and `report.replaced` says why.
+
+    Without `quantize` computation is in float32, also for a `mixed_float16` model, whose weights
+    are float32; its outputs are then float32 and are compared with the same model computing in
+    float32.
 
     ```python
     import keras
@@ -70,9 +93,18 @@ def to_litert(
             inputs, zeros for integer ones.
         tolerance: The largest error to accept: for each output, the largest absolute difference
             to Keras over all samples, divided by the largest absolute value of that output.
+            Defaults to 1e-4, and for the formats of `quantize` to 0.01, 0.1 and 0.2.
         batch_size: The batch size fixed in the file. With the default, 1, an edge runtime plans
             its memory ahead and delegates the whole graph. None leaves it open, so that an
             application can resize the input; recurrent layers then need `unroll=True`.
+        quantize: What weights are stored as: `"float16"`; `"dynamic"`, int8 with activations
+            quantized as they come; or `"int8"`, where activations are int8 too, while inputs and
+            outputs stay floats. Defaults to float32. Zeros stay zeros.
+        representative_data: For `"int8"` samples like `inputs`, some hundred real ones, by which
+            activations are scaled. Defaults to `inputs`.
+        kernels: `"all"` if the file is to run with and without XNNPACK, `"built-in"` if the
+            application turns XNNPACK off (`BUILTIN_WITHOUT_DEFAULT_DELEGATES`, or the kernel mode
+            `BUILTIN` of `CompiledModel`).
 
     Returns:
         A `LiteRTReport` with the sizes, the errors, and how each weight is stored.
@@ -94,31 +126,49 @@ def to_litert(
     destination = check_destination(file_path("path", path), ".tflite")
     check_model(model)
     boolean("sparse", sparse)
-    number("tolerance", tolerance, "(0, inf)", "The default is 1e-4.")
+    if quantize is not None:
+        one_of("quantize", quantize, [name for name in FORMATS if name])
+    one_of("kernels", kernels, KERNELS)
+    optional(number, "tolerance", tolerance, "(0, inf)", "The default depends on the format.")
+    tolerance = FORMATS[quantize] if tolerance is None else tolerance
     optional(integer, "batch_size", batch_size, cure="Or give None to leave it open.")
     signature = read_signature(model, inputs, batch_size)
+    samples = _calibration(model, representative_data, signature, batch_size, quantize)
     with float32_inference(model):
         # First, so that what cannot run at all says so itself, and is not taken for untraceable.
         expected = keras_outputs(model, signature)
         traced = trace(model, signature)
-    dense = convert(traced, sparse=False)
+    dense = convert(traced, False, quantize, samples)
     contents, notes = dense, dict[str, str]()
     if sparse:
-        contents, notes = restore_truncated(convert(traced, sparse=True), dense)
+        contents, notes = restore_truncated(convert(traced, True, quantize, samples), dense)
+
+    def verified(contents: bytes) -> dict[str, float]:
+        return verify(
+            contents,
+            signature,
+            traced.outputs,
+            expected,
+            batch_size,
+            tolerance,
+            why=lambda: disagreement(model, signature, tolerance),
+            interpreters=KERNELS[kernels],
+        )
+
+    replaced = ""
+    try:
+        errors = verified(contents)
+    except LiteRTVerificationError as error:
+        if not sparse or quantize is None:
+            raise
+        errors = verified(dense)
+        contents, notes, replaced = dense, {}, str(error).partition(" No file was written.")[0]
     place = places(model)
-    kernels = [(v, place[id(v)].path) for v in model.weights if len(v.shape) > 1]
+    matrices = [(v, place[id(v)].path) for v in model.weights if len(v.shape) > 1]
     # Keras's own path, but where several variables share it.
-    weights = {v.path if v.path.endswith(path) else path: v.numpy() for v, path in kernels}
-    tensors, densify_ops = read_encodings(contents, sparse, weights, notes)
-    errors = verify(
-        contents,
-        signature,
-        traced.outputs,
-        expected,
-        batch_size,
-        tolerance,
-        why=lambda: disagreement(model, signature, tolerance),
-    )
+    weights = {v.path if v.path.endswith(path) else path: v.numpy() for v, path in matrices}
+    stored_sparse = sparse and not replaced
+    tensors, densify_ops = read_encodings(contents, stored_sparse, weights, notes)
     replace_file(destination, contents)
     report = LiteRTReport(
         path=str(destination),
@@ -128,6 +178,9 @@ def to_litert(
         dense_gzip_bytes=_gzip_bytes(dense),
         ratio=len(dense) / len(contents),
         sparse=sparse,
+        replaced=replaced,
+        quantize=quantize,
+        kernels=kernels,
         batch_size=batch_size,
         max_error=errors,
         tolerance=float(tolerance),
@@ -136,6 +189,7 @@ def to_litert(
         informative=is_informative(expected, tolerance),
         tensors=tensors,
         densify_ops=densify_ops,
+        eligibility=file_eligibility(contents, str(destination)),
         runtime=_runtime(),
     )
     if not report.informative:
@@ -146,9 +200,42 @@ def to_litert(
             SparsityWarning,
             stacklevel=2,
         )
-    if sparse:
+    if replaced:
+        warnings.warn(
+            f"{report.path} is stored dense: {replaced} Pass kernels='built-in' if the application "
+            "turns XNNPACK off, or sparse=False.",
+            SparsityWarning,
+            stacklevel=2,
+        )
+    elif sparse:
         _warn_if_nothing_saved(report)
     return report
+
+
+def _calibration(
+    model: keras.Model,
+    data: Any,
+    signature: Signature,
+    batch_size: int | None,
+    quantize: str | None,
+) -> tuple[np.ndarray, ...]:
+    """The samples by which activations are scaled."""
+    if data is None:
+        if quantize == "int8" and signature.synthetic:
+            raise ValueError(
+                "quantize='int8' scales activations by samples: pass representative_data= some "
+                "hundred real ones, or inputs=."
+            )
+        return signature.samples
+    if quantize != "int8":
+        raise ValueError(
+            "representative_data is for quantize='int8' alone. Received: "
+            f"quantize={quantize!r}. Leave it out, or pass quantize='int8'."
+        )
+    try:
+        return read_signature(model, data, batch_size).samples
+    except ValueError as error:
+        raise ValueError(f"representative_data does not fit the model. {error}") from error
 
 
 def _warn_if_nothing_saved(report: LiteRTReport) -> None:

@@ -68,7 +68,7 @@ def _operators(file: Any, number: int) -> list[Any]:
 
 def _pack(file: Any) -> bytes:
     import flatbuffers
-    from tensorflow.lite.tools import flatbuffer_utils
+    from ai_edge_litert.tools import flatbuffer_utils
 
     class AlignedBuilder(flatbuffers.Builder):
         def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_sparse.deploy.eligibility import Eligibility
 from keras_sparse.deploy.encoding import TensorEncoding
 
 
@@ -37,6 +38,9 @@ class LiteRTReport:
         dense_gzip_bytes: That file's size after gzip.
         ratio: `dense_bytes / bytes`.
         sparse: Whether a sparse encoding was asked for.
+        replaced: Why the file is stored dense although a sparse encoding was asked for, or `""`.
+        quantize: What weights are stored as, None for float32.
+        kernels: `"all"`, or `"built-in"` if the file is only right with XNNPACK turned off.
         batch_size: The batch size fixed in the file, or None if it may vary.
         max_error: The error against Keras under each interpreter, relative to the output's scale.
         tolerance: The error that would have been accepted.
@@ -47,6 +51,7 @@ class LiteRTReport:
         tensors: How each weight is stored.
         densify_ops: The number of DENSIFY operations, by each of which most runtimes expand a
             sparse weight when they load the file.
+        eligibility: For each runtime what it does with the zeros of each weight of the file.
         runtime: The name and version of the interpreter that the file was verified with.
     """
 
@@ -57,6 +62,9 @@ class LiteRTReport:
     dense_gzip_bytes: int
     ratio: float
     sparse: bool
+    replaced: str
+    quantize: str | None
+    kernels: str
     batch_size: int | None
     max_error: dict[str, float]
     tolerance: float
@@ -65,6 +73,7 @@ class LiteRTReport:
     informative: bool
     tensors: tuple[TensorEncoding, ...]
     densify_ops: int
+    eligibility: dict[str, Eligibility]
     runtime: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,12 +90,14 @@ class LiteRTReport:
         ```
 
         Returns:
-            A dict by the fields' names; `tensors` is a list of dicts.
+            A dict by the fields' names; `tensors` is a list of dicts, and `eligibility` has one for
+            each runtime.
         """
         return dataclasses.asdict(self) | {
             "tensors": [
                 dataclasses.asdict(row) | {"shape": list(row.shape)} for row in self.tensors
-            ]
+            ],
+            "eligibility": {name: found.to_dict() for name, found in self.eligibility.items()},
         }
 
     def print(self, console: Console | None = None) -> None:
@@ -140,6 +151,22 @@ class LiteRTReport:
             f"{self.samples} {kind} samples within {errors} (tolerance {self.tolerance:g}, "
             f"{self.runtime})."
         ]
+        if self.kernels == "built-in":
+            lines.append(
+                "Run it with built-in kernels only: it was not verified with XNNPACK, which is "
+                "LiteRT's default."
+            )
+        if self.replaced:
+            lines.append(f"Stored dense: {self.replaced}")
+        if any(row.encoding != "dense" for row in self.tensors):
+            counts = ", ".join(
+                f"{len(found.fast)} of {len(found.asked)} weights on {name}"
+                for name, found in self.eligibility.items()
+            )
+            lines.append(
+                f"Zeros save time in {counts}; `keras_sparse.deploy.eligibility` of the file says "
+                "why not in the others."
+            )
         if self.densify_ops:
             lines.append(
                 f"DENSIFY operations: {self.densify_ops}. Most runtimes expand these weights on "

@@ -16,6 +16,8 @@ INTERPRETERS = {
     "default delegates": "AUTO",
     "built-in kernels": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
 }
+# The interpreters that a file is offered for.
+KERNELS = {"all": tuple(INTERPRETERS), "built-in": ("built-in kernels",)}
 _KERAS_BATCH = 32
 
 
@@ -85,6 +87,7 @@ def verify(
     batch_size: int | None,
     tolerance: float,
     why: Callable[[], str],
+    interpreters: Sequence[str] = tuple(INTERPRETERS),
 ) -> dict[str, float]:
     """Runs a file under each interpreter and compares it with Keras.
 
@@ -100,6 +103,7 @@ def verify(
         batch_size: The file's batch size; None also checks that it can be resized.
         tolerance: The largest error to accept.
         why: Looks for a reason why outputs differ; gives `""` where it finds none.
+        interpreters: Names of `INTERPRETERS`.
 
     Returns:
         The error under each interpreter, by the names of `INTERPRETERS`.
@@ -111,7 +115,8 @@ def verify(
     rows = len(signature.samples[0])
     sizes = [batch_size] if batch_size else sorted({1, rows})
     errors = {}
-    for name, resolver in INTERPRETERS.items():
+    for name in interpreters:
+        resolver = INTERPRETERS[name]
         errors[name] = 0.0
         for size in sizes:
             try:

@@ -49,7 +49,8 @@ class SparseCallback(FitCallback):
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
-        granularity: `Unstructured()`, `NM(n, m)`, `Block(rows, cols)`, `Channel()` or `"n:m"`.
+        granularity: `Unstructured()`, `NM(n, m)`, `Block(rows, cols)`, `Channel()`, `"n:m"`, or
+            `"xnnpack"`, which gives each layer the pattern that the runtime computes faster.
         allocation: `"global"`, `"uniform"`, `"er"`, `"erk"` or a mapping from layers to
             sparsities.
         exclude: Layers, names, globs or a predicate of what stays dense.

@@ -37,9 +37,10 @@ def compiled(
     batch_norm_momentum: float | None = 0.9,
     weight_decay: float | None = None,
     clipnorm: float | None = None,
+    from_logits: bool = True,
     **more: Any,
 ) -> keras.Model:
-    """A classifier that gives logits, compiled with SGD.
+    """A classifier, compiled with SGD.
 
     Args:
         model: The model.
@@ -48,6 +49,7 @@ def compiled(
         batch_norm_momentum: That of moving averages; `None` leaves them theirs.
         weight_decay: Decoupled weight decay.
         clipnorm: The largest norm of all gradients together.
+        from_logits: Whether its outputs are logits, rather than probabilities.
         **more: Further arguments of `model.compile`.
 
     Returns:
@@ -59,7 +61,7 @@ def compiled(
         keras.optimizers.SGD(
             rate, momentum, weight_decay=weight_decay or None, global_clipnorm=clipnorm
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
         # A metric by its name is made in the first step, which is then traced twice.
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         **more,

@@ -7,13 +7,11 @@ written whole or not at all.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -41,13 +39,13 @@ from keras_sparse.experiments.folder import (
     has_step,
 )
 from keras_sparse.experiments.images import compiled, warm_cosine
+from keras_sparse.experiments.saving import save_packed
 from keras_sparse.plots.runs import read_history, training_curve, write_history
 from keras_sparse.sparsity.report import report
-from keras_sparse.storage.files import naming, remove_leftovers, replace_file
+from keras_sparse.storage.files import remove_leftovers, replace_file
 from keras_sparse.storage.lock import locked
 
 CALIBRATION = 1000  # samples for methods that look at data before or after training
-_UNPACKED = "model.plain.keras"
 
 
 def train(
@@ -117,7 +115,6 @@ def _train(
         if result is not None:
             return result
     remove_leftovers(out)
-    (out / _UNPACKED).unlink(missing_ok=True)
     if trained is not None:
         trained = Path(trained).expanduser()
         _check_trained(config, trained)
@@ -218,21 +215,6 @@ def _calibration(dataset: data.Dataset) -> tuple[Any, Any]:
     return dataset.x_train[:CALIBRATION], dataset.y_train[:CALIBRATION]
 
 
-def _save(model: keras.Model, path: Path) -> None:
-    """Saves a model with its zeros compressed, which Keras's own archives are not."""
-    plain, packed = path.with_name(_UNPACKED), io.BytesIO()
-    with naming(path):
-        model.save(plain)
-        with (
-            zipfile.ZipFile(plain) as source,
-            zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
-        ):
-            for name in source.namelist():
-                target.writestr(name, source.read(name))
-        plain.unlink()
-    replace_file(path, packed.getvalue())
-
-
 def _finish(
     config: RunConfig,
     out: Path,
@@ -243,7 +225,7 @@ def _finish(
     began = time.perf_counter()
     config.prune_trained(model, _calibration(dataset))
     loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
-    _save(model, out / MODEL)
+    save_packed(model, out / MODEL)
     exported = to_litert(
         model, out / "model.tflite", config.method != "dense", inputs=dataset.x_test[:64]
     )

@@ -23,6 +23,10 @@ class Granularity:
         """Why a weight of this layout cannot be pruned in these units, or `None` if it can."""
         return None
 
+    def leaves_dense(self, model: keras.Model) -> dict[str, str]:
+        """Weights of a model, by their paths, that are not to be pruned, with the reasons."""
+        return {}
+
     def costs(self, layout: Layout) -> Any:
         """Weights in each unit: an integer, or an integer array of shape `(units,)`."""
         raise NotImplementedError
@@ -202,6 +206,11 @@ def get_granularity(value: Granularity | str | None) -> Granularity:
         return value
     if value == "channel":
         return Channel()
+    if value == "xnnpack":
+        # It stands above this module, on what knows models.
+        from keras_sparse.sparsity.runtime_pattern import RuntimePattern
+
+        return RuntimePattern()
     if isinstance(value, str):
         kept, colon, group = value.partition(":")
         if colon and kept.isdigit() and group.isdigit():
@@ -212,7 +221,7 @@ def get_granularity(value: Granularity | str | None) -> Granularity:
     raise wrong(
         "granularity",
         value,
-        "Unstructured(), NM(n, m), Block(rows, cols), Channel() or one of 'unstructured', "
-        "'channel', such as '2:4', or such as '4x1'",
-        did_you_mean(value, ["unstructured", "channel", "2:4", "4x1"]),
+        "Unstructured(), NM(n, m), Block(rows, cols), Channel(), RuntimePattern(runtime) or one of "
+        "'unstructured', 'channel', 'xnnpack', such as '2:4', or such as '4x1'",
+        did_you_mean(value, ["unstructured", "channel", "xnnpack", "2:4", "4x1"]),
     )

@@ -59,7 +59,8 @@ class Recipe:
     Args:
         sparsity: Fraction of weights to remove, in [0, 1). May be left out with an n:m pattern,
             which fixes it, or with a mapping, whose other layers then stay dense.
-        granularity: `Unstructured()`, `NM(n, m)`, `Block(rows, cols)`, `Channel()` or `"n:m"`.
+        granularity: `Unstructured()`, `NM(n, m)`, `Block(rows, cols)`, `Channel()`, `"n:m"`, or
+            `"xnnpack"`, which gives each layer the pattern that the runtime computes faster.
         allocation: `"global"`, `"uniform"`, `"er"`, `"erk"` or a mapping from layer names or
             globs to sparsities.
         exclude: Layers, names, globs or a predicate of what stays dense.

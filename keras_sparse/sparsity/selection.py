@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -161,7 +162,10 @@ def select(
             pattern, or nothing is left to prune.
     """
     selection = survey(model, exclude=exclude, include=include, keep_dense=keep_dense)
-    check_fit(selection, granularity or Unstructured())
+    pattern = granularity or Unstructured()
+    dense = pattern.leaves_dense(model)
+    selection = selection.restricted_to(lambda target: dense.get(target.path))
+    check_fit(selection, pattern)
     if not selection.targets:
         raise ValueError(_nothing_to_prune(selection))
     return selection
@@ -296,5 +300,6 @@ def check_fit(selection: Selection, granularity: Granularity) -> None:
 
 
 def _nothing_to_prune(selection: Selection) -> str:
-    shown = [f"  {s.path} {s.shape}: {s.reason}" for s in selection.skipped[:20]]
+    largest = sorted(selection.skipped, key=lambda s: -math.prod(s.shape))
+    shown = [f"  {s.path} {s.shape}: {s.reason}" for s in largest[:20]]
     return "Nothing in this model can be pruned:\n" + "\n".join(shown)

@@ -10,12 +10,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.messages.arguments import function, one_of
+from keras_sparse.messages.arguments import one_of
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
 from keras_sparse.structured.coupling.groups import Group, Member
+from keras_sparse.structured.layerwise.method import Layerwise
+from keras_sparse.structured.layerwise.methods import LAYERWISE, layerwise_method
 
-Criterion: TypeAlias = "str | Callable[[Group], Any]"
+Scores: TypeAlias = "str | Callable[[Group], Any]"
+Criterion: TypeAlias = "Scores | Layerwise"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +38,30 @@ class Samples:
     seed: int | None = None
 
 
+def check_criterion_name(criterion: Criterion) -> None:
+    """Checks the name of a criterion.
+
+    Raises:
+        ValueError: If it is none, and neither a function nor a method.
+    """
+    if not isinstance(criterion, Layerwise) and not callable(criterion):
+        one_of("criterion", criterion, (*CRITERIA, *LAYERWISE))
+
+
 def check_criterion(criterion: Criterion, data: Any) -> None:
     """Checks the name of a criterion and that it has the data it needs.
 
     Raises:
-        ValueError: If it is neither a name nor a function, or has no data.
+        ValueError: If it is none, or has no data.
     """
-    if callable(criterion):
-        function("criterion", criterion)
-        return
-    one_of("criterion", criterion, CRITERIA)
+    check_criterion_name(criterion)
+    method = layerwise_method(criterion)
+    if method is not None and data is None:
+        needed = "(x, y)" if method.needs_targets else "x"
+        raise ValueError(
+            f"{type(method).__name__} looks at what the network makes of samples: give "
+            f"data={needed}. Received: data=None"
+        )
     if criterion == "taylor" and data is None:
         raise ValueError(
             "criterion='taylor' looks at gradients: give data=(x, y), and compile the model or "
@@ -53,7 +70,7 @@ def check_criterion(criterion: Criterion, data: Any) -> None:
 
 
 def scores(
-    criterion: Criterion, model: keras.Model, groups: Sequence[Group], samples: Samples
+    criterion: Scores, model: keras.Model, groups: Sequence[Group], samples: Samples
 ) -> dict[str, np.ndarray]:
     """The scores of the units of some groups, to be compared between groups.
 

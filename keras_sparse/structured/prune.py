@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,20 +10,21 @@ import keras
 from keras_sparse.messages.arguments import (
     function,
     integer,
-    number,
     one_of,
     optional,
     random_seed,
     sample_shape,
-    wrong,
 )
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import Which, check_layers
-from keras_sparse.structured.coupling.groups import channel_groups
-from keras_sparse.structured.criteria import Criterion, Samples, check_criterion, scores
-from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder, lowest_level
+from keras_sparse.structured.coupling.groups import by_name, channel_groups
+from keras_sparse.structured.criteria import Criterion, Samples, Scores, check_criterion, scores
+from keras_sparse.structured.layerwise.method import Layerwise
+from keras_sparse.structured.layerwise.methods import layerwise_method
+from keras_sparse.structured.layerwise.prune_layerwise import prune_layerwise
+from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder
 from keras_sparse.structured.shrink import build
-from keras_sparse.structured.targets import Measure, Target, read_target
+from keras_sparse.structured.targets import Measure, Target, check_target, fitting, read_target
 
 
 def prune(
@@ -67,11 +67,15 @@ def prune(
             on this machine at batch size 1.
         criterion: What is important: `"l1"`, `"l2"`, `"taylor"` (needs `data`), `"bn_scale"`,
             `"fpgm"`, `"lamp"`, `"random"`, `"uniform"`, or a function that takes a group and
-            returns a score for each of its units.
+            returns a score for each of its units. Or a method that goes from layer to layer:
+            `"i_spasp"` or `"greedy"`, or an `ISpaSP` or `GreedyForwardSelection` with arguments
+            (both need `data`). These remove the same part of each group that they define; see
+            `prune_layerwise`, which also takes other parts.
         scope: `"global"` to remove the units of the smallest scores anywhere, `"group"` to remove
             the same part of each group.
-        data: Samples with targets for `"taylor"`, as arrays `(x, y)` or batches.
-        loss: A loss for `"taylor"`. Defaults to the one that the model is compiled with.
+        data: Samples, as arrays or batches; with targets for `"taylor"` and `"greedy"`.
+        loss: A loss for `"taylor"` and `"greedy"`. Defaults to the one that the model is compiled
+            with.
         batch_size: Samples in a batch of `data`, if that is arrays.
         exclude: Layers, layer names, variable paths or globs, or a predicate
             `f(layer, variable) -> bool`, of what keeps its size.
@@ -80,8 +84,8 @@ def prune(
             model also after several steps.
         round_to: What the number of units in a group is a multiple of, as far as they go.
         steps: In how many steps to remove them, each the same part of what is left.
-        fine_tune: Called with the smaller model after each step; trains it in place, or returns
-            another one of the same layers.
+        fine_tune: Called with the smaller model after each step, or each layer where a method goes
+            from layer to layer; trains it in place, or returns another one of the same layers.
         input_shape: Shape of one sample, for a model that leaves it open.
         seed: Seed of `"random"`.
 
@@ -94,25 +98,39 @@ def prune(
 
     Source: Fang et al. (2023), DepGraph; the criteria name theirs in `criteria.py`.
     """
-    target = read_target(flops=flops, params=params, latency=latency)
-    check_criterion(criterion, data)
     one_of("scope", scope, SCOPES)
+    targets = {"flops": flops, "params": params, "latency": latency}
+    method = layerwise_method(criterion)
+    check_criterion(criterion, data)
+    if method is not None or isinstance(criterion, Layerwise):
+        integer("steps", steps, 1, 1, f"{type(method).__name__} goes from layer to layer.")
+        return prune_layerwise(
+            model,
+            data,
+            method,
+            **targets,
+            loss=loss,
+            batch_size=batch_size,
+            exclude=exclude,
+            min_channels=min_channels,
+            max_removed=max_removed,
+            round_to=round_to,
+            fine_tune=fine_tune,
+            input_shape=input_shape,
+        ).model
+    target = read_target(**targets)
     if data is not None:
         check_data(data)
-    exclude = _by_name(check_layers("exclude", exclude))
+    exclude = by_name(check_layers("exclude", exclude))
     sample_shape("input_shape", input_shape)
     integer("batch_size", batch_size)
-    least = integer("min_channels", min_channels)
-    part = number("max_removed", max_removed, "(0, 1]")
-    multiple, steps = integer("round_to", round_to), integer("steps", steps)
+    integer("steps", steps)
     optional(function, "fine_tune", fine_tune)
     samples = Samples(data, _loss(model, loss), batch_size, random_seed("seed", seed))
     found = channel_groups(model, exclude)
     whole = Measure(target.kind, model, found, input_shape).whole()
-    if target.amount(whole) >= whole:
-        raise wrong(target.kind, target.value, f"below the {target.described(whole)} it has now")
-    floors = {g.name: max(least, math.ceil(g.size * (1 - part))) for g in found.groups}
-    bounds = Bounds(floors, multiple)
+    check_target(target, whole)
+    bounds = Bounds.of(found.groups, min_channels, max_removed, round_to)
     for step in range(1, steps + 1):
         goal = whole * (target.amount(whole) / whole) ** (step / steps)
         model = _step(model, target, goal, criterion, scope, samples, exclude, bounds, input_shape)
@@ -126,7 +144,7 @@ def _step(
     model: keras.Model,
     target: Target,
     goal: float,
-    criterion: Criterion,
+    criterion: Scores,
     scope: str,
     samples: Samples,
     exclude: Which,
@@ -140,25 +158,7 @@ def _step(
         raise ValueError("Nothing of this model can be removed:\n" + "\n".join(reasons))
     ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
     measure = Measure(target.kind, model, found, input_shape)
-    level = lowest_level(ladder.top, lambda level: measure(ladder.keep(level)) <= goal)
-    if level is None:
-        reached = measure(ladder.keep(ladder.top))
-        raise ValueError(
-            f"{target.kind}={target.value} cannot be met: it asks for at most "
-            f"{target.described(goal)}, and {target.described(reached)} are left when as much is "
-            "removed as may be. Ask for less, raise max_removed, lower min_channels or round_to, "
-            "or exclude less; ks.structured.report names what cannot be removed, and why."
-        )
-    return build(found, ladder.keep(level), masked=False)
-
-
-def _by_name(exclude: Which) -> Which:
-    """Layers by their names, which those of the smaller models have too."""
-    if isinstance(exclude, keras.layers.Layer):
-        return exclude.name
-    if isinstance(exclude, Iterable) and not isinstance(exclude, str):
-        return [each.name if isinstance(each, keras.layers.Layer) else each for each in exclude]
-    return exclude
+    return build(found, fitting(ladder, measure, target, goal), masked=False)
 
 
 def _loss(model: keras.Model, loss: Any) -> Any:

@@ -14,6 +14,9 @@ from keras_sparse.messages.arguments import sample_shape
 from keras_sparse.sparsity.selection import Which
 from keras_sparse.structured.coupling.cost import Cost
 from keras_sparse.structured.coupling.groups import ChannelGroups, Group, channel_groups
+from keras_sparse.structured.criteria import Criterion, check_criterion_name
+from keras_sparse.structured.layerwise.method import uses
+from keras_sparse.structured.layerwise.methods import layerwise_method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,13 @@ class StructureReport:
             console.print(f"Not seen through: {name}: {why}")
 
 
-def report(model: keras.Model, *, exclude: Which = (), input_shape: Any = None) -> StructureReport:
+def report(
+    model: keras.Model,
+    *,
+    exclude: Which = (),
+    criterion: Criterion | None = None,
+    input_shape: Any = None,
+) -> StructureReport:
     """Finds the groups of channels, neurons and heads that are removed together.
 
     ```python
@@ -107,6 +116,8 @@ def report(model: keras.Model, *, exclude: Which = (), input_shape: Any = None) 
         model: A built functional or Sequential model.
         exclude: Layers, layer names, variable paths or globs, or a predicate
             `f(layer, variable) -> bool`, of what keeps its size.
+        criterion: As `prune` takes it: groups that a method from layer to layer does not define
+            are named with the reason.
         input_shape: Shape of one sample, for FLOPs of a model that leaves it open.
 
     Returns:
@@ -118,6 +129,8 @@ def report(model: keras.Model, *, exclude: Which = (), input_shape: Any = None) 
         ValueError: If the model has no graph, or a name means nothing.
     """
     sample_shape("input_shape", input_shape)
+    if criterion is not None:
+        check_criterion_name(criterion)
     found = channel_groups(model, exclude)
     cost, whole = Cost(model, found), found.kept({})
     flops: dict[int, float] | None = None
@@ -127,9 +140,12 @@ def report(model: keras.Model, *, exclude: Which = (), input_shape: Any = None) 
         flops = dict(zip(map(id, model.variables), by_variable, strict=True))
     except ValueError as error:
         flops_reason = str(error)
+    method = layerwise_method(criterion)
+    places = {} if method is None else uses(found, method)
+    reasons = {name: each for name, each in places.items() if isinstance(each, str)}
     return StructureReport(
         model=model.name,
-        groups=tuple(_row(group, flops) for group in found.groups),
+        groups=tuple(_row(group, flops, reasons.get(group.name)) for group in found.groups),
         parameters=cost.parameters(whole),
         flops=None if flops is None else sum(flops.values()),
         flops_reason=flops_reason,
@@ -137,16 +153,16 @@ def report(model: keras.Model, *, exclude: Which = (), input_shape: Any = None) 
     )
 
 
-def _row(group: Group, flops: dict[int, float] | None) -> GroupRow:
+def _row(group: Group, flops: dict[int, float] | None, undefined: str | None) -> GroupRow:
     made = {id(m.variable): m.variable for m in group.members if m.makes}
     return GroupRow(
         name=group.name,
         size=group.size,
-        removable=int(np.count_nonzero(group.free)),
+        removable=0 if undefined else int(np.count_nonzero(group.free)),
         made_by=group.made_by,
         parameters=sum(int(np.prod(variable.shape)) for variable in made.values()),
         flops=None if flops is None else sum(flops.get(key, 0.0) for key in made),
-        reason=group.reason,
+        reason=group.reason or undefined,
     )
 
 

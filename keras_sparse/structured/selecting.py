@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from keras_sparse.messages.arguments import integer, number
 from keras_sparse.structured.coupling.groups import Group
 
 SCOPES = ("global", "group")
@@ -25,6 +26,20 @@ class Bounds:
 
     least: Mapping[str, int]
     multiple: int = 1
+
+    @classmethod
+    def of(
+        cls, groups: Sequence[Group], min_channels: int, max_removed: float, round_to: int
+    ) -> Bounds:
+        """The bounds that the arguments of `prune` set, relative to some groups.
+
+        Raises:
+            ValueError: If one is out of range.
+        """
+        least = integer("min_channels", min_channels)
+        part = number("max_removed", max_removed, "(0, 1]")
+        floors = {g.name: max(least, math.ceil(g.size * (1 - part))) for g in groups}
+        return cls(floors, integer("round_to", round_to))
 
 
 class Ladder:

@@ -12,6 +12,7 @@ from keras_sparse.deploy.latency import litert_latency
 from keras_sparse.messages.arguments import number, wrong
 from keras_sparse.structured.coupling.cost import Cost
 from keras_sparse.structured.coupling.groups import ChannelGroups
+from keras_sparse.structured.selecting import Ladder, lowest_level
 from keras_sparse.structured.shrink import build
 
 KINDS = ("flops", "params", "latency")
@@ -104,6 +105,40 @@ class Measure:
             return litert_latency(build(self.groups, keep, masked=False), self._samples)
         kept = self.groups.kept(keep)
         return self._cost.flops(kept) if self.kind == "flops" else self._cost.parameters(kept)
+
+
+def check_target(target: Target, whole: float) -> None:
+    """Checks that a model is not small enough as it is.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if target.amount(whole) >= whole:
+        raise wrong(target.kind, target.value, f"below the {target.described(whole)} it has now")
+
+
+def fitting(ladder: Ladder, measure: Measure, target: Target, goal: float) -> dict[str, np.ndarray]:
+    """What to keep where as little as possible is removed to reach a goal.
+
+    Args:
+        ladder: What to keep at each of many levels.
+        measure: What is left at one of them.
+        target: What was asked for.
+        goal: In operations, parameters or seconds.
+
+    Raises:
+        ValueError: If it is not reached with all that may be removed.
+    """
+    level = lowest_level(ladder.top, lambda level: measure(ladder.keep(level)) <= goal)
+    if level is None:
+        reached = measure(ladder.keep(ladder.top))
+        raise ValueError(
+            f"{target.kind}={target.value} cannot be met: it asks for at most "
+            f"{target.described(goal)}, and {target.described(reached)} are left when as much is "
+            "removed as may be. Ask for less, raise max_removed, lower min_channels or round_to, "
+            "or exclude less; ks.structured.report names what cannot be removed, and why."
+        )
+    return ladder.keep(level)
 
 
 def _samples(model: keras.Model, input_shape: Any) -> Any:

@@ -45,12 +45,12 @@ def test_keras_that_computes_something_else_is_noticed(path, model, monkeypatch)
 def test_weights_that_differ_in_the_file_are_noticed(path, model, monkeypatch):
     convert = litert.convert
 
-    def convert_another_model(traced, sparse):
+    def convert_another_model(traced, *settings):
         kernel = model.layers[0].kernel
         original = kernel.numpy()
         kernel.assign(original * 1.01)
         try:
-            return convert(traced, sparse)
+            return convert(traced, *settings)
         finally:
             kernel.assign(original)
 
@@ -75,7 +75,7 @@ def test_each_interpreter_is_compared(path, model, monkeypatch, broken):
 
 
 def test_file_that_does_not_load_is_noticed(path, model, monkeypatch):
-    monkeypatch.setattr(litert, "convert", lambda traced, sparse: b"not a model" * 9)
+    monkeypatch.setattr(litert, "convert", lambda *_: b"not a model" * 9)
     monkeypatch.setattr(litert, "restore_truncated", lambda contents, dense: (contents, {}))
     monkeypatch.setattr(litert, "read_encodings", lambda *rest: ((), 0))
     with pytest.raises(deploy.LiteRTVerificationError, match="does not run with default"):

@@ -23,6 +23,7 @@ SCRIPTS = {
     "post_training": "post_training",
     "pretraining": "pretraining",
     "selection_time": "selection_time",
+    "shrink": "shrink",
     "snip": "snip",
 }
 

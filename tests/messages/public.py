@@ -56,13 +56,20 @@ NOT_CALLED_BY_USERS = {
     "SparsityReport": "report makes it",
     "SparsityWarning": "a warning",
     "data.Dataset": "load makes it",
+    "deploy.Eligibility": "eligibility makes it",
+    "deploy.Latency": "benchmark makes it",
+    "deploy.LiteRTBenchmark": "benchmark makes it",
+    "deploy.LiteRTCost": "litert_costs makes it",
+    "deploy.LiteRTInspection": "inspect makes it",
     "deploy.LiteRTReport": "to_litert makes it",
+    "deploy.StoredTensor": "inspect makes it",
     "deploy.TensorEncoding": "to_litert makes it",
     "distribute.Cluster": "read_cluster makes it",
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
     "structured.Cut": "cut makes it",
+    "structured.LayerwisePruning": "prune_layerwise makes it",
     "structured.GreedySelection": "a selection makes it",
     "structured.PretrainingReport": "pretraining_report makes it",
     "structured.Pursuit": "i_spasp makes it",
@@ -260,6 +267,13 @@ def valid(folder):
         ("data.available", "name"): "digits",
         ("models.get", "name"): "lenet300",
         ("deploy.to_litert", "path"): folder / "model.tflite",
+        ("deploy.inspect", "path"): write(folder / "given.tflite", litert_contents()),
+        ("deploy.benchmark", "paths"): write(folder / "given.tflite", litert_contents()),
+        ("deploy.benchmark", "runs"): 1,
+        ("deploy.benchmark", "rounds"): 1,
+        ("deploy.eligibility", "model_or_path"): model(),
+        ("deploy.litert_costs", "models"): [model()],
+        ("structured.prune_layerwise", "keep"): 0.5,
         ("distribute.launch", "script"): write(folder / "script.py", ""),
         ("structured.prune", "flops"): 0.5,
         ("structured.register_coupling", "layer_class"): keras.layers.Dense,
@@ -271,9 +285,17 @@ def valid(folder):
     }
 
 
-def write(path, text):
-    path.write_text(text)
+def write(path, contents):
+    path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
     return path
+
+
+@functools.cache
+def litert_contents():
+    """A LiteRT file."""
+    import tensorflow as tf
+
+    return tf.lite.TFLiteConverter.from_keras_model(model()).convert()
 
 
 NAN, INF = math.nan, math.inf
@@ -285,6 +307,9 @@ CHOICES = [
     "criterion",
     "accumulate",
     "saliency",
+    "runtime",
+    "quantize",
+    "kernels",
     "reset_optimizer_state",
 ]
 BY_TYPE = {
@@ -335,6 +360,8 @@ def wrong_values(name, parameter):
         "rule": "instance",
         "acdc": "instance",
         "report": "instance",
+        "model_or_path": "PathLike",
+        "paths": "PathLike",
         "before": "Mapping",
         "after": "Mapping",
     }

@@ -8,7 +8,7 @@ from keras import layers, ops
 import keras_sparse as ks
 from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.shrink import build
-from tests.structured.nets import batch, conv, half, head, image, outputs, randomized
+from tests.structured.nets import batch, check, conv, half, head, image, outputs, randomized
 
 
 def small():
@@ -194,3 +194,69 @@ def test_a_subclassed_model_inside_is_named():
     x = Subclassed()(layers.Dense(8, name="a")(i))
     report = ks.structured.report(keras.Model(i, layers.Dense(2, name="b")(x)))
     assert "Subclassed" in report.groups[0].reason
+
+
+@pytest.mark.jax
+def test_numbers_in_configurations_follow():
+    i = keras.Input((5, 6))
+    x = layers.MultiHeadAttention(4, 6, name="mha")(i, i)
+    x = layers.GroupQueryAttention(6, 8, 4, name="gqa")(x, x)
+    x = layers.GroupNormalization(4, name="norm")(layers.Conv1D(12, 3, groups=2, name="conv")(x))
+    model = randomized(head(x, i))
+    keep = {"mha/heads": [0, 3], "mha/head_dim": [1, 2, 5], "gqa/groups": [0, 2, 3]}
+    keep |= {"conv": [1]}  # Three channels of each of its groups, as many as normalization has.
+    smaller, masked = (f(model, keep) for f in (ks.structured.shrink, ks.structured.masked))
+    names = ("mha", "gqa", "conv", "norm")
+    mha, gqa, conv, norm = (smaller.get_layer(name).get_config() for name in names)
+    assert (mha["num_heads"], mha["key_dim"], mha["value_dim"]) == (2, 3, 3)
+    # A whole group has a head of keys and values with the two of queries that use it.
+    assert (gqa["num_key_value_heads"], gqa["num_query_heads"]) == (3, 6)
+    assert (conv["filters"], conv["groups"], norm["groups"]) == (6, 2, 2)
+    x = batch(model)
+    np.testing.assert_allclose(outputs(smaller, x)[0], outputs(masked, x)[0], atol=1e-5)
+
+
+@pytest.mark.jax
+def test_offsets_of_removed_channels_are_gone():
+    """What batch normalization adds to an empty channel reaches nothing behind it."""
+    i = image()
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(conv(8, "a")(i)))
+    model = randomized(head(conv(4, "b")(x), i))
+    model.get_layer("norm").beta.assign(np.full(8, 3.0))
+    masked = ks.structured.masked(model, {"a": [0, 5]})
+    inside = keras.Model(masked.inputs, masked.get_layer("relu").output)
+    found = outputs(inside, batch(model))[0]
+    gone = np.delete(np.arange(8), [0, 5])
+    assert not found[..., gone].any()
+    assert found[..., [0, 5]].any()
+    smaller = ks.structured.shrink(model, {"a": [0, 5]})
+    x = batch(model)
+    np.testing.assert_allclose(outputs(smaller, x)[0], outputs(masked, x)[0], atol=1e-5)
+
+
+@pytest.mark.jax
+def test_what_the_user_keeps_keeps_its_size():
+    i = image()
+    x = conv(6, "b", activation="relu")(conv(8, "a")(i))
+    model = randomized(head(layers.Add(name="add")([x, conv(6, "c")(i)]), i))
+    smaller = ks.structured.prune(model, flops=0.5, exclude=["c"])
+    assert smaller.get_layer("a").filters < 8
+    # What is added to it stays as well.
+    assert [smaller.get_layer(name).filters for name in "bc"] == [6, 6]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="TensorFlow convolves channels first on GPUs alone"
+)
+@pytest.mark.jax
+def test_channels_first():
+    i = keras.Input((3, 8, 8))
+    options = {"padding": "same", "data_format": "channels_first"}
+    x = layers.Conv2D(8, 3, name="a", **options)(i)
+    x = layers.BatchNormalization(axis=1, name="norm")(x)
+    x = layers.Add(name="add")([x, layers.Conv2D(8, 3, name="b", **options)(x)])
+    x = layers.MaxPooling2D(data_format="channels_first", name="max")(x)
+    x = layers.SeparableConv2D(6, 3, name="s", **options)(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_first", name="pool")(x)
+    groups = check(keras.Model(i, layers.Dense(2, name="logits")(x)))
+    assert {name: g.size for name, g in groups.items() if g.reason is None} == {"a": 8, "s": 6}

@@ -285,6 +285,11 @@ def handler_of(operation: Any) -> Handler | None:
     return None
 
 
+def resized(serialized: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A layer within another one's configuration, with entries of its own changed."""
+    return {**serialized, "config": {**serialized["config"], **changes}}
+
+
 def repeated(atoms: Axis, times: int) -> Axis:
     """Atoms along an axis on which each position comes so many times in a row."""
     return tuple(np.repeat(each, times) for each in atoms)

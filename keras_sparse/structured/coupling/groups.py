@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -131,6 +132,15 @@ def channel_groups(model: keras.Model, exclude: Which = ()) -> ChannelGroups:
     channels = trace_channels(graph, excluded)
     paths = {key: at.path for key, at in place.items()}
     return ChannelGroups(graph, channels, _groups(channels, paths))
+
+
+def by_name(exclude: Which) -> Which:
+    """Layers by their names, which those of smaller models have too."""
+    if isinstance(exclude, keras.layers.Layer):
+        return exclude.name
+    if isinstance(exclude, Iterable) and not isinstance(exclude, str):
+        return [each.name if isinstance(each, keras.layers.Layer) else each for each in exclude]
+    return exclude
 
 
 def _groups(channels: Channels, paths: dict[int, str]) -> tuple[Group, ...]:

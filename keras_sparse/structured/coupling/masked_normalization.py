@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+
+def broadcast_mask(kept: Sequence[Any], rank: int) -> np.ndarray:
+    """Ones for what is kept, to be broadcast to an input.
+
+    Args:
+        kept: For each axis of the input, a boolean for each position, or `None` for all.
+        rank: Axes of the input.
+    """
+    product = np.ones((1,) * rank, "float32")
+    for axis, mask in enumerate(kept):
+        if mask is not None:
+            shape = [1] * rank
+            shape[axis] = len(mask)
+            product = product * np.reshape(mask, shape)
+    return product.astype("float32")
 
 
 class _Masked:
@@ -29,14 +46,7 @@ class _Masked:
         return {**super().get_config(), "kept": self.kept}  # type: ignore[misc]
 
     def _mask(self, rank: int) -> np.ndarray:
-        """Ones for what is kept, to be broadcast to an input."""
-        product = np.ones((1,) * rank, "float32")
-        for axis, mask in enumerate(self.kept):
-            if mask is not None:
-                shape = [1] * rank
-                shape[axis] = len(mask)
-                product = product * np.reshape(mask, shape)
-        return product.astype("float32")
+        return broadcast_mask(self.kept, rank)
 
     def _normalized(self, x: Any, mask: Any, axes: Any, center: bool) -> Any:
         """`(x - mean) / sqrt(variance + epsilon)` over what is kept along some axes."""

@@ -24,17 +24,21 @@ class Consumer:
     """
 
     def __init__(self, layer: keras.layers.Layer) -> None:
-        plain = isinstance(layer, _CONVOLUTIONS) and layer.rank < 3
-        if plain:
-            plain = layer.groups == 1 and layer.data_format == "channels_last"
-            plain = plain and layer.padding != "causal"
-        if not (plain or type(layer) is keras.layers.Dense) or not layer.built:
+        if not self.takes(layer) or not layer.built:
             raise wrong(
                 "consumer",
                 layer,
                 "a built Dense, Conv1D or Conv2D layer of one group, with channels last",
             )
         self.layer: Any = layer
+
+    @staticmethod
+    def takes(layer: Any) -> bool:
+        """Whether a layer is one of these."""
+        if not isinstance(layer, _CONVOLUTIONS) or layer.rank > 2:
+            return type(layer) is keras.layers.Dense
+        last = layer.data_format == "channels_last"
+        return last and layer.groups == 1 and layer.padding != "causal"
 
     @property
     def kernel(self) -> Any:

@@ -66,7 +66,8 @@ def cut(
     at = mine[0].outputs[0]
     carried = _carried(calls, at)
     first = keras.Model(model.inputs, [at, *carried])
-    second = keras.Model([at, *carried] if carried else at, model.outputs[0])
+    last = at is model.outputs[0]
+    second = None if last else keras.Model([at, *carried] if carried else at, model.outputs[0])
     run = compiled(lambda batch: first(batch, training=False))
     found: list[list[np.ndarray]] = [[] for _ in (at, *carried)]
     targets = []
@@ -78,6 +79,8 @@ def cut(
     outputs, *others = [np.concatenate(each) for each in found]
 
     def rest(*tensors: Any) -> Any:
+        if second is None:
+            return tensors[0]
         return second(list(tensors) if carried else tensors[0], training=False)
 
     return Cut(outputs, others, np.concatenate(targets), rest)

@@ -60,10 +60,13 @@ class Council:
         heard = self._rounds.exchange(said, [said] * self.workers.count)
         pairs = [(float(one[0]), int(which[0])) for one, which in heard]
         winner = min(range(len(pairs)), key=lambda rank: pairs[rank])
+        self.floats += len(pairs)
+        if not self._like.size:
+            return pairs[winner][1], self._like
         own = [np.asarray(mine(), self._like.dtype)] if winner == self.workers.rank else []
         told = [[self._like] if rank == winner else [] for rank in range(len(pairs))]
         message = self._rounds.exchange(own, told)[winner][0]
-        self.floats += len(pairs) + message.size
+        self.floats += message.size
         return pairs[winner][1], message
 
 

@@ -21,6 +21,10 @@ from keras_sparse.structured.units.objective import Objective
 from keras_sparse.structured.units.picking import Plan, pick_greedily
 
 _CHUNK = 2_000_000  # numbers that candidates' features take at a time
+_PARTS = (
+    4  # in which candidates are compared at least, so that little is in vain where few are left
+)
+_ROWS = 512  # samples at a time, where there is one set of picks
 
 
 class _Channels:
@@ -40,6 +44,7 @@ class _Channels:
         self.counts = np.zeros(outputs.shape[-1])
         self._council, self._rest = council, compiled(self._predict(rest))
         self._predictions: np.ndarray = np.zeros(0)
+        self._width: int | None = None
 
     def _predict(self, rest: Callable[..., Any]) -> Callable[..., Any]:
         def predict(x: Any, gains: Any, others: Any) -> Any:
@@ -62,7 +67,7 @@ class _Channels:
         """The loss with each of some channels added."""
         channels = len(self.counts)
         one = self.outputs[:1].size * (len(self.outputs) if rows is None else len(rows))
-        each = min(max(_CHUNK // one, 1), len(units))
+        each = self._together(one, units)
         found = []
         for i in range(0, len(units), each):
             # The last chunk is filled up, so that all are of one shape.
@@ -73,6 +78,13 @@ class _Channels:
             made = self.objective.of_predictions(self.predictions(gains, rows), each, rows)
             found.append(made[: len(units[i : i + each])])
         return np.concatenate(found)
+
+    def _together(self, numbers_of_one: int, units: np.ndarray) -> int:
+        """Candidates at a time: as many for each pick, though fewer are left, to trace once."""
+        if self._width is None:
+            few = -(-len(units) // _PARTS)
+            self._width = min(max(_CHUNK // numbers_of_one, 1), max(few, 1))
+        return self._width
 
     def agree(self, loss: float, unit: int) -> int:
         """Adds the best channel."""
@@ -93,7 +105,11 @@ class _Channels:
 
 
 class _ConsumedChannels(_Channels):
-    """Channels that enter a layer that is linear in them: it is computed once for each of them."""
+    """Channels that enter a layer that is linear in them: it is computed once for each of them.
+
+    What the layer makes of the picks is kept as their sum, to which a pick adds its own part. It is
+    never computed anew from all channels, which all workers would have to do for each pick.
+    """
 
     def __init__(self, consumer: Consumer, *given: Any) -> None:
         outputs, others, rest, objective, council = given
@@ -101,9 +117,17 @@ class _ConsumedChannels(_Channels):
         def whole(x: Any, *more: Any) -> Any:
             return rest(consumer.activation(consumer.summed(x) + consumer.bias), *more)
 
+        def tail(summed: Any, *more: Any) -> Any:
+            return rest(consumer.activation(summed), *more)
+
         super().__init__(outputs, others, whole, objective, council)
         self._consumer = consumer
-        self._sum, self._each = compiled(consumer.summed), compiled(self._predict_each(rest))
+        self._each, self._tail = compiled(self._predict_each(rest)), compiled(tail)
+        self._alone = compiled(lambda x, kernel: consumer.each(x, kernel)[0])
+        self._kernel = ops.convert_to_numpy(consumer.kernel)
+        self._bias = np.asarray(ops.convert_to_numpy(consumer.bias), "float32")
+        shape = consumer.layer.compute_output_shape(outputs.shape)
+        self._sum = np.zeros(shape, "float32")
 
     def _predict_each(self, rest: Callable[..., Any]) -> Callable[..., Any]:
         def predict(x: Any, kernel: Any, total: Any, others: Any) -> Any:
@@ -119,30 +143,51 @@ class _ConsumedChannels(_Channels):
         """The loss with each of some channels added."""
         at = np.arange(len(self.outputs)) if rows is None else rows
         scale = np.float32(len(self.counts) / (self.counts.sum() + 1))
-        kernel = scale * ops.convert_to_numpy(self._consumer.kernel)
-        gains = ops.convert_to_tensor(scale * self.counts, "float32")
+        kernel = scale * self._kernel
         one = self._consumer.size((1, *self.outputs.shape[1:]))
         # Either several candidates on all samples, or one after the other on a few.
         block = min(max(_CHUNK // one, 1), len(at))
-        each = min(max(_CHUNK // (one * len(at)), 1), len(units))
+        each = self._together(one * len(at), units)
         made: list[list[np.ndarray]] = []
         for j in range(0, len(at), block):
             part = at[j : j + block]
             x = self.outputs[part]
             others = [ops.convert_to_tensor(o[part]) for o in self.others]
-            total = self._sum(ops.convert_to_tensor(x) * gains) + self._consumer.bias
+            total = ops.convert_to_tensor(scale * self._sum[part] + self._bias)
             made.append([])
             for i in range(0, len(units), each):
                 chosen = np.resize(units[i : i + each], each)
-                given = [
-                    ops.convert_to_tensor(np.ascontiguousarray(p))
-                    for p in (x[..., chosen], kernel[..., chosen, :])
-                ]
+                given = _channels_of(x, kernel, chosen)
                 made[-1].append(ops.convert_to_numpy(self._each(*given, total, others)))
         joined = np.concatenate([np.concatenate(sets) for sets in made], axis=1)[: len(units)]
         return self.objective.of_predictions(
             joined.reshape(-1, *joined.shape[2:]), len(units), rows
         )
+
+    def agree(self, loss: float, unit: int) -> int:
+        """Adds the best channel."""
+        unit = super().agree(loss, unit)
+        for i in range(0, len(self.outputs), _ROWS):
+            given = _channels_of(self.outputs[i : i + _ROWS], self._kernel, np.array([unit]))
+            self._sum[i : i + _ROWS] += ops.convert_to_numpy(self._alone(*given))
+        return unit
+
+    def loss(self) -> float:
+        """The loss of the network with the channels added so far."""
+        scale = np.float32(len(self.counts) / self.counts.sum())
+        made = []
+        for i in range(0, len(self.outputs), _ROWS):
+            others = [ops.convert_to_tensor(o[i : i + _ROWS]) for o in self.others]
+            total = ops.convert_to_tensor(scale * self._sum[i : i + _ROWS] + self._bias)
+            made.append(ops.convert_to_numpy(self._tail(total, *others)))
+        self._predictions = np.concatenate(made)
+        return float(self.objective.of_predictions(ops.convert_to_tensor(self._predictions), 1)[0])
+
+
+def _channels_of(x: np.ndarray, kernel: np.ndarray, chosen: np.ndarray) -> list[Any]:
+    """Some channels, with their part of the kernel."""
+    parts = x[..., chosen], kernel[..., chosen, :]
+    return [ops.convert_to_tensor(np.ascontiguousarray(part)) for part in parts]
 
 
 def select_channels(

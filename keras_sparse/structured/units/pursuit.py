@@ -1,4 +1,4 @@
-"""The pursuit of i-SpaSP: which units of a layer its outputs need, on arrays."""
+"""The pursuit of i-SpaSP: which units of a layer a linear one needs, on arrays."""
 
 from __future__ import annotations
 
@@ -6,18 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
-from keras_sparse.backend.compiled import compiled
-from keras_sparse.backend.gradients import gradient
-from keras_sparse.messages.arguments import (
-    function,
-    integer,
-    one_of,
-    optional,
-    random_seed,
-    wrong,
-)
+from keras_sparse.messages.arguments import integer, optional, random_seed, wrong
 from keras_sparse.structured.units.contributions import numbers
 
 
@@ -58,64 +48,6 @@ def importance(weights: Any, residual: Any) -> np.ndarray:
     Source: Wolfe (2023), equation 17 and Lemma 9.
     """
     return numbers("weights", weights) @ numbers("residual", residual)
-
-
-def gradient_importance(
-    hidden: Any, consumer: Callable[[Any], Any], active: Any, *, chunk: int = 256
-) -> tuple[np.ndarray, float]:
-    """The importance of units for a layer of any kind, by the gradient.
-
-    That of `||f(H) - f(H_S)||^2 / 2` by H, with `f(H_S)` held constant, summed over all axes
-    except the last. Adding a constant to all outputs changes nothing: that of the pruned layer is
-    taken to be `f(0)` where nothing is active.
-
-    Args:
-        hidden: Activations, channels last, shape `(m, ..., N)`.
-        consumer: What follows, a function of a tensor of that shape, in inference mode.
-        active: Booleans of shape `(N,)`, True for the units in S.
-        chunk: Samples at a time, which changes the result by rounding only.
-
-    Returns:
-        The importance, shape `(N,)`, and `||V||_F^2`.
-
-    Raises:
-        ValueError: If the arguments do not fit.
-
-    Source: Wolfe (2023), equation 17 and Figure 6.
-    """
-    found = numbers("hidden", hidden).astype("float32")
-    function("consumer", consumer)
-    integer("chunk", chunk)
-    mask = numbers("active", np.asarray(active, float)).astype("float32")
-    if mask.shape != found.shape[-1:]:
-        raise wrong("active", active, f"booleans of shape {found.shape[-1:]}")
-    return _by_gradient(found, _differentiated(consumer), mask, chunk)
-
-
-def _differentiated(consumer: Callable[[Any], Any]) -> Callable[..., Any]:
-    def compute(x: Any, mask: Any) -> tuple[Any, Any]:
-        pruned = ops.stop_gradient(consumer(x * mask))
-
-        def objective(values: Any) -> Any:
-            return ops.sum(ops.square(consumer(values[0]) - pruned)) / 2
-
-        (slope,) = gradient(objective, [x])
-        total = ops.sum(slope, axis=tuple(range(len(x.shape) - 1)))
-        return total, ops.sum(ops.square(consumer(x) - pruned))
-
-    return compiled(compute)
-
-
-def _by_gradient(
-    hidden: np.ndarray, compute: Callable[..., Any], mask: np.ndarray, chunk: int
-) -> tuple[np.ndarray, float]:
-    total, norm = np.zeros(hidden.shape[-1]), 0.0
-    for i in range(0, len(hidden), chunk):
-        x = ops.convert_to_tensor(hidden[i : i + chunk])
-        one, square = compute(x, ops.convert_to_tensor(mask))
-        total += ops.convert_to_numpy(one).astype(float)
-        norm += float(ops.convert_to_numpy(square))
-    return total, norm
 
 
 def pursue(
@@ -220,59 +152,6 @@ def i_spasp_units(
         return score(active, t)
 
     return pursue(activations.sum(axis=0), on_batch, size, iterations, merge_factor)
-
-
-def i_spasp_channels(
-    hidden: Any,
-    consumer: Callable[[Any], Any],
-    size: int,
-    *,
-    iterations: int = 20,
-    merge_factor: int = 2,
-    reduction: str = "sum",
-    chunk: int = 256,
-) -> Pursuit:
-    """Selects units whose next layer is of any kind: channels, or heads given as the last axis.
-
-    As `i_spasp_units`, with importance by the gradient.
-
-    Args:
-        hidden: Activations, units last, shape `(m, ..., N)`.
-        consumer: What follows, a function of a tensor of that shape, in inference mode: for a
-            block of a residual network up to where the skip connection is added.
-        size: s, the units that are kept.
-        iterations: T.
-        merge_factor: How many times s units are taken by importance.
-        reduction: How activations are put together: their `"sum"`, or that of their magnitudes,
-            `"abs_sum"`, where they have both signs.
-        chunk: Samples at a time.
-
-    Returns:
-        A `Pursuit`.
-
-    Raises:
-        ValueError: If an argument is out of range, or no unit is active.
-
-    Source: Wolfe (2023), 4.4.1, C.1.3 and Figure 6.
-    """
-    found = numbers("hidden", hidden).astype("float32")
-    if found.ndim < 2:
-        raise wrong("hidden", hidden, "an array of shape (m, ..., units)")
-    function("consumer", consumer)
-    integer("size", size, 1, found.shape[-1])
-    integer("iterations", iterations)
-    integer("merge_factor", merge_factor)
-    integer("chunk", chunk)
-    one_of("reduction", reduction, ("sum", "abs_sum"))
-    axes = tuple(range(found.ndim - 1))
-    sums = (np.abs(found) if reduction == "abs_sum" else found).sum(axis=axes, dtype=float)
-    check_active(sums)
-    compute = _differentiated(consumer)
-
-    def score(active: np.ndarray, t: int) -> tuple[np.ndarray, float, np.ndarray]:
-        return *_by_gradient(found, compute, active.astype("float32"), chunk), sums
-
-    return pursue(sums, score, size, iterations, merge_factor)
 
 
 def check_active(sums: np.ndarray) -> None:

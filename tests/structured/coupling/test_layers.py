@@ -145,27 +145,101 @@ def test_lambdas():
     x = layers.Lambda(lambda t: t[..., :4], name="part")(conv(6, "b")(x))
     groups = check(head(x, i))
     assert sizes(groups) == {"a": 8}
-    assert "part (Lambda)" in groups["b"].reason
+    assert "part (Lambda) runs code that may count on its size" in groups["b"].reason
 
 
-def test_reductions_over_channels():
+def test_an_attention_map_over_positions():
+    """As in CBAM: mean and maximum over channels make a gate of all of them."""
     i = image()
     x = conv(8, "a")(i)
     gate = layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="gate")(
         layers.Concatenate(name="cat")([ops.mean(x, -1, keepdims=True), ops.max(x, -1, True)])
     )
     groups = check(head(conv(6, "b")(x * gate), i))
-    assert sizes(groups) == {"b": 6}
-    assert "mixes its positions" in groups["a"].reason
+    assert sizes(groups) == {"a": 8, "b": 6}
     assert groups["gate"].reason == "it has a single unit"
 
 
-def test_stacked_cells_are_named():
+@pytest.mark.parametrize("kind", ["sum", "mean", "max", "min", "amax", "amin", "var", "std"])
+@pytest.mark.parametrize("axis", [-1, (1, 3)])
+def test_reductions_over_channels(kind, axis):
+    i = image()
+    # A sigmoid is not zero where its input is.
+    x = conv(8, "a", activation="sigmoid")(i)
+    x = x - getattr(ops, kind)(x, axis=axis, keepdims=True)
+    y = getattr(ops, kind)(x, axis=axis)
+    x = layers.Concatenate(name="cat")([layers.Flatten(name=n)(t) for n, t in (("f", x), ("g", y))])
+    assert sizes(check(logits(x, i))) == {"a": 8}
+
+
+def test_a_normalization_by_hand():
+    i = keras.Input((5, 4))
+    x = layers.Dense(8, name="a")(i)
+    x = x - ops.mean(x, axis=-1, keepdims=True)
+    x = x / ops.sqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + 1e-3)
+    assert sizes(check(head(x, i))) == {"a": 8}
+
+
+def test_reductions_that_depend_on_the_place_are_not_over_fewer_channels():
+    i = keras.Input((6,))
+    x = layers.Dense(8, name="a")(i)
+    best = ops.cast(ops.argmax(x, axis=-1, keepdims=True), "float32")
+    groups = check(logits(layers.Concatenate(name="cat")([best, layers.Dense(4, name="b")(i)]), i))
+    assert sizes(groups) == {"b": 4}
+    assert "mixes its positions" in groups["a"].reason
+
+
+@pytest.mark.parametrize("states", [False, True])
+def test_stacked_cells(states):
     i = keras.Input((5, 4))
     x = layers.Dense(6, name="d")(i)
-    x = layers.RNN([layers.LSTMCell(4), layers.LSTMCell(3)], name="r")(x)
+    cells = [layers.LSTMCell(4), layers.GRUCell(5), layers.SimpleRNNCell(3)]
+    x = layers.RNN(cells, return_state=states, name="r")(x)
+    x = layers.Concatenate(name="cat")(keras.tree.flatten(x)) if states else x
     groups = check(logits(x, i))
+    assert sizes(groups) == {"d": 6, "r/cell_0": 4, "r/cell_1": 5, "r/cell_2": 3}
+
+
+@keras.saving.register_keras_serializable()
+class Cell(layers.SimpleRNNCell):
+    def call(self, inputs, states, training=False):
+        return super().call(inputs, states, training=training)
+
+
+def test_cells_of_ones_own_are_named():
+    i = keras.Input((5, 4))
+    x = layers.Dense(6, name="d")(i)
+    groups = check(logits(layers.RNN([Cell(4), Cell(3)], name="r")(x), i))
+    assert sizes(groups) == {}
     assert "r (RNN)" in groups["d"].reason
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Conv2D(6, 3, use_bias=False), layers.Conv2DTranspose(6, 3), layers.Dense(6)]
+)
+def test_spectral_normalization(layer):
+    i = image()
+    x = layers.SpectralNormalization(type(layer).from_config(layer.get_config()), name="s")(
+        conv(8, "a", activation="sigmoid")(i)
+    )
+    assert sizes(check(head(x, i))) == {"a": 8, "s": 6}
+
+
+def test_normalization_at_each_step():
+    i = keras.Input((5, 4))
+    x = layers.Dense(8, name="a", activation="sigmoid")(i)
+    x = layers.TimeDistributed(layers.LayerNormalization(), name="norm")(x)
+    assert sizes(check(head(x, i))) == {"a": 8}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_embeddings_that_are_used_both_ways(tied):
+    i = keras.Input((5,), dtype="int32")
+    embedding = layers.ReversibleEmbedding(10, 8, tie_weights=tied, name="embed")
+    x = embedding(i)
+    x = layers.Add(name="add")([x, layers.Dense(8, name="b")(layers.Dense(6, name="a")(x))])
+    groups = check(keras.Model(i, embedding(x, reverse=True)))
+    assert sizes(groups) == {"embed": 8, "a": 6}
 
 
 def test_a_decoder_of_half_the_size_joined_with_the_encoder():
@@ -186,8 +260,35 @@ def test_a_layer_that_is_also_called_on_an_input():
     assert "shared" in groups["a"].reason
 
 
-def test_masking_looks_at_all_features():
+@pytest.mark.parametrize(("value", "units"), [(0.0, {"a": 6, "b": 4}), (-1.0, {"b": 4})])
+def test_masking_looks_at_all_features(value, units):
     i = keras.Input((5, 4))
-    x = layers.Masking(name="mask")(layers.Dense(6, name="a")(i))
+    x = layers.Masking(value, name="mask")(layers.Dense(6, activation="relu", name="a")(i))
     groups = check(logits(layers.LSTM(4, name="b")(x), i))
-    assert sizes(groups) == {"b": 4}
+    assert sizes(groups) == units
+
+
+def test_a_model_at_each_step_says_what_to_do():
+    i = keras.Input((5, 4))
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(8, name="x"), layers.Dense(3)])
+    x = layers.TimeDistributed(inner, name="each")(layers.Dense(6, name="a")(i))
+    groups = check(head(x, i))
+    assert sizes(groups) == {}
+    assert "each (TimeDistributed) steps through a model" in groups["a"].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda layer: layer.enable_lora(2), "prune the model before enable_lora"),
+        (lambda layer: layer.quantize("int8"), "prune the model before model.quantize"),
+    ],
+)
+def test_layers_that_were_changed_say_what_to_do(change, told):
+    i = keras.Input((6,))
+    middle = layers.Dense(5, name="b")
+    model = logits(layers.Dense(4, name="c")(middle(layers.Dense(8, name="a")(i))), i)
+    change(middle)
+    groups = check(model)
+    assert told in groups["a"].reason
+    assert sizes(groups) == {"c": 4}

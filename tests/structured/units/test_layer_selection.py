@@ -46,6 +46,8 @@ def test_a_cut_network_computes_what_it_did(trained, images):
     assert plain.others == []
     made = plain.rest(keras.ops.convert_to_tensor(plain.outputs))
     np.testing.assert_allclose(made, trained(images[0]), atol=1e-6)
+    whole = cut(trained, "head", images)
+    np.testing.assert_allclose(whole.rest(whole.outputs), trained(images[0]), atol=1e-6)
     with pytest.raises(ValueError, match="Did you mean 'relu'"):
         cut(trained, "rellu", images)
 
@@ -71,9 +73,9 @@ def test_picks_are_those_of_passes_through_the_whole_network(trained, images, re
 
 
 @pytest.mark.jax
-@pytest.mark.parametrize("batch_size", [None, 40])
+@pytest.mark.parametrize(("batch_size", "replacement"), [(None, True), (40, True), (None, False)])
 @pytest.mark.parametrize("chunk", [2_000_000, 2000])
-def test_the_consumer_channel_by_channel(images, batch_size, chunk, monkeypatch):
+def test_the_consumer_channel_by_channel(batch_size, replacement, chunk, monkeypatch):
     monkeypatch.setattr("keras_sparse.structured.units.layer_selection._CHUNK", chunk)
     keras.utils.set_random_seed(1)
     generator = np.random.default_rng(0)
@@ -89,7 +91,7 @@ def test_the_consumer_channel_by_channel(images, batch_size, chunk, monkeypatch)
     def rest(z, other):
         return head(keras.ops.mean(z + other, axis=(1, 2)))
 
-    given = {"others": [skip], "batch_size": batch_size}
+    given = {"others": [skip], "batch_size": batch_size, "replacement": replacement}
     whole = select_channels(x, y, lambda x, o: rest(consumer(x), o), 4, **given)
     apart = select_channels(x, y, rest, 4, consumer=consumer, **given)
     np.testing.assert_array_equal(whole.picks, apart.picks)

@@ -9,7 +9,9 @@ from keras_sparse.structured.coupling.layers import (
     movement,
     normalization,
     recurrent,
+    reduction,
     scale,
+    wrappers,
 )
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "movement",
     "normalization",
     "recurrent",
+    "reduction",
     "scale",
+    "wrappers",
 ]

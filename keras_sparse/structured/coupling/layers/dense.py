@@ -31,6 +31,20 @@ def embedding(c: Coupling) -> None:
     c.carry(x, y, range(len(x.shape)))
 
 
+@handles(
+    "ReversibleEmbedding",
+    resize=lambda call, kept: {"output_dim": kept.shape(call.operation.embeddings)[1]},
+)
+def reversible_embedding(c: Coupling) -> None:
+    """Makes the features of each token, or takes them to score every token."""
+    x, y, layer = c.inputs[0], c.outputs[0], c.layer
+    if not c.call.argument("reverse", False):
+        embedding(c)
+        return
+    c.tie((x, -1), (layer.embeddings, 1) if layer.tie_weights else (layer.reverse_embeddings, 0))
+    c.carry(x, y, range(len(x.shape) - 1), passing=True)
+
+
 def _einsum_size(call: Call, kept: Kept) -> dict[str, Any]:
     given = call.operation.get_config()["output_shape"]
     given = (given,) if isinstance(given, int) else tuple(given)

@@ -42,8 +42,17 @@ def activation(c: Coupling) -> None:
 
 @handles("Masking")
 def masking(c: Coupling) -> None:
-    """Whether a step counts depends on all of its features, which stay."""
-    c.carry(c.inputs[0], c.outputs[0], range(len(c.inputs[0].shape) - 1))
+    """Whether a step counts depends on whether any of its features is another number.
+
+    Zeros are none where they stand for what is missing; where another number does, all stay.
+    """
+    x = c.inputs[0]
+    rank = len(x.shape)
+    if c.layer.mask_value == 0:
+        c.zero(x, -1)
+        c.carry(x, c.outputs[0], range(rank))
+    else:
+        c.carry(x, c.outputs[0], range(rank - 1))
 
 
 @handles("PReLU")
@@ -60,7 +69,7 @@ def prelu(c: Coupling) -> None:
 def softmax(c: Coupling) -> None:
     """Position by position, but for the axes over which the outputs sum to one."""
     x, y = c.inputs[0], c.outputs[0]
-    mixed = _axes(c.layer.axis, len(x.shape))
+    mixed = axes_of(c.layer.axis, len(x.shape))
     c.carry(x, y, [axis for axis in range(len(x.shape)) if axis not in mixed])
     if len(c.inputs) > 1:
         for axis in range(len(c.inputs[1].shape)):
@@ -88,22 +97,7 @@ def global_pooling(c: Coupling) -> None:
     c.carry(c.inputs[0], c.outputs[0], {axis: axis})
 
 
-_REDUCTIONS = (
-    "All Any Amax Amin Argmax Argmin Average Max Mean Median Min Prod Std Sum Var Logsumexp"
-)
-
-
-@handles(*(f"ops.{name}" for name in _REDUCTIONS.split()))
-def reduction(c: Coupling) -> None:
-    """Some axes are reduced; the others stay as they are."""
-    x, y = c.inputs[0], c.outputs[0]
-    rank = len(x.shape)
-    gone = range(rank) if c.layer.axis is None else _axes(c.layer.axis, rank)
-    stay = [axis for axis in range(rank) if axis not in gone]
-    keepdims = len(y.shape) == rank
-    c.carry(x, y, {axis: axis if keepdims else i for i, axis in enumerate(stay)})
-
-
-def _axes(axis: int | Iterable[int], rank: int) -> list[int]:
+def axes_of(axis: int | Iterable[int], rank: int) -> list[int]:
+    """One axis or several of a tensor, counted from the first."""
     given: Any = [axis] if isinstance(axis, int) else axis
     return [each % rank for each in given]

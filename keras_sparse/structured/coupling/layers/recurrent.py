@@ -1,4 +1,4 @@
-"""Recurrent layers, and wrappers around layers."""
+"""Recurrent layers: of one cell or several, in one direction or both."""
 
 from __future__ import annotations
 
@@ -8,55 +8,81 @@ import keras
 
 from keras_sparse.probe.layer_graph import Call
 from keras_sparse.structured.coupling.atoms import Axis
-from keras_sparse.structured.coupling.channels import Channels, Kept
-from keras_sparse.structured.coupling.coupling import Coupling, handler_of, handles, tiled
+from keras_sparse.structured.coupling.channels import Kept
+from keras_sparse.structured.coupling.coupling import Coupling, handles, resized, tiled
 from keras_sparse.structured.coupling.layers.convolution import channel_axis
 from keras_sparse.structured.coupling.layers.unknown import couple_unknown
 
 _GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1, "ConvLSTM1D": 4, "ConvLSTM2D": 4, "ConvLSTM3D": 4}
 
 
-def _units(layer: Any, kept: Kept) -> int:
-    return kept.shape(layer.cell.recurrent_kernel)[-2] or 0
+def _units(cell: Any, kept: Kept) -> int:
+    return kept.shape(cell.recurrent_kernel)[-2] or 0
 
 
-def _couple(c: Coupling, layer: Any, x: Any, what: str = "") -> Axis:
-    """Features go into the gates of each unit, and units into those of each other."""
-    cell = layer.cell
-    gates = cell.kernel.shape[-1] // cell.recurrent_kernel.shape[-2]
-    units = c.make(what, size=cell.recurrent_kernel.shape[-2])
-    c.tie((x, channel_axis(layer)), (cell.kernel, -2))
-    c.put(cell.recurrent_kernel, -2, units)
-    for item in (cell.kernel, cell.recurrent_kernel, getattr(cell, "bias", None)):
-        c.put(item, -1, tiled(units, gates), makes=True)
-    for state in keras.tree.flatten(c.call.argument("initial_state")):
-        if isinstance(state, keras.KerasTensor):
-            c.put(cell.recurrent_kernel, -2, c.axis(state, channel_axis(layer)))
-    return units
+def _couple(c: Coupling, layer: Any, x: Any, what: str = "") -> list[Axis]:
+    """Features go into the gates of each unit, and units into those of each other.
+
+    Returns:
+        The units of each state of the layer's cell, or of its cells one after the other.
+    """
+    axis = channel_axis(layer)
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    given = iter(keras.tree.flatten(c.call.argument("initial_state")))
+    found: list[Axis] = []
+    for i, cell in enumerate(cells):
+        gates = cell.kernel.shape[-1] // cell.recurrent_kernel.shape[-2]
+        name = what if len(cells) == 1 else f"cell_{i}"
+        units = c.make(name, size=cell.recurrent_kernel.shape[-2])
+        if i:
+            c.put(cell.kernel, -2, found[-1])
+        else:
+            c.tie((x, axis), (cell.kernel, -2))
+        c.put(cell.recurrent_kernel, -2, units)
+        for item in (cell.kernel, cell.recurrent_kernel, getattr(cell, "bias", None)):
+            c.put(item, -1, tiled(units, gates), makes=True)
+        for _ in keras.tree.flatten(cell.state_size):
+            found.append(units)
+            state = next(given, None)
+            if isinstance(state, keras.KerasTensor):
+                c.put(cell.recurrent_kernel, -2, c.axis(state, axis))
+    return found
 
 
 @handles(*_GATES, resize=lambda call, kept: _size(call.operation, kept))
 def recurrent(c: Coupling) -> None:
-    """The units come out, as sequence, last step or state."""
-    units = _couple(c, c.layer, c.inputs[0])
-    for y in c.outputs:
+    """The units come out, as sequence or last step and as states."""
+    states = _couple(c, c.layer, c.inputs[0])
+    for y, units in zip(c.outputs, (states[-1], *states), strict=False):
         c.put(y, channel_axis(c.layer), units)
 
 
 _CELLS = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
 
 
+def _is_known(cell: Any) -> bool:
+    cells = cell.cells if type(cell) is keras.layers.StackedRNNCells else [cell]
+    return all(type(each) in _CELLS for each in cells)
+
+
 def _cell_size(call: Call, kept: Kept) -> dict[str, Any]:
-    if type(call.operation.cell) not in _CELLS:
+    cell = call.operation.cell
+    if not _is_known(cell):
         return {}
-    cell = call.operation.get_config()["cell"]
-    return {"cell": _resized(cell, {"units": _units(call.operation, kept)})}
+    config = call.operation.get_config()["cell"]
+    if type(cell) in _CELLS:
+        return {"cell": resized(config, {"units": _units(cell, kept)})}
+    cells = [
+        resized(each, {"units": _units(own, kept)})
+        for each, own in zip(config["config"]["cells"], cell.cells, strict=True)
+    ]
+    return {"cell": resized(config, {"cells": cells})}
 
 
 @handles("RNN", resize=_cell_size)
 def any_recurrent(c: Coupling) -> None:
-    """As the layer of the cell that it steps through, if that is one of Keras's."""
-    if type(c.layer.cell) in _CELLS:
+    """As the layers of the cells that it steps through, if these are Keras's."""
+    if _is_known(c.layer.cell):
         recurrent(c)
     else:
         couple_unknown(c)
@@ -64,7 +90,7 @@ def any_recurrent(c: Coupling) -> None:
 
 def _size(layer: Any, kept: Kept) -> dict[str, Any]:
     name = "filters" if "filters" in layer.get_config() else "units"
-    return {name: _units(layer, kept)}
+    return {name: _units(layer.cell, kept)}
 
 
 def _bidirectional_size(call: Call, kept: Kept) -> dict[str, Any]:
@@ -72,11 +98,7 @@ def _bidirectional_size(call: Call, kept: Kept) -> dict[str, Any]:
     parts = {"layer": call.operation.forward_layer}
     if "backward_layer" in config:
         parts["backward_layer"] = call.operation.backward_layer
-    return {name: _resized(config[name], _size(layer, kept)) for name, layer in parts.items()}
-
-
-def _resized(serialized: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    return {**serialized, "config": {**serialized["config"], **changes}}
+    return {name: resized(config[name], _size(layer, kept)) for name, layer in parts.items()}
 
 
 @handles("Bidirectional", resize=_bidirectional_size)
@@ -87,50 +109,9 @@ def bidirectional(c: Coupling) -> None:
         couple_unknown(c)
         return
     axis = channel_axis(layer.forward_layer)
-    units = _couple(c, layer.forward_layer, c.inputs[0])
+    units, *_ = _couple(c, layer.forward_layer, c.inputs[0])
     _couple(c, layer.backward_layer, c.inputs[0])
     if layer.merge_mode == "concat":
         c.put(y, axis, tiled(units, 2))
     for output in c.outputs[int(layer.merge_mode == "concat") :]:
         c.put(output, axis, units)
-
-
-def _inner(call: Call, channels: Channels) -> Call:
-    """A wrapped layer's call on one time step."""
-    made = channels.steps
-    if id(call) not in made:
-        tensors = [
-            keras.KerasTensor((t.shape[0], *t.shape[2:]), t.dtype)
-            for t in (call.inputs[0], call.outputs[0])
-        ]
-        x, y = tensors
-        made[id(call)] = Call(call.operation.layer, (x,), {}, (x,), (y,))
-    return made[id(call)]
-
-
-def _wrapped_size(call: Call, kept: Kept) -> dict[str, Any]:
-    inner = _inner(call, kept.channels)
-    handler = handler_of(inner.operation)
-    if handler is None:
-        return {}
-    serialized = call.operation.get_config()["layer"]
-    return {"layer": _resized(serialized, handler.resize(inner, kept))}
-
-
-@handles("TimeDistributed", resize=_wrapped_size)
-def time_distributed(c: Coupling) -> None:
-    """What the wrapped layer does, at each step of axis 1."""
-    x, y = c.inputs[0], c.outputs[0]
-    inner = _inner(c.call, c.channels)
-    handler = handler_of(inner.operation)
-    if handler is None:
-        couple_unknown(c)
-        return
-    for axis in range(1, len(inner.inputs[0].shape)):
-        c.put(inner.inputs[0], axis, c.axis(x, axis + 1))
-    c.channels.names[id(inner.operation)] = c.channels.names.get(id(c.layer), c.call.name)
-    step = Coupling(inner, c.channels)
-    handler.couple(step)
-    step.finish()
-    for axis in range(1, len(inner.outputs[0].shape)):
-        c.put(y, axis + 1, c.channels.axis(inner.outputs[0], axis))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_sparse.structured.coupling.coupling import Coupling
@@ -24,7 +25,7 @@ def couple_unknown(c: Coupling) -> None:
     if not labeled:
         return
     name = f"{c.call.name} ({type(c.layer).__name__})"
-    why = f"{name} is a layer that is not known; register_coupling tells how its axes belong"
+    why = f"{name} {_reason(c.layer)}"
     alone = not getattr(c.layer, "variables", ()) and len(c.inputs) == len(c.outputs) == 1
     x, y = c.inputs[0], c.outputs[0]
     for tensor, axis in labeled:
@@ -34,6 +35,21 @@ def couple_unknown(c: Coupling) -> None:
         else:
             c.channels.opaque[c.call.name] = why
             c.fix(atoms, why)
+
+
+def _reason(operation: Any) -> str:
+    """Why nothing is known of a layer, and what to do."""
+    inside = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else ()
+    for layer in inside:
+        if getattr(layer, "quantization_mode", None):
+            return "is quantized; prune the model before model.quantize"
+        if getattr(layer, "lora_enabled", False):
+            return "has LoRA weights; prune the model before enable_lora"
+    if isinstance(operation, keras.layers.Lambda):
+        return "runs code that may count on its size; write it in keras.ops, or as a layer"
+    if isinstance(getattr(operation, "layer", None), keras.Model):
+        return "steps through a model; call the model on all steps at once, as one batch"
+    return "is a layer that is not known; register_coupling tells how its axes belong"
 
 
 def _is_separate(c: Coupling, x: Any, y: Any, axis: int) -> bool:
