@@ -60,7 +60,7 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
         "analysis": times[1] - times[0],
         "rebuild": times[3] - times[2],
         "Keras": keras_latencies([model, smaller], x),
-        "LiteRT": [cost.seconds for cost in litert_costs([model, smaller], x)],
+        "LiteRT": [cost.seconds for cost in litert_costs([model, smaller], x, runs=60)],
     }
 
 
