@@ -125,7 +125,7 @@ class SparseOptimizer(WrappingOptimizer):
         variable = self.add_variable(
             shape=value.shape, dtype=standardize_dtype(value.dtype), name=name
         )
-        variable.assign(value)
+        variable.assign(ops.copy(ops.convert_to_tensor(value)))  # As in `_copy_of`.
         return variable
 
     def _find_buffers(self) -> None:
