@@ -59,7 +59,8 @@ SHRINK_OPTIONS = {
     "method": Option(
         "l1",
         str,
-        "what is important: l1, l2, taylor, bn_scale, fpgm, lamp, random or uniform",
+        "what is important: l1, l2, taylor, bn_scale, fpgm, lamp, random or uniform, or layer by "
+        "layer i_spasp or greedy",
     ),
     "data": Option("cifar10", str, OPTIONS["data"].help),
     "finetune": Option(5, int, "epochs of training after pruning"),

@@ -19,9 +19,10 @@ from keras_sparse.messages.arguments import boolean, integer, number, one_of, op
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.sparsity.report import report
 from keras_sparse.structured.criteria import CRITERIA
+from keras_sparse.structured.layerwise.methods import LAYERWISE
 from keras_sparse.structured.targets import read_target
 
-_CALIBRATION = 1000  # Images for criteria that look at gradients.
+_CALIBRATION = 1000  # Images for criteria that look at data.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ShrinkConfig:
 
     def __post_init__(self) -> None:
         read_target(**self.target)
-        one_of("method", self.method, CRITERIA)
+        one_of("method", self.method, (*CRITERIA, *LAYERWISE))
         data.available(self.data)
         integer("finetune", self.finetune, 0)
         integer("batch_size", self.batch_size)
@@ -178,7 +179,7 @@ def _pruned(
         model,
         **config.target,
         criterion=config.method,
-        data=_calibration(images) if config.method == "taylor" else None,
+        data=_calibration(images),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
         steps=config.steps,
         fine_tune=between,

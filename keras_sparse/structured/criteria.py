@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -16,26 +15,10 @@ from keras_sparse.probe.gradients import LossGradients
 from keras_sparse.structured.coupling.groups import Group, Member
 from keras_sparse.structured.layerwise.method import Layerwise
 from keras_sparse.structured.layerwise.methods import LAYERWISE, layerwise_method
+from keras_sparse.structured.training import Samples
 
 Scores: TypeAlias = "str | Callable[[Group], Any]"
 Criterion: TypeAlias = "Scores | Layerwise"
-
-
-@dataclasses.dataclass(frozen=True)
-class Samples:
-    """What some criteria look at besides the weights.
-
-    Args:
-        data: Inputs with targets.
-        loss: A loss; `None` for the one that the model is compiled with.
-        batch_size: Samples in a batch.
-        seed: Seed of random scores.
-    """
-
-    data: Any = None
-    loss: Any = None
-    batch_size: int = 128
-    seed: int | None = None
 
 
 def check_criterion_name(criterion: Criterion) -> None:

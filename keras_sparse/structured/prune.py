@@ -18,13 +18,14 @@ from keras_sparse.messages.arguments import (
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import Which, check_layers
 from keras_sparse.structured.coupling.groups import by_name, channel_groups
-from keras_sparse.structured.criteria import Criterion, Samples, Scores, check_criterion, scores
+from keras_sparse.structured.criteria import Criterion, Scores, check_criterion, scores
 from keras_sparse.structured.layerwise.method import Layerwise
 from keras_sparse.structured.layerwise.methods import layerwise_method
 from keras_sparse.structured.layerwise.prune_layerwise import prune_layerwise
 from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder
 from keras_sparse.structured.shrink import build
 from keras_sparse.structured.targets import Measure, Target, check_target, fitting, read_target
+from keras_sparse.structured.training import Samples, fine_tuned, loss_of
 
 
 def prune(
@@ -126,7 +127,7 @@ def prune(
     integer("batch_size", batch_size)
     integer("steps", steps)
     optional(function, "fine_tune", fine_tune)
-    samples = Samples(data, _loss(model, loss), batch_size, random_seed("seed", seed))
+    samples = Samples(data, loss_of(model, loss), batch_size, random_seed("seed", seed))
     found = channel_groups(model, exclude)
     whole = Measure(target.kind, model, found, input_shape).whole()
     check_target(target, whole)
@@ -134,9 +135,7 @@ def prune(
     for step in range(1, steps + 1):
         goal = whole * (target.amount(whole) / whole) ** (step / steps)
         model = _step(model, target, goal, criterion, scope, samples, exclude, bounds, input_shape)
-        if fine_tune is not None:
-            tuned = fine_tune(model)
-            model = tuned if isinstance(tuned, keras.Model) else model
+        model = fine_tuned(model, fine_tune)
     return model
 
 
@@ -159,8 +158,3 @@ def _step(
     ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
     measure = Measure(target.kind, model, found, input_shape)
     return build(found, fitting(ladder, measure, target, goal), masked=False)
-
-
-def _loss(model: keras.Model, loss: Any) -> Any:
-    """The loss that is given or that the model is compiled with, for the smaller models too."""
-    return loss if loss is not None else getattr(model, "loss", None)

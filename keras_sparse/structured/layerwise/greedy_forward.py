@@ -24,6 +24,7 @@ from keras_sparse.structured.coupling.groups import ChannelGroups
 from keras_sparse.structured.layerwise.method import Chosen, Layerwise
 from keras_sparse.structured.layerwise.taken import taken
 from keras_sparse.structured.layerwise.uses import Use
+from keras_sparse.structured.training import Samples
 from keras_sparse.structured.units.consumers import Consumer
 from keras_sparse.structured.units.cut import cut
 from keras_sparse.structured.units.layer_selection import select_channels
@@ -94,15 +95,13 @@ class GreedyForwardSelection(Layerwise):
         model: keras.Model,
         use: Use,
         size: int | None,
-        data: Any,
-        batch_size: int,
-        loss: Any,
+        samples: Samples,
     ) -> Chosen:
         """The units that stay, with gains; see `Layerwise`."""
-        if loss is None:
-            raise wrong("loss", loss, "given for a model that is not compiled")
-        hidden = np.concatenate(list(taken(model, use, data, batch_size)))
-        part = cut(model, use.call.operation, data, batch_size=batch_size)
+        if samples.loss is None:
+            raise wrong("loss", None, "given for a model that is not compiled")
+        hidden = np.concatenate(list(taken(model, use, samples)))
+        part = cut(model, use.call.operation, samples.data, batch_size=samples.batch_size)
         drawn = None if self.samples is None else min(self.samples, len(hidden))
         outputs, others, given = hidden, list(part.others), {"rest": part.rest}
         if _one_each(use):
@@ -116,7 +115,7 @@ class GreedyForwardSelection(Layerwise):
             size=size,
             others=others,
             epsilon=self.epsilon,
-            loss=loss,
+            loss=samples.loss,
             batch_size=drawn,
             replacement=self.replacement,
             num_candidates=self.num_candidates,

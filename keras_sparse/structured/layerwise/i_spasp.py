@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from keras_sparse.messages.arguments import integer, wrong
 from keras_sparse.structured.layerwise.method import Chosen, Layerwise
 from keras_sparse.structured.layerwise.taken import taken
 from keras_sparse.structured.layerwise.uses import Use
+from keras_sparse.structured.training import Samples
 from keras_sparse.structured.units.channel_pursuit import i_spasp_channels
 
 
@@ -54,13 +54,11 @@ class ISpaSP(Layerwise):
         model: keras.Model,
         use: Use,
         size: int | None,
-        data: Any,
-        batch_size: int,
-        loss: Any,
+        samples: Samples,
     ) -> Chosen:
         """The units that stay; see `Layerwise`."""
         found = i_spasp_channels(
-            _summed(model, use, data, batch_size)[None],
+            _summed(model, use, samples)[None],
             use.linear(),
             use.size if size is None else size,
             iterations=self.iterations,
@@ -70,9 +68,9 @@ class ISpaSP(Layerwise):
         return Chosen(found.indices)
 
 
-def _summed(model: keras.Model, use: Use, data: Any, batch_size: int) -> np.ndarray:
+def _summed(model: keras.Model, use: Use, samples: Samples) -> np.ndarray:
     """What the layer takes, summed over the samples, units last."""
-    sums = [each.astype(float).sum(axis=0) for each in taken(model, use, data, batch_size)]
+    sums = [each.astype(float).sum(axis=0) for each in taken(model, use, samples)]
     if len({each.shape for each in sums}) > 1:
         raise wrong("data", {each.shape for each in sums}, "samples of one shape", "Pad them.")
     return np.moveaxis(np.sum(sums, axis=0), use.axis, -1)

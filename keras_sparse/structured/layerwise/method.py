@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_sparse.structured.coupling.groups import ChannelGroups
+from keras_sparse.structured.coupling.groups import ChannelGroups, Group
 from keras_sparse.structured.layerwise.uses import Use, use_of
+from keras_sparse.structured.training import Samples
 
 
 class Chosen(NamedTuple):
@@ -48,9 +49,7 @@ class Layerwise:
         model: keras.Model,
         use: Use,
         size: int | None,
-        data: Any,
-        batch_size: int,
-        loss: Any,
+        samples: Samples,
     ) -> Chosen:
         """The units of a layer that stay.
 
@@ -58,9 +57,7 @@ class Layerwise:
             model: The model, with the layers before already pruned.
             use: The layer that the units enter.
             size: How many stay; `None` if the method finds it.
-            data: Samples.
-            batch_size: How many of them run at a time.
-            loss: Of the model's predictions.
+            samples: What the network is run on.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement choose")
 
@@ -72,8 +69,10 @@ def uses(found: ChannelGroups, method: Layerwise) -> dict[str, Use | str]:
         found: The groups of a model.
         method: The method.
     """
-    at = {group.name: use_of(found, group) for group in found.groups}
-    return {
-        name: use if isinstance(use, str) else method.cannot(found, use) or use
-        for name, use in at.items()
-    }
+    return {group.name: use_by(found, group, method) for group in found.groups}
+
+
+def use_by(found: ChannelGroups, group: Group, method: Layerwise) -> Use | str:
+    """The same for one of the groups."""
+    use = use_of(found, group)
+    return use if isinstance(use, str) else method.cannot(found, use) or use

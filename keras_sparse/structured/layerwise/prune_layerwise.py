@@ -23,12 +23,13 @@ from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import Which, check_layers
 from keras_sparse.structured.coupling.groups import ChannelGroups, by_name, channel_groups
-from keras_sparse.structured.layerwise.method import Chosen, uses
+from keras_sparse.structured.layerwise.method import Chosen, use_by, uses
 from keras_sparse.structured.layerwise.methods import LAYERWISE, layerwise_method
 from keras_sparse.structured.layerwise.uses import Use
 from keras_sparse.structured.selecting import Bounds, Ladder
 from keras_sparse.structured.shrink import build
 from keras_sparse.structured.targets import Measure, Target, check_target, fitting, read_target
+from keras_sparse.structured.training import Samples, fine_tuned, loss_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,23 +140,20 @@ def prune_layerwise(
         sizes = dict(_sizes(found, places, keep))
     elif given:
         sizes = dict(_fitting(model, found, names, read_target(**targets), bounds, input_shape))
-    loss = getattr(model, "loss", None) if loss is None else loss
+    samples = Samples(data, loss_of(model, loss), batch_size)
     kept, gains = {}, {}
     for name, size in sizes.items():
         found = channel_groups(model, exclude)
-        use = uses(found, chosen)[name]
+        use = use_by(found, next(g for g in found.groups if g.name == name), chosen)
         if isinstance(use, str):
             raise ValueError(f"Group {name!r} cannot be pruned after those before it: {use}")
         if size is not None and size >= use.size:
             continue
-        made = chosen.choose(model, use, size, data, batch_size, loss)
+        made = chosen.choose(model, use, size, samples)
         kept[name] = made.indices
         if made.gains is not None:
             gains[name] = made.gains
-        model = _without(found, name, use, made)
-        if fine_tune is not None:
-            tuned = fine_tune(model)
-            model = tuned if isinstance(tuned, keras.Model) else model
+        model = fine_tuned(_without(found, name, use, made), fine_tune)
     return LayerwisePruning(model, kept, gains, skipped)
 
 
@@ -191,10 +189,11 @@ def _fitting(
     """How many units of each group stay, as many of each as there may be."""
     groups = [group for group in found.groups if group.name in names]
     measure = Measure(target.kind, model, found, input_shape)
-    check_target(target, measure.whole())
+    whole = measure.whole()
+    check_target(target, whole)
     alike = {group.name: np.zeros(group.size) for group in groups}
     ladder = Ladder(groups, alike, "group", bounds)
-    keep = fitting(ladder, measure, target, target.amount(measure.whole()))
+    keep = fitting(ladder, measure, target, target.amount(whole))
     return {group.name: int(keep[group.name].sum()) for group in groups}
 
 

@@ -12,16 +12,16 @@ from keras import ops
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.calls import run_recorded
 from keras_sparse.structured.layerwise.uses import Use
+from keras_sparse.structured.training import Samples
 
 
-def taken(model: keras.Model, use: Use, data: Any, batch_size: int) -> Iterator[np.ndarray]:
+def taken(model: keras.Model, use: Use, samples: Samples) -> Iterator[np.ndarray]:
     """What the layer takes of each batch, with as much of the network run as that needs.
 
     Args:
         model: The network.
         use: Of the layer.
-        data: Samples; targets play no part.
-        batch_size: Samples in a batch, for arrays.
+        samples: What it is run on; targets play no part.
     """
     made = use.call.outputs[0]
     # Of a model inside of the network all has to run: its tensors are not those of the network.
@@ -32,7 +32,7 @@ def taken(model: keras.Model, use: Use, data: Any, batch_size: int) -> Iterator[
     def note(layer: Any, inputs: Any, outputs: Any) -> None:
         seen.append(ops.convert_to_numpy(inputs))
 
-    for x, _ in calibration_batches(model, data, batch_size, targets=False):
+    for x, _ in calibration_batches(model, samples.data, samples.batch_size, targets=False):
         seen.clear()
         run_recorded(needed, [use.layer], x, note)
         yield from seen
