@@ -119,8 +119,8 @@ def eligibility(
     """Says of each layer whether a runtime will leave its zeros out, and if not, why and the cure.
 
     It is asked of a model before training, where the zeros are still to come; of a pruned model;
-    or of a file. The rules are those of the runtimes' sources and were measured, see "Will it be
-    faster?" in the documentation. Other versions of a runtime may have others.
+    or of a file. The rules are those of the runtimes' sources, see "Will it be faster?" in the
+    documentation. Other versions of a runtime may have others.
 
     ```python
     import keras_sparse as ks

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_sparse.deploy.flatbuffer import constants, dense_values, open_model, shape_of
-from keras_sparse.deploy.inspection import inspect_contents
+from keras_sparse.deploy.inspection import inspect_model
+from keras_sparse.probe.runtime.verdicts import MIN_STORED
 
 # Those whose weights the converter may encode (SparseOpInterface in its tfl_ops.td).
 _SPARSE_READERS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
-_MIN_ZEROS = 0.3  # kMinSparsityLevel in the converter's dense_to_sparse_pass.cc.
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def read_encodings(
     Returns:
         One entry per tensor in the file's order, and the number of DENSIFY operations.
     """
-    inspected = inspect_contents(contents, "The converted file")
     file = open_model(contents)
+    inspected = inspect_model(file, "", len(contents))
     dense = [
         dense_values(tensor, values)
         for _, _, tensor, values in constants(file)
@@ -107,11 +107,11 @@ def read_encodings(
 
 def _why_dense(sparse: bool, zeros: float, readers: set[str]) -> str:
     if not sparse:
-        return "exported with sparse=False" if zeros >= _MIN_ZEROS else ""
+        return "exported with sparse=False" if zeros >= MIN_STORED else ""
     if not readers & _SPARSE_READERS:
         return f"{', '.join(sorted(readers)) or 'nothing'} reads dense weights only"
-    if zeros < _MIN_ZEROS:
-        return f"fewer than {_MIN_ZEROS:.0%} zeros"
+    if zeros < MIN_STORED:
+        return f"fewer than {MIN_STORED:.0%} zeros"
     return "the converter kept it dense"
 
 

@@ -195,7 +195,7 @@ def inspect(path: str | os.PathLike[str]) -> LiteRTInspection:
     Source: the schema of LiteRT files, `schema.fbs`.
     """
     contents = read_file(path)
-    return inspect_contents(contents, str(path))
+    return inspect_model(open_model(contents, repr(str(path))), str(path), len(contents))
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -213,17 +213,14 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     return source.read_bytes()
 
 
-def inspect_contents(contents: bytes, path: str) -> LiteRTInspection:
-    """What `inspect` does, of a file's contents.
+def inspect_model(file: Any, path: str, size: int) -> LiteRTInspection:
+    """What `inspect` does, of a parsed file.
 
     Args:
-        contents: The file.
-        path: Its name.
-
-    Raises:
-        ValueError: If it is no LiteRT file, or is damaged.
+        file: What `open_model` returns.
+        path: The file's name.
+        size: Its bytes.
     """
-    file = open_model(contents, repr(path))
     names = operator_names(file)
     readers = {id(graph): readers_of(graph, names) for graph in file.subgraphs}
     tensors = tuple(
@@ -239,7 +236,7 @@ def inspect_contents(contents: bytes, path: str) -> LiteRTInspection:
         }
         for definition in file.signatureDefs or []
     }
-    return LiteRTInspection(path, len(contents), tensors, dict(count.most_common()), signatures)
+    return LiteRTInspection(path, size, tensors, dict(count.most_common()), signatures)
 
 
 def _stored(file: Any, tensor: Any, values: np.ndarray, readers: set[str]) -> StoredTensor:
