@@ -9,7 +9,6 @@ images.
 """
 
 import gc
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -88,12 +87,10 @@ def main() -> None:
     args = script.parser.parse_args()
     config = {"turns": args.turns, "batch": args.batch}
     variants = {name: Variant({**config, "network": name}) for name in args.networks}
-    build = HERE / "build" / "first_step"
 
     def measure() -> dict:
-        shutil.rmtree(build, ignore_errors=True)  # Seconds of another version are not of this one.
-        found = Study(variants, [0], run).make(build, 1, args.threads)
-        return {"config": config, "seconds": {name: runs[0] for name, runs in found.items()}}
+        found = Study(variants, [0], run).timed(HERE / "build" / "first_step", args.threads)
+        return {"config": config, "seconds": found}
 
     script.write(args, "first_step", measure, describe)
 

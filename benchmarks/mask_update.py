@@ -9,7 +9,6 @@ is that of a process that takes six steps, over that of plain training.
 """
 
 import resource
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +99,9 @@ def main() -> None:
     }
     for name, (of, method) in of_memory.items():
         variants[name] = Variant({"network": of, "method": method, **config}, memory)
-    build = HERE / "build" / "mask_update"
 
     def measure() -> dict:
-        shutil.rmtree(build, ignore_errors=True)  # Seconds of another version are not of this one.
-        found = {
-            name: runs[0]
-            for name, runs in Study(variants, [0], run).make(build, 1, args.threads).items()
-        }
+        found = Study(variants, [0], run).timed(HERE / "build" / "mask_update", args.threads)
         peaks: dict[str, dict[str, float]] = {}
         for name, (of, method) in of_memory.items():
             peaks.setdefault(of, {})[method] = found.pop(name)["peak_gib"]

@@ -16,7 +16,6 @@ measured in a fresh process each. `tfmot` needs `pip install keras-sparse[tfmot]
 `--tfmot-python` points.
 """
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -259,14 +258,12 @@ def main() -> None:
             own = {**config, "methods": AT_FULL_BATCH if config is full else tuple(METHODS)}
             legacy = tfmot.variant("overhead_tfmot.py:run", own, args.tfmot_python)
             variants[name] = legacy if side == "tfmot" else Variant(own)
-    build = HERE / "build" / "overhead"
 
     def measure() -> dict:
         versions = {} if args.without_tfmot else tfmot.versions(args.tfmot_python)
-        shutil.rmtree(build, ignore_errors=True)  # Seconds of another version are not of this one.
-        found = Study(variants, [0], run).make(build, 1, args.threads)
+        found = Study(variants, [0], run).timed(HERE / "build" / "overhead", args.threads)
         raw: dict[str, Any] = {kind: {} for kind in ("steps", "small_steps", "starts")}
-        for name, (result,) in found.items():
+        for name, result in found.items():
             kind, side, *method = name.split()
             raw[kind][side] = (raw[kind].get(side, {}) | {method[0]: result}) if method else result
         config = {**full, "small_batch": args.small_batch, "small_blocks": args.small_blocks}

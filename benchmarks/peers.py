@@ -10,7 +10,6 @@ ResNet-50 under `jax.jit`, and GMP and RigL as `mask_update.py` times them.
 """
 
 import functools
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -140,11 +139,9 @@ def main() -> None:
         variants[f"this package, {method}"] = Variant(own, mask_update.run)
     for name, of_class in JAXPRUNER.items():
         variants[name] = Variant({**config, "class": of_class}, jax_updates)
-    build = HERE / "build" / "peers"
 
     def measure() -> dict:
-        shutil.rmtree(build, ignore_errors=True)  # Seconds of another version are not of this one.
-        found = {name: runs[0] for name, runs in Study(variants, [0], steps).make(build, 1).items()}
+        found = Study(variants, [0], steps).timed(HERE / "build" / "peers", args.threads)
         return {"config": config, "steps": found.pop("steps"), "updates": found}
 
     script.write(args, "peers", measure, describe)

@@ -27,9 +27,10 @@ from keras_sparse.experiments.benchmark import (
     points,
 )
 from keras_sparse.structured.coupling.groups import channel_groups
-from keras_sparse.structured.criteria import Samples, scores
+from keras_sparse.structured.criteria import scores
 from keras_sparse.structured.selecting import Bounds, Ladder
 from keras_sparse.structured.shrink import build
+from keras_sparse.structured.training import Samples
 
 NETWORKS = (
     *("ResNet50", "MobileNetV2", "EfficientNetV2B0", "ConvNeXtTiny", "DenseNet121"),

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ class Study:
         processes: int = 2,
         threads: int | None = 1,
         console: Console | None = None,
+        afresh: bool = False,
     ) -> Results:
         """Makes the runs that are not made yet, and shows how far they are.
 
@@ -108,6 +110,7 @@ class Study:
             processes: Runs at a time.
             threads: Threads that each computes with; `None` for its own choice.
             console: Where to show it. Defaults to standard output.
+            afresh: Whether to make those that are finished again.
 
         Returns:
             What the runs of each variant returned, in the order of the seeds.
@@ -122,9 +125,29 @@ class Study:
             def report(job: Job, result: dict[str, Any] | None, seconds: float) -> None:
                 progress.report(job.name, "finished" if result else "failed", seconds)
 
+            for job in self.jobs() if afresh else ():
+                if (out / job.name).exists():
+                    shutil.rmtree(out / job.name)
             failed = make(self.jobs(), out, processes, threads, report, progress.plan)
         check(failed, out)
         return self.finished(out)
+
+    def timed(
+        self, out: str | os.PathLike[str], threads: int | None = 1
+    ) -> dict[str, dict[str, Any]]:
+        """Makes the first run of each variant anew, one at a time, for runs that measure time.
+
+        Seconds of another version are not of this one, so nothing that is finished is kept.
+
+        Args:
+            out: As for `make`, like the errors.
+            threads: As for `make`.
+
+        Returns:
+            What the run of each variant returned.
+        """
+        made = self.make(out, 1, threads, afresh=True)
+        return {name: runs[0] for name, runs in made.items()}
 
     def finished(self, out: str | os.PathLike[str]) -> Results:
         """What the runs that are finished returned, by variant."""

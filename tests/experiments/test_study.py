@@ -48,6 +48,26 @@ def test_a_failure_is_kept_apart_and_made_again(tmp_path):
     assert (results["good"][0]["calls"], results["bad"][0]["calls"]) == (1, 2)
 
 
+def test_runs_that_measure_time_are_made_again(tmp_path, capsys):
+    study = Study({"a": Variant({"x": 1}), "b": Variant({"x": 2})}, [0], run)
+    for _ in range(2):
+        found = study.timed(tmp_path)
+        assert {name: (of["value"], of["calls"]) for name, of in found.items()} == {
+            "a": (1, 1),
+            "b": (2, 1),
+        }
+        assert study.make(tmp_path, console=Console(quiet=True))["a"][0] == found["a"]
+    stamps = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/result.json"))]
+    study.timed(tmp_path)
+    assert all(
+        new.stat().st_mtime_ns > old
+        for new, old in zip(sorted(tmp_path.glob("*/result.json")), stamps, strict=True)
+    )
+    with locked(tmp_path), pytest.raises(FolderInUseError):
+        study.timed(tmp_path)
+    assert len(list(tmp_path.glob("*/result.json"))) == 2
+
+
 def test_a_function_by_its_file(tmp_path):
     script = tmp_path / "alone.py"
     script.write_text("def it(config, folder):\n    return {'seed': config['seed']}\n")

@@ -8,7 +8,8 @@ from rich.console import Console
 
 import keras_sparse as ks
 from keras_sparse.structured.coupling.groups import channel_groups
-from keras_sparse.structured.criteria import CRITERIA, Samples, scores
+from keras_sparse.structured.criteria import CRITERIA, scores
+from keras_sparse.structured.training import Samples
 from tests.structured.nets import conv, image, randomized
 
 BACKEND = keras.backend.backend()
