@@ -77,7 +77,10 @@ def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> Non
 
     Args:
         condition: A boolean scalar.
-        compute: Gives new values, in the structure of `variables`.
+        compute: Gives new values, in the structure of `variables`. A value may be a function that
+            makes it: on TensorFlow these are called one after the other, once all other variables
+            are assigned, so that the new values are not in memory together. What it reads of the
+            variables is then new.
         variables: A (nested) structure of variables.
     """
     flat = keras.tree.flatten(variables)
@@ -87,21 +90,31 @@ def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> Non
         keras.tree.assert_same_structure(new, variables)
         return keras.tree.flatten(new)
 
-    def assign(values: Sequence[Any]) -> None:
-        for variable, value in zip(flat, values, strict=True):
-            variable.assign(ops.cast(value, variable.dtype))
-
     if keras.backend.backend() == "tensorflow":
-        ops.cond(condition, lambda: assign(values()), lambda: None)
-    else:
-        current = [ops.convert_to_tensor(variable) for variable in flat]
-        assign(
-            ops.cond(
-                condition,
-                lambda: [ops.cast(v, c.dtype) for v, c in zip(values(), current, strict=True)],
-                lambda: current,
-            )
-        )
+        ops.cond(condition, lambda: _assign_in_turn(flat, values()), lambda: None)
+        return
+    current = [ops.convert_to_tensor(variable) for variable in flat]
+
+    def changed() -> list[Any]:
+        made = [value() if callable(value) else value for value in values()]
+        return [ops.cast(v, c.dtype) for v, c in zip(made, current, strict=True)]
+
+    for variable, value in zip(flat, ops.cond(condition, changed, lambda: current), strict=True):
+        variable.assign(value)
+
+
+def _assign_in_turn(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    import tensorflow as tf
+
+    def assigned(variable: Any, value: Any) -> Any:
+        return _native(variable).assign(ops.cast(value, variable.dtype), read_value=False)
+
+    pairs = list(zip(variables, values, strict=True))
+    before = [assigned(variable, value) for variable, value in pairs if not callable(value)]
+    for variable, make in pairs:
+        if callable(make):
+            with tf.control_dependencies([each for each in before if each is not None]):
+                before = [assigned(variable, make())]
 
 
 def _native(argument: Any) -> Any:

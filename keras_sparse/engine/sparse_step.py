@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -73,7 +74,7 @@ def clock_of(step: Any, rates: Sequence[Any]) -> Clock:
 
 
 class Changes(NamedTuple):
-    """What a mask update changes: the variables themselves, or their new values."""
+    """What a mask update changes: the variables, or their new values (see `assign_if`)."""
 
     counters: Mapping[str, Any]
     masks: Sequence[Any]
@@ -160,11 +161,19 @@ class Step:
             state={key: list(new.state[key]) for key in rule.changes_with_masks},
             learned=list(learned),
             buffers=[
-                ops.where(new.reset, ops.cast(start, buffer.dtype), buffer)
-                for start, buffer in zip(self.starts, read(variables.buffers), strict=True)
+                partial(_reset_where, new.reset, start, buffer)
+                for start, buffer in zip(self.starts, variables.buffers, strict=True)
             ],
             slots=[
-                [apply_mask(slot, keep) for slot in read(group)]
+                [partial(_only_where, keep, slot) for slot in group]
                 for group, keep in zip(variables.slots, not_grown, strict=True)
             ],
         )
+
+
+def _reset_where(reset: Any, start: float, buffer: Any) -> Any:
+    return ops.where(reset, ops.cast(start, buffer.dtype), ops.convert_to_tensor(buffer))
+
+
+def _only_where(keep: Any, slot: Any) -> Any:
+    return apply_mask(ops.convert_to_tensor(slot), keep)

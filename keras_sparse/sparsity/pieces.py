@@ -14,7 +14,7 @@ _PIECE = 2**22
 # Scores of a longer tensor that are looked at one after the other, so that little is made at once.
 _CHUNK = 2**19
 # Tensors of up to so many scores are put together though each is ranked by itself.
-_SMALL = 2**18
+_SMALL = 2**16
 
 
 class _Part(NamedTuple):

@@ -173,12 +173,17 @@ def _largest_thresholds(
         everything: The numbers of all scores, at or above any threshold.
         width: The floats' width.
     """
-    positive = counts(ops.zeros((len(everything),), width.integers))
-    # The sign first: the difference of the two ends then fits an integer.
-    upper = positive >= keeps
-    low = ops.where(upper, ops.zeros_like(width.lowest), width.lowest)
-    at_low = ops.where(upper, positive, ops.convert_to_tensor(everything, "int32"))
-    at_high = ops.where(upper, 0, positive)
+    # Zero is what most ties are of. The difference of the two ends has to fit an integer.
+    positive = ops.ones((len(everything),), width.integers)
+    negative = -positive
+    above, from_zero = counts(positive), counts(negative)
+    upper, lower = above >= keeps, from_zero < keeps
+    low = ops.where(upper, positive, ops.where(lower, width.lowest, negative))
+    at_low = ops.where(
+        upper, above, ops.where(lower, ops.convert_to_tensor(everything, "int32"), from_zero)
+    )
+    high = ops.where(upper, width.all_but_sign, ops.where(lower, negative, positive))
+    at_high = ops.where(upper, 0, ops.where(lower, from_zero, above))
 
     def is_open(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
         # A threshold that marks just as many as wanted is as good as the largest one.
@@ -201,5 +206,5 @@ def _largest_thresholds(
             ops.where(enough, at_high, found),
         )
 
-    state = (ops.zeros((), "int32"), low, low + width.all_but_sign, at_low, at_high)
+    state = (ops.zeros((), "int32"), low, high, at_low, at_high)
     return ops.while_loop(lambda *state: ops.any(is_open(*state)), narrow, state)[1]

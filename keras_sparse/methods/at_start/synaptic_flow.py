@@ -27,7 +27,8 @@ class SynapticFlow:
 
     Every variable of the model stands at its absolute value for that, so that no path cancels
     another: R is the sum over all paths of the products of their weights. Input and outputs are
-    scaled down as far as it takes to keep deep models from overflowing.
+    scaled down as far as it takes for deep models not to overflow, and for bounded activations such
+    as ReLU6 not to stop the flow altogether.
 
     ```python
     flow = SynapticFlow(model, model.trainable_variables[:1])
@@ -52,7 +53,7 @@ class SynapticFlow:
         self.model, self.weights = model, list(weights)
         self._ones = _ones(model, input_shape)
         self._gradients = LossGradients(model, self.weights, loss=_scaled_sum)
-        self._scale = 0
+        self._scale = 0.0
 
     def make_positive(self) -> None:
         """Puts every float variable of the model at its absolute value."""
@@ -66,16 +67,28 @@ class SynapticFlow:
         Raises:
             ValueError: If all are zero, or not finite at any scale.
         """
-        weights = [np.asarray(ops.convert_to_numpy(w), np.float64) for w in self.weights]
-        for step in range(self._scale, len(_SCALES)):
-            gradients = self._gradients(*self._inputs(_SCALES[step]))
-            arrays = [np.asarray(ops.convert_to_numpy(g), np.float64) for g in gradients]
-            if all(np.isfinite(array).all() for array in arrays):
-                self._scale = step
-                break
-        scores = [np.abs(w * g) for w, g in zip(weights, arrays, strict=True)]
+        scores = self._at(self._scale) if self._scale else self._at_largest_scale()
         total = check_scores(scores, f"The synaptic flows of model {self.model.name!r}")
         return [(score / total).astype("float32") for score in scores]
+
+    def _at(self, scale: float) -> list[np.ndarray]:
+        weights = [np.asarray(ops.convert_to_numpy(w), np.float64) for w in self.weights]
+        gradients = self._gradients(*self._inputs(scale))
+        arrays = [np.asarray(ops.convert_to_numpy(g), np.float64) for g in gradients]
+        return [np.abs(w * g) for w, g in zip(weights, arrays, strict=True)]
+
+    def _at_largest_scale(self) -> list[np.ndarray]:
+        """Scores at the largest scale at which most tensors have a finite flow."""
+        flows = -1
+        for scale in _SCALES:
+            found = self._at(scale)
+            finite = all(np.isfinite(score).all() for score in found)
+            count = sum(bool(score.any()) for score in found) if finite else -1
+            if count > flows or not self._scale:
+                scores, flows, self._scale = found, count, scale
+            if flows == len(found):
+                break
+        return scores
 
     def _inputs(self, scale: float) -> tuple[Any, Any]:
         scaled = [

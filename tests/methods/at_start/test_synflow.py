@@ -36,18 +36,20 @@ def test_rounds_do_not_empty_a_layer():
     assert any("Nothing is left of d1/kernel" in str(warning.message) for warning in seen)
 
 
-def test_one_round_keeps_the_largest_products():
+# At an input of ones every unit is where ReLU6 is flat.
+@pytest.mark.parametrize(("activation", "scale"), [(None, 1), ("relu6", 10)])
+def test_one_round_keeps_the_largest_products(activation, scale):
     # One path a weight: y = sum_i v_i u_i x, so that both weights of unit i score |v_i u_i|.
     layers = keras.layers
     model = keras.Sequential(
         [
             keras.Input((1,)),
-            layers.Dense(3, use_bias=False, name="u"),
+            layers.Dense(3, activation, use_bias=False, name="u"),
             layers.Dense(1, use_bias=False, name="v"),
         ]
     )
     u, v = np.array([[1.0, -3.0, 2.0]]), np.array([[5.0], [1.0], [-2.0]])
-    model.set_weights([u, v])
+    model.set_weights([scale * u, v])
     model.compile(loss="mse")
     callback = ks.SynFlow(0.5, rounds=1)
     x = np.zeros((8, 1), "float32")
