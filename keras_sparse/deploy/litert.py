@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import warnings
+from importlib.metadata import version
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from keras_sparse.deploy.signature import Signature, read_signature
 from keras_sparse.deploy.verification import (
     KERNELS,
     LiteRTVerificationError,
+    Verified,
     is_informative,
     keras_outputs,
     verify,
@@ -52,9 +54,10 @@ def to_litert(
     """Writes a model to a LiteRT file that leaves pruned weights out, and proves it correct.
 
     The model is converted twice, dense and sparse, so that the sizes can be compared. The file is
-    run under LiteRT's default delegates (XNNPACK) and under its built-in kernels, and its outputs
-    are compared with Keras's; only then is it put at `path`, in one step, so that whatever was
-    there before survives a failure. The model itself is left as it was.
+    run under LiteRT's default delegates (XNNPACK), under its built-in kernels, and by LiteRT 2's
+    `CompiledModel` in each kernel mode, and its outputs are compared with Keras's; only then is it
+    put at `path`, in one step, so that whatever was there before survives a failure. The model
+    itself is left as it was.
 
     A weight is stored sparse if it has at least 30 % zeros and belongs to a Dense, EinsumDense,
     recurrent, 1-D or 2-D convolution layer. Dense kernels pruned in blocks of (4, 1) are computed
@@ -143,7 +146,7 @@ def to_litert(
     if sparse:
         contents, notes = restore_truncated(convert(traced, True, quantize, samples), dense)
 
-    def verified(contents: bytes) -> dict[str, float]:
+    def verified(contents: bytes) -> Verified:
         return verify(
             contents,
             signature,
@@ -152,16 +155,16 @@ def to_litert(
             batch_size,
             tolerance,
             why=lambda: disagreement(model, signature, tolerance),
-            interpreters=KERNELS[kernels],
+            kernels=KERNELS[kernels],
         )
 
     replaced = ""
     try:
-        errors = verified(contents)
+        found = verified(contents)
     except LiteRTVerificationError as error:
         if not sparse or quantize is None:
             raise
-        errors = verified(dense)
+        found = verified(dense)
         contents, notes, replaced = dense, {}, str(error).partition(" No file was written.")[0]
     place = places(model)
     matrices = [(v, place[id(v)].path) for v in model.weights if len(v.shape) > 1]
@@ -182,7 +185,8 @@ def to_litert(
         quantize=quantize,
         kernels=kernels,
         batch_size=batch_size,
-        max_error=errors,
+        max_error=found.errors,
+        not_run=found.not_run,
         tolerance=float(tolerance),
         samples=len(signature.samples[0]),
         synthetic=signature.synthetic,
@@ -266,4 +270,4 @@ def _gzip_bytes(contents: bytes) -> int:
 def _runtime() -> str:
     import tensorflow as tf
 
-    return f"tensorflow.lite {tf.__version__}"
+    return f"tensorflow.lite {tf.__version__}, ai-edge-litert {version('ai-edge-litert')}"

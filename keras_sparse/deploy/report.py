@@ -42,7 +42,8 @@ class LiteRTReport:
         quantize: What weights are stored as, None for float32.
         kernels: `"all"`, or `"built-in"` if the file is only right with XNNPACK turned off.
         batch_size: The batch size fixed in the file, or None if it may vary.
-        max_error: The error against Keras under each interpreter, relative to the output's scale.
+        max_error: The error against Keras with each set of kernels, relative to the output's scale.
+        not_run: Why LiteRT 2's `CompiledModel` does not run the file, by its kernel modes.
         tolerance: The error that would have been accepted.
         samples: The number of samples the file was verified on.
         synthetic: Whether those were random numbers rather than the user's data.
@@ -52,7 +53,7 @@ class LiteRTReport:
         densify_ops: The number of DENSIFY operations, by each of which most runtimes expand a
             sparse weight when they load the file.
         eligibility: For each runtime what it does with the zeros of each weight of the file.
-        runtime: The name and version of the interpreter that the file was verified with.
+        runtime: The names and versions of the runtimes that the file was verified with.
     """
 
     path: str
@@ -67,6 +68,7 @@ class LiteRTReport:
     kernels: str
     batch_size: int | None
     max_error: dict[str, float]
+    not_run: dict[str, str]
     tolerance: float
     samples: int
     synthetic: bool
@@ -142,8 +144,16 @@ class LiteRTReport:
         table.add_row("file", "", "", "", f"{self.bytes:,}")
         return table
 
+    def _errors(self) -> list[str]:
+        own = "CompiledModel "
+        found = [f"{e:.1e} with {name}" for name, e in self.max_error.items() if own not in name]
+        modes = {n.removeprefix(own): e for n, e in self.max_error.items() if own in n}
+        if modes:
+            found.append(f"{max(modes.values()):.1e} with {own}({', '.join(modes)})")
+        return found
+
     def _summary(self) -> list[str]:
-        errors = ", ".join(f"{error:.1e} with {name}" for name, error in self.max_error.items())
+        errors = ", ".join(self._errors())
         kind = "synthetic" if self.synthetic else "given"
         lines = [
             f"{self.bytes:,} bytes ({self.gzip_bytes:,} gzip); dense {self.dense_bytes:,} "
@@ -156,6 +166,7 @@ class LiteRTReport:
                 "Run it with built-in kernels only: it was not verified with XNNPACK, which is "
                 "LiteRT's default."
             )
+        lines += [f"Not run by {name}: {reason}." for name, reason in self.not_run.items()]
         if self.replaced:
             lines.append(f"Stored dense: {self.replaced}")
         if any(row.encoding != "dense" for row in self.tensors):

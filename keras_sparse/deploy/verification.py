@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from keras_sparse.deploy.compiled_model import KERNEL_MODES, run_compiled
 from keras_sparse.deploy.interpreter import interpreting
 from keras_sparse.deploy.signature import Signature
 
@@ -16,8 +17,15 @@ INTERPRETERS = {
     "default delegates": "AUTO",
     "built-in kernels": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
 }
-# The interpreters that a file is offered for.
-KERNELS = {"all": tuple(INTERPRETERS), "built-in": ("built-in kernels",)}
+# LiteRT 2's way, by the name in reports.
+COMPILED = {f"CompiledModel {mode}": mode for mode in KERNEL_MODES}
+# What a file is offered for.
+KERNELS = {
+    "all": (*INTERPRETERS, *COMPILED),
+    "built-in": ("built-in kernels", "CompiledModel BUILTIN", "CompiledModel REFERENCE"),
+}
+# How many samples a `CompiledModel` is given: plain loops are slow.
+_FEW = 4
 _KERAS_BATCH = 32
 
 
@@ -37,6 +45,18 @@ class LiteRTVerificationError(RuntimeError):
         print(error)
     ```
     """
+
+
+class Verified(NamedTuple):
+    """What came of running a file, by the names of `INTERPRETERS` and `COMPILED`.
+
+    Args:
+        errors: The errors against Keras.
+        not_run: Why a `CompiledModel` does not run it.
+    """
+
+    errors: dict[str, float]
+    not_run: dict[str, str]
 
 
 def keras_outputs(
@@ -87,9 +107,12 @@ def verify(
     batch_size: int | None,
     tolerance: float,
     why: Callable[[], str],
-    interpreters: Sequence[str] = tuple(INTERPRETERS),
-) -> dict[str, float]:
-    """Runs a file under each interpreter and compares it with Keras.
+    kernels: Sequence[str] = KERNELS["all"],
+) -> Verified:
+    """Runs a file with each set of kernels and compares it with Keras.
+
+    `CompiledModel` is given the first few samples. It takes fewer files than the interpreter does;
+    that one does not run there is told, and is no error.
 
     The error of an output is the largest absolute difference over all samples and elements,
     divided by the largest absolute value that Keras gave for that output (not divided where that
@@ -103,38 +126,58 @@ def verify(
         batch_size: The file's batch size; None also checks that it can be resized.
         tolerance: The largest error to accept.
         why: Looks for a reason why outputs differ; gives `""` where it finds none.
-        interpreters: Names of `INTERPRETERS`.
+        kernels: Names of `INTERPRETERS` and of `COMPILED`.
 
     Returns:
-        The error under each interpreter, by the names of `INTERPRETERS`.
+        A `Verified`.
 
     Raises:
-        LiteRTVerificationError: If the file does not run, or an error exceeds `tolerance`.
+        LiteRTVerificationError: If the interpreter does not run the file, or an error exceeds
+            `tolerance`.
     """
-    names = [spec.name for spec in signature.inputs]
-    rows = len(signature.samples[0])
-    sizes = [batch_size] if batch_size else sorted({1, rows})
-    errors = {}
-    for name in interpreters:
-        resolver = INTERPRETERS[name]
-        errors[name] = 0.0
-        for size in sizes:
+    inputs = {spec.name: x for spec, x in zip(signature.inputs, signature.samples, strict=True)}
+    wanted = dict(zip(output_names, expected, strict=True))
+    errors, not_run = dict[str, float](), dict[str, str]()
+
+    def compare(name: str, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
+        for output, result in got.items():
+            error = relative_error(result, wanted[output])
+            errors[name] = max(errors.get(name, 0.0), error)
+            if not error <= tolerance:
+                raise LiteRTVerificationError(
+                    _mismatch(name, output, error, tolerance, signature.synthetic, why())
+                )
+
+    for name in [each for each in kernels if each in INTERPRETERS]:
+        for size in _sizes(batch_size, len(expected[0])):
             try:
-                got = _run(contents, resolver, names, output_names, signature.samples, size)
+                got = _run(contents, name, inputs, output_names, size)
             except (RuntimeError, ValueError) as failure:
                 raise LiteRTVerificationError(
                     f"The converted file does not run with {name} at batch size {size}: {failure}. "
                     "No file was written. Try sparse=False, batch_size=1, or another version of "
                     "TensorFlow."
                 ) from failure
-            for output, result, wanted in zip(output_names, got, expected, strict=True):
-                error = relative_error(result, wanted)
-                errors[name] = max(errors[name], error)
-                if not error <= tolerance:
-                    raise LiteRTVerificationError(
-                        _mismatch(name, output, error, tolerance, signature.synthetic, why())
-                    )
-    return errors
+            compare(name, got, wanted)
+    modes = {COMPILED[name]: name for name in kernels if name in COMPILED}
+    few = min(_FEW, len(expected[0]))
+    # Whole batches: the last sample fills the last one.
+    rows = np.minimum(np.arange(-(-few // (batch_size or 1)) * (batch_size or 1)), few - 1)
+    wanted = {name: x[rows] for name, x in wanted.items()}
+    given = {name: x[rows] for name, x in inputs.items()}
+    found = run_compiled(contents, list(modes), given, wanted, _sizes(batch_size, few))
+    for mode, results in found.items():
+        if isinstance(results, str):
+            not_run[modes[mode]] = results
+            continue
+        for got in results:
+            compare(modes[mode], got, wanted)
+    return Verified(errors, not_run)
+
+
+def _sizes(batch_size: int | None, rows: int) -> list[int]:
+    """The batch sizes to try."""
+    return [batch_size] if batch_size else sorted({1, rows})
 
 
 def is_informative(expected: Sequence[np.ndarray], tolerance: float) -> bool:
@@ -191,20 +234,20 @@ def _mismatch(
 
 def _run(
     contents: bytes,
-    resolver: str,
-    input_names: Sequence[str],
+    kernels: str,
+    inputs: Mapping[str, np.ndarray],
     output_names: Sequence[str],
-    samples: Sequence[np.ndarray],
     size: int,
-) -> list[np.ndarray]:
-    with interpreting(contents, resolver) as interpreter:
+) -> dict[str, np.ndarray]:
+    with interpreting(contents, INTERPRETERS[kernels]) as interpreter:
         runner = interpreter.get_signature_runner()
 
         def run(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-            outputs = runner(**dict(zip(input_names, batch, strict=True)))
+            outputs = runner(**dict(zip(inputs, batch, strict=True)))
             return [outputs[name] for name in output_names]
 
-        return _in_batches(run, samples, size)
+        got = _in_batches(run, list(inputs.values()), size)
+        return dict(zip(output_names, got, strict=True))
 
 
 def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:

@@ -55,7 +55,8 @@ def test_report_numbers_are_those_of_the_files(tmp_path, pruned_lenet, images28)
     assert dense.bytes == dense.dense_bytes == len(dense_contents)
     assert dense.ratio == 1
     assert (report.samples, report.synthetic, report.informative) == (12, False, True)
-    assert set(report.max_error) == {"default delegates", "built-in kernels"}
+    modes = {f"CompiledModel {mode}" for mode in ("DELEGATE", "BUILTIN", "REFERENCE")}
+    assert set(report.max_error) == {"default delegates", "built-in kernels"} | modes
     assert all(0 <= error <= 1e-4 for error in report.max_error.values())
     assert report.tolerance == 1e-3
     assert report.densify_ops == operators(path).count("DENSIFY") == 4

@@ -64,9 +64,9 @@ def test_weights_that_differ_in_the_file_are_noticed(path, model, monkeypatch):
 def test_each_interpreter_is_compared(path, model, monkeypatch, broken):
     run = verification._run
 
-    def run_wrongly(contents, resolver, *rest):
-        outputs = run(contents, resolver, *rest)
-        return [-x if resolver == verification.INTERPRETERS[broken] else x for x in outputs]
+    def run_wrongly(contents, kernels, *rest):
+        outputs = run(contents, kernels, *rest)
+        return {name: -x if kernels == broken else x for name, x in outputs.items()}
 
     monkeypatch.setattr(verification, "_run", run_wrongly)
     with pytest.raises(deploy.LiteRTVerificationError, match=broken):

@@ -6,6 +6,8 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse import cli, deploy
+from keras_sparse.deploy.signature import read_signature
+from keras_sparse.deploy.verification import keras_outputs, verify
 from tests.deploy.pruned import interpret, perceptron, prune
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
@@ -84,11 +86,24 @@ def test_int8_and_zeros_are_for_built_in_kernels(block, tmp_path, x):
     assert "kernels='built-in'" in str(warned[0].message)
     assert report.bytes == report.dense_bytes
     report = deploy.to_litert(model, path, kernels="built-in", **settings)
-    assert list(report.max_error) == ["built-in kernels"]
+    right = ["built-in kernels", "CompiledModel BUILTIN", "CompiledModel REFERENCE"]
+    assert list(report.max_error) == right
     assert report.bytes < 0.7 * report.dense_bytes
     expected = model.predict(x, verbose=0)
     got = interpret(path, x, default_delegates=False)
     assert np.abs(got - expected).max() <= 0.05 * np.abs(expected).max()
+
+
+def test_a_compiled_model_that_delegates_is_found_to_be_wrong(tmp_path, x):
+    model, path = net(16), tmp_path / "m.tflite"
+    deploy.to_litert(model, path, inputs=x, quantize="dynamic", kernels="built-in")
+    signature = read_signature(model, x, 1)
+    given = (path.read_bytes(), signature, ["output_0"], keras_outputs(model, signature), 1, 0.1)
+    for mode in ("BUILTIN", "REFERENCE"):
+        found = verify(*given, why=str, kernels=[f"CompiledModel {mode}"])
+        assert list(found.errors) == [f"CompiledModel {mode}"]
+    with pytest.raises(deploy.LiteRTVerificationError, match="CompiledModel DELEGATE"):
+        verify(*given, why=str, kernels=["CompiledModel DELEGATE"])
 
 
 def test_blocks_of_sixteen_are_fast_with_built_in_kernels_alone(tmp_path, x):

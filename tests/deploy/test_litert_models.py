@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from keras_sparse import deploy
+from keras_sparse.deploy.compiled_model import KERNEL_MODES
 from keras_sparse.messages.warning import SparsityWarning
 from tests.deploy.pruned import interpret, operators, perceptron, prune
 
@@ -75,6 +76,15 @@ def test_embedding_of_integers(tmp_path, random):
     assert deploy.to_litert(model, tmp_path / "m.tflite").synthetic
 
 
+def test_integers_of_64_bits_are_verified_by_the_interpreter(tmp_path):
+    body = [layers.Embedding(50, 8), layers.GlobalAveragePooling1D(), layers.Dense(4)]
+    model = keras.Sequential([keras.Input((12,), dtype="int64"), *body])
+    tokens = np.arange(48).reshape(4, 12)
+    report = deploy.to_litert(model, tmp_path / "m.tflite", sparse=False, inputs=tokens)
+    assert list(report.max_error) == ["default delegates", "built-in kernels"]
+    assert "int64" in report.not_run["CompiledModel DELEGATE"]
+
+
 def test_residual_block_with_batch_norm_is_folded(tmp_path, random):
     inputs = keras.Input((12, 12, 8))
     x = inputs
@@ -134,6 +144,7 @@ def test_open_batch_can_be_resized(tmp_path, random):
     with pytest.warns(SparsityWarning, match="take more"):
         report = deploy.to_litert(model, tmp_path / "m.tflite", inputs=x, batch_size=None)
     assert report.batch_size is None
+    assert list(report.not_run) == [f"CompiledModel {mode}" for mode in KERNEL_MODES]
     interpreter = tf.lite.Interpreter(str(tmp_path / "m.tflite"))
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], x.shape)
     interpreter.allocate_tensors()
