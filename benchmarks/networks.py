@@ -35,10 +35,13 @@ def five_convolutions(width: int, seed: int) -> keras.Model:
     return keras.Sequential(parts, name="convolutions")
 
 
-def application(name: str, seed: int) -> tuple[keras.Model, np.ndarray]:
+def application(name: str, seed: int, side: int | None = None) -> tuple[keras.Model, np.ndarray]:
     """A network of `keras.applications`, random also in its normalization, and an image for it."""
     keras.utils.set_random_seed(seed)
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    shape = None if side is None else (side, side, 3)
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=shape, classifier_activation=None
+    )
     random = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.name in ("gamma", "moving_variance"):

@@ -154,7 +154,7 @@ def _report(args: argparse.Namespace) -> None:
     model = _load(args.file)
     from keras_sparse.sparsity.report import report
 
-    _show(report(model), args.json)
+    _show(report(model, runtime=args.runtime), args.json)
 
 
 def _export(args: argparse.Namespace) -> None:

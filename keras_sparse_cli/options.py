@@ -212,6 +212,10 @@ def make_parser() -> argparse.ArgumentParser:
         description="Prints what of a saved model is zero, layer by layer, and what that saves.",
     )
     report.add_argument("file", metavar="FILE.keras")
+    report.add_argument(
+        "--runtime",
+        help="say of each weight whether its zeros save time there, such as xnnpack-arm",
+    )
     report.add_argument("--json", action="store_true", help="print JSON instead of a table")
     report.set_defaults(command="report")
 

@@ -38,6 +38,15 @@ def test_runs(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_edge_mobilenet_runs(shortened, tmp_path):
+    output = shortened("edge_mobilenet", EPOCHS=2)
+    assert "of the prunable weights are zero" in output
+    assert "have zeros that save time on xnnpack-arm" in output
+    sizes = [(tmp_path / f"mobilenet{kind}.tflite").stat().st_size for kind in ("", "_dense")]
+    assert 3 * sizes[0] < sizes[1]
+
+
+@pytest.mark.slow
 def test_compression_aware_runs(shortened, tmp_path):
     operators = {"sparsities": [0.9], "operators": ["3bit"]}
     output = shortened("compression_aware", EPOCHS=2, OPERATORS=operators)

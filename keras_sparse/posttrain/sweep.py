@@ -193,7 +193,9 @@ def one_shot_sweep(
     if not chosen:
         raise ValueError("There is nothing to compress by. Give sparsities or operators.")
     tuner = None if calibration is None else StatisticsTuner(model, momentum=None)
-    layers = {key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs}
+    layers: dict[str, Any] = {
+        key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs
+    }
     arrays = isinstance(data, (tuple, list))
     given = tuple(data) if arrays else (data,)
     options = {"batch_size": batch_size} if arrays else {}

@@ -11,9 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse.messages.arguments import sample_shape
+from keras_sparse.messages.arguments import one_of, sample_shape
 from keras_sparse.probe.flops import inference_flops, weight_uses
 from keras_sparse.probe.quantized import count_nonzeros, logical_shape
+from keras_sparse.probe.runtime.keras_graph import keras_runtime_graph
+from keras_sparse.probe.runtime.verdicts import RUNTIMES, verdicts
 from keras_sparse.probe.variables import places
 from keras_sparse.sparsity.reasons import STATE
 from keras_sparse.sparsity.selection import Which, survey
@@ -31,6 +33,9 @@ class Row:
         flops: Operations of one inference with the zeros skipped; `None` if unknown.
         dense_flops: The same if no weight were zero.
         reason: Why the tensor is not pruned; `None` if it can be.
+        saves_time: Whether the report's runtime leaves its zeros out of the computation, or would
+            if it had some; `None` if it was not asked about, or this is a vector.
+        rule: Why not, and the cure; `None` where it does.
     """
 
     path: str
@@ -40,6 +45,8 @@ class Row:
     flops: float | None
     dense_flops: float | None
     reason: str | None
+    saves_time: bool | None = None
+    rule: str | None = None
 
     @property
     def size(self) -> int:
@@ -59,6 +66,7 @@ class SparsityReport:
     model: str
     rows: tuple[Row, ...]
     flops_reason: str | None
+    runtime: str | None = None
 
     @property
     def prunable(self) -> tuple[Row, ...]:
@@ -95,6 +103,7 @@ class SparsityReport:
         """The report as JSON-able values."""
         return {
             "model": self.model,
+            "runtime": self.runtime,
             "size": self.size,
             "nonzeros": self.nonzeros,
             "sparsity": self.sparsity,
@@ -116,7 +125,10 @@ class SparsityReport:
         for name in ("nonzeros", "sparsity", "FLOPs dense", "FLOPs sparse"):
             table.add_column(name, justify="right")
         table.add_column("not pruned because", overflow="fold")
+        if self.runtime:
+            table.add_column(f"zeros on {self.runtime}", overflow="fold")
         for row in self.rows:
+            on_runtime = "" if row.saves_time is None else row.rule or "save time"
             table.add_row(
                 row.path,
                 "x".join(map(str, row.shape)) or "scalar",
@@ -125,6 +137,7 @@ class SparsityReport:
                 _amount(row.dense_flops),
                 _amount(row.flops),
                 row.reason or "",
+                *([on_runtime] if self.runtime else []),
                 style="dim" if row.reason else None,
             )
         console.print(table)
@@ -148,11 +161,13 @@ def report(
     include: Which = (),
     keep_dense: Any = (),
     input_shape: Any = None,
+    runtime: str | None = None,
 ) -> SparsityReport:
     """Counts the zeros of a model, layer by layer.
 
     ```python
     ks.report(model).print()
+    ks.report(model, runtime="xnnpack-arm").print()
     ```
 
     Args:
@@ -161,13 +176,16 @@ def report(
         include: What counts as to be pruned though it is not by default.
         keep_dense: Any of `"first"`, `"last"`, `"depthwise"`.
         input_shape: Shape of one sample, for FLOPs of a model that leaves it open.
+        runtime: A runtime of `keras_sparse.deploy.eligibility`, to say for each weight whether its
+            zeros save time there.
 
     Returns:
         A `SparsityReport` with a row for every weight of the model: those that can be pruned,
         and the others with the reason.
 
     Raises:
-        ValueError: If the model is unbuilt, or a name means nothing.
+        ValueError: If the model is unbuilt, or a name means nothing; with a runtime also if the
+            model has no graph of layers.
 
     Source: FLOPs as in Peste (2023), A.2.3.
     """
@@ -181,12 +199,17 @@ def report(
         uses = weight_uses(model, input_shape).tolist()
     except ValueError as error:
         flops_reason = str(error)
+    judged = {}
+    if runtime is not None:
+        one_of("runtime", runtime, RUNTIMES)
+        judged = {row.weight: row for row in verdicts(keras_runtime_graph(model), runtime)}
     rows = []
     for variable, times in zip(model.variables, uses, strict=True):
         layer, path, _ = place[id(variable)]
         reason = reasons.get(path)
         if reason == STATE:
             continue
+        verdict = judged.get(path)
         nonzeros, shape = count_nonzeros(layer, variable), logical_shape(layer, variable)
         rows.append(
             Row(
@@ -197,9 +220,11 @@ def report(
                 flops=None if times is None else inference_flops([times], [nonzeros]),
                 dense_flops=None if times is None else inference_flops([times], [np.prod(shape)]),
                 reason=reason,
+                saves_time=verdict.fast if verdict else None,
+                rule=f"{verdict.rule}. {verdict.cure}" if verdict and verdict.rule else None,
             )
         )
-    return SparsityReport(model.name, tuple(rows), flops_reason)
+    return SparsityReport(model.name, tuple(rows), flops_reason, runtime)
 
 
 def _amount(value: float | None) -> str:

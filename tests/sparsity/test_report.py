@@ -105,6 +105,23 @@ def test_every_weight_has_a_row_and_a_reason(capsys):
         assert text in shown
 
 
+def test_what_a_runtime_does_with_the_zeros(capsys):
+    model = ks.models.mobilenet(0.25, (32, 32, 3), blocks=[(64, 1), (64, 2)])
+    rows = {row.path: row for row in ks.report(model, runtime="xnnpack-arm").rows}
+    assert rows["block1_pointwise/kernel"].saves_time
+    assert rows["block1_pointwise/kernel"].rule is None
+    assert rows["stem/kernel"].saves_time is False
+    assert rows["logits/bias"].saves_time is None
+    found = ks.report(model, runtime="xnnpack-x86")
+    assert not {row.path: row for row in found.rows}["block1_pointwise/kernel"].saves_time
+    json.dumps(found.to_dict())
+    found.print(Console(width=200))
+    assert "zeros on xnnpack-x86" in capsys.readouterr().out
+    assert ks.report(model).runtime is None
+    with pytest.raises(ValueError, match="runtime"):
+        ks.report(model, runtime="phone")
+
+
 def test_flops_ignore_what_is_not_multiplied():
     assert inference_flops([0, 3], [10, 2]) == 12
 
