@@ -15,6 +15,7 @@ PACKAGE = Path("keras_sparse")
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Will it be faster?": "faster.md",
+    "Small files": "files.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }
@@ -81,6 +82,7 @@ REFERENCE = {
     "Deployment": (
         "deploy/litert",
         "deploy/report",
+        "deploy/compressed",
         "deploy/eligibility",
         "deploy/eligible",
         "deploy/inspection",

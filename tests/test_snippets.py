@@ -130,6 +130,18 @@ def test_the_page_on_speed_is_right():
         exec(code, {})
 
 
+@pytest.mark.slow
+def test_the_page_on_small_files_is_right(histories, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "files.md").read_text("utf-8"), "python"):
+        run(code, names)
+    written, dense = re.findall(
+        r"([\d,]+) bytes; its tensors have ([\d,]+)", capsys.readouterr().out
+    )[0]
+    assert int(written.replace(",", "")) < 0.15 * int(dense.replace(",", ""))
+    assert histories[0]["accuracy"][-1] > 0.9
+
+
 PLAIN = """
 import keras, sys
 try:

@@ -1,6 +1,7 @@
 """Export of trained sparse models to devices, verified and measured."""
 
 from keras_sparse.deploy.benchmark import Latency, LiteRTBenchmark, benchmark
+from keras_sparse.deploy.compressed import CompressedReport, load_compressed, save_compressed
 from keras_sparse.deploy.conversion import LiteRTConversionError
 from keras_sparse.deploy.eligibility import Eligibility, eligibility
 from keras_sparse.deploy.eligible import make_eligible
@@ -12,6 +13,7 @@ from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.verification import LiteRTVerificationError
 
 __all__ = [
+    "CompressedReport",
     "Eligibility",
     "Latency",
     "LiteRTBenchmark",
@@ -27,6 +29,8 @@ __all__ = [
     "inspect",
     "litert_costs",
     "litert_latency",
+    "load_compressed",
     "make_eligible",
+    "save_compressed",
     "to_litert",
 ]

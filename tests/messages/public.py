@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -56,6 +57,7 @@ NOT_CALLED_BY_USERS = {
     "SparsityReport": "report makes it",
     "SparsityWarning": "a warning",
     "data.Dataset": "load makes it",
+    "deploy.CompressedReport": "save_compressed makes it",
     "deploy.Eligibility": "eligibility makes it",
     "deploy.Latency": "benchmark makes it",
     "deploy.LiteRTBenchmark": "benchmark makes it",
@@ -267,6 +269,8 @@ def valid(folder):
         ("data.available", "name"): "digits",
         ("models.get", "name"): "lenet300",
         ("deploy.to_litert", "path"): folder / "model.tflite",
+        ("deploy.save_compressed", "path"): folder / "model.ksparse",
+        ("deploy.load_compressed", "path"): compressed(folder / "given.ksparse"),
         ("deploy.inspect", "path"): write(folder / "given.tflite", litert_contents()),
         ("deploy.benchmark", "paths"): write(folder / "given.tflite", litert_contents()),
         ("deploy.benchmark", "runs"): 1,
@@ -283,6 +287,13 @@ def valid(folder):
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
+
+
+def compressed(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ks.SparsityWarning)
+        ks.deploy.save_compressed(model(), path)
+    return path
 
 
 def write(path, contents):
