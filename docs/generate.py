@@ -16,6 +16,7 @@ PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Will it be faster?": "faster.md",
     "Small files": "files.md",
+    "Models pruned by tfmot": "tfmot.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }
@@ -89,6 +90,7 @@ REFERENCE = {
         "deploy/benchmark",
         "deploy/latency",
     ),
+    "Models of other packages": ("migrate/tfmot",),
     "Analysis": (
         "analysis/agreement",
         "analysis/bounds/convergence",

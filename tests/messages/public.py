@@ -6,6 +6,8 @@ import math
 import re
 import types
 import warnings
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -32,6 +34,7 @@ ROOMS = {
     "deploy.": ks.deploy,
     "distribute.": ks.distribute,
     "structured.": ks.structured,
+    "migrate.": ks.migrate,
 }
 BOUNDS = (
     convergence,
@@ -67,6 +70,7 @@ NOT_CALLED_BY_USERS = {
     "deploy.StoredTensor": "inspect makes it",
     "deploy.TensorEncoding": "to_litert makes it",
     "distribute.Cluster": "read_cluster makes it",
+    "migrate.Migrated": "from_tfmot makes it",
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
@@ -269,6 +273,7 @@ def valid(folder):
         ("data.available", "name"): "digits",
         ("models.get", "name"): "lenet300",
         ("deploy.to_litert", "path"): folder / "model.tflite",
+        ("migrate.from_tfmot", "path"): of_tfmot(folder / "given.h5"),
         ("deploy.save_compressed", "path"): folder / "model.ksparse",
         ("deploy.load_compressed", "path"): compressed(folder / "given.ksparse"),
         ("deploy.inspect", "path"): write(folder / "given.tflite", litert_contents()),
@@ -287,6 +292,11 @@ def valid(folder):
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
+
+
+def of_tfmot(path):
+    with zipfile.ZipFile(Path(__file__).parents[1] / "migrate" / "files.zip") as archive:
+        return write(path, archive.read("unbuilt.h5"))
 
 
 def compressed(path):
