@@ -15,7 +15,7 @@ PACKAGE = Path("keras_sparse")
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Will it be faster?": "faster.md",
-    "Small files": "files.md",
+    "Small files and ONNX": "files.md",
     "Models pruned by tfmot": "tfmot.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
@@ -84,6 +84,8 @@ REFERENCE = {
         "deploy/litert",
         "deploy/report",
         "deploy/compressed",
+        "deploy/onnx_export",
+        "deploy/onnx_conversion",
         "deploy/eligibility",
         "deploy/eligible",
         "deploy/inspection",

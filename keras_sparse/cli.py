@@ -154,18 +154,27 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    model = _load(args.file)
-    from keras_sparse.deploy import to_litert
+    from keras_sparse.deploy import to_litert, to_onnx
 
+    common: dict[str, Any] = {"batch_size": args.batch_size or None}
+    if args.tolerance is not None:
+        common["tolerance"] = args.tolerance
+    if Path(args.out).suffix == ".onnx":
+        if args.dense or args.quantize or args.kernels != "all":
+            raise ValueError(
+                "--dense, --quantize and --kernels are for LiteRT. Leave them out for an .onnx "
+                "file, which holds float32 weights, zeros included."
+            )
+        to_onnx(_load(args.file), args.out, _samples(args.inputs), **common).print()
+        return
     to_litert(
-        model,
+        _load(args.file),
         args.out,
         sparse=not args.dense,
         inputs=_samples(args.inputs),
-        tolerance=args.tolerance,
-        batch_size=args.batch_size or None,
         quantize=args.quantize,
         kernels=args.kernels,
+        **common,
     ).print()
 
 

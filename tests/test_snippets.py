@@ -131,16 +131,29 @@ def test_the_page_on_speed_is_right():
         exec(code, {})
 
 
+@pytest.fixture
+def small_files(histories):
+    """What the page on small files has made before it comes to ONNX."""
+    codes = blocks((ROOT / "docs" / "files.md").read_text("utf-8"), "python")
+    return run(codes[0], {}), codes[1:]
+
+
 @pytest.mark.slow
-def test_the_page_on_small_files_is_right(histories, capsys):
-    names = {}
-    for code in blocks((ROOT / "docs" / "files.md").read_text("utf-8"), "python"):
-        run(code, names)
-    written, dense = re.findall(
-        r"([\d,]+) bytes; its tensors have ([\d,]+)", capsys.readouterr().out
-    )[0]
-    assert int(written.replace(",", "")) < 0.15 * int(dense.replace(",", ""))
+def test_the_page_on_small_files_is_right(capsys, small_files, histories):
+    said = capsys.readouterr().out.replace(",", "")
+    ((written, dense),) = re.findall(r"(\d+) bytes; its tensors have (\d+)", said)
+    assert int(written) < 0.15 * int(dense)
     assert histories[0]["accuracy"][-1] > 0.9
+
+
+@pytest.mark.slow
+def test_the_page_on_onnx_is_right(small_files, capsys):
+    pytest.importorskip("tf2onnx")
+    names, codes = small_files
+    for code in codes:
+        run(code, names)
+    assert names["report"].gzip_bytes < 0.4 * names["report"].bytes
+    assert "Equal to Keras on 64 given samples" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture

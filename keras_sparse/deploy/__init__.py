@@ -9,6 +9,8 @@ from keras_sparse.deploy.encoding import TensorEncoding
 from keras_sparse.deploy.inspection import LiteRTInspection, StoredTensor, inspect
 from keras_sparse.deploy.latency import LiteRTCost, litert_costs, litert_latency
 from keras_sparse.deploy.litert import to_litert
+from keras_sparse.deploy.onnx_conversion import ONNXConversionError
+from keras_sparse.deploy.onnx_export import ONNXReport, ONNXTensor, ONNXVerificationError, to_onnx
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.verification import LiteRTVerificationError
 
@@ -22,6 +24,10 @@ __all__ = [
     "LiteRTInspection",
     "LiteRTReport",
     "LiteRTVerificationError",
+    "ONNXConversionError",
+    "ONNXReport",
+    "ONNXTensor",
+    "ONNXVerificationError",
     "StoredTensor",
     "TensorEncoding",
     "benchmark",
@@ -33,4 +39,5 @@ __all__ = [
     "make_eligible",
     "save_compressed",
     "to_litert",
+    "to_onnx",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import warnings
 from typing import Any
@@ -21,6 +20,7 @@ from keras_sparse.deploy.signature import Signature, read_signature
 from keras_sparse.deploy.verification import (
     KERNELS,
     LiteRTVerificationError,
+    gzip_bytes,
     is_informative,
     keras_outputs,
     verify,
@@ -173,9 +173,9 @@ def to_litert(
     report = LiteRTReport(
         path=str(destination),
         bytes=len(contents),
-        gzip_bytes=_gzip_bytes(contents),
+        gzip_bytes=gzip_bytes(contents),
         dense_bytes=len(dense),
-        dense_gzip_bytes=_gzip_bytes(dense),
+        dense_gzip_bytes=gzip_bytes(dense),
         ratio=len(dense) / len(contents),
         sparse=sparse,
         replaced=replaced,
@@ -257,10 +257,6 @@ def _warn_if_nothing_saved(report: LiteRTReport) -> None:
             SparsityWarning,
             stacklevel=3,
         )
-
-
-def _gzip_bytes(contents: bytes) -> int:
-    return len(gzip.compress(contents, compresslevel=9, mtime=0))
 
 
 def _runtime() -> str:

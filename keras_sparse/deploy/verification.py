@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,12 +64,12 @@ def keras_outputs(
             if not keras.ops.is_tensor(output) or output.dtype == "string":
                 kind = "string" if keras.ops.is_tensor(output) else type(output).__name__
                 raise ValueError(
-                    f"Output {i} of model {model.name!r} is of type {kind}, but a LiteRT file "
-                    "gives numbers only. Export the part of the model before it."
+                    f"Output {i} of model {model.name!r} is of type {kind}, but an exported "
+                    "file gives numbers only. Export the part of the model before it."
                 )
         return [keras.ops.convert_to_numpy(x) for x in outputs]
 
-    outputs = _in_batches(run, signature.samples, signature.model_batch or batch)
+    outputs = in_batches(run, signature.samples, signature.model_batch or batch)
     for i, output in enumerate(outputs):
         if not np.all(np.isfinite(output)):
             raise ValueError(
@@ -171,6 +172,11 @@ def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0) / scale)
 
 
+def gzip_bytes(contents: bytes) -> int:
+    """The size of a file after gzip at level 9."""
+    return len(gzip.compress(contents, compresslevel=9, mtime=0))
+
+
 def _mismatch(
     name: str, output: str, error: float, tolerance: float, synthetic: bool, why: str
 ) -> str:
@@ -204,11 +210,23 @@ def _run(
             outputs = runner(**dict(zip(input_names, batch, strict=True)))
             return [outputs[name] for name in output_names]
 
-        return _in_batches(run, samples, size)
+        return in_batches(run, samples, size)
 
 
-def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """Applies `run` to full batches, repeating the last sample to fill the last one."""
+def in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Applies a function to full batches, repeating the last sample to fill the last one.
+
+    Args:
+        run: Gives one array per output for a batch of one array per input.
+        samples: One array per input.
+        size: The batch size.
+
+    Returns:
+        One array per output, with one row per sample.
+
+    Raises:
+        ValueError: If an output has not one row per sample.
+    """
     rows = len(samples[0])
     parts = []
     for start in range(0, rows, size):
@@ -217,7 +235,7 @@ def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.n
         for i, output in enumerate(outputs):
             if output.ndim == 0 or len(output) != size:
                 raise ValueError(
-                    f"Output {i} has shape {output.shape} for a batch of {size}: LiteRT export "
+                    f"Output {i} has shape {output.shape} for a batch of {size}: export "
                     "takes models that give one row per sample."
                 )
         parts.append(outputs)
