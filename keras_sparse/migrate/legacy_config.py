@@ -23,7 +23,6 @@ _GONE = {
     "value_shape": (_ANY,),
     "softmax_robust_masking": (False,),
     "ragged": (False,),
-    "interpolation_order": (_ANY,),
 }
 _KEPT = {"groups": ("Conv1D", "Conv2D", "Conv3D"), "batch_input_shape": ("InputLayer",)}
 # What Keras 2 writes for every layer of a kind and these do not compute with.

@@ -53,7 +53,12 @@ def read_legacy(path: Path) -> Stored:
         with h5py.File(path, "r") as file:
             return _of_hdf5(file, name)
     except (OSError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{name!r} is damaged ({error}). Copy it again. {_SAVE_AGAIN}") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return ValueError(f"{os.fspath(path)!r} is damaged ({said}). Copy it again. {_SAVE_AGAIN}")
 
 
 def _of_hdf5(file: h5py.File, name: str) -> Stored:
@@ -87,6 +92,7 @@ def _text(value: Any) -> str:
 
 def _of_saved_model(path: Path) -> Stored:
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     metadata = path / "keras_metadata.pb"
     if not metadata.is_file():
@@ -94,27 +100,23 @@ def _of_saved_model(path: Path) -> Stored:
             f"{os.fspath(path)!r} is no SavedModel of Keras 2: it has no keras_metadata.pb, which "
             f"tells the model's layers. {_SAVE_AGAIN}"
         )
-    config = _root_config(metadata.read_bytes())
-    loaded = tf.saved_model.load(os.fspath(path))
+    try:
+        config = _root_config(metadata.read_bytes())
+        loaded = tf.saved_model.load(os.fspath(path))
+    except (OSError, ValueError, DecodeError, tf.errors.OpError) as error:
+        raise _damaged(path, error) from error
     entries = config["config"].get("layers", [])
     if config["class_name"] == "Sequential":
         entries = [entry for entry in entries if entry["class_name"] != "InputLayer"]
     layers: dict[str, list[tuple[str, np.ndarray]]] = {}
     for i, entry in enumerate(entries):
         layer = getattr(loaded, f"layer-{i}")
-        name = entry["config"]["name"]
-        if entry["class_name"] == "InputLayer":
-            layers[name] = []
-            continue
-        if not hasattr(layer, "variables"):
-            raise ValueError(
-                f"{os.fspath(path)!r} does not list the weights of layer {name!r}: it was saved "
-                f"with save_traces=False. {_SAVE_AGAIN}"
-            )
-        trainable = list(layer.trainable_variables)
+        # Inputs have neither, nor have layers that were saved without their functions.
+        trainable = list(getattr(layer, "trainable_variables", ()))
         known = {id(variable) for variable in trainable}
-        others = [variable for variable in layer.variables if id(variable) not in known]
-        layers[name] = [(v.name, v.numpy()) for v in (*trainable, *others)]
+        others = [v for v in getattr(layer, "variables", ()) if id(v) not in known]
+        found = [(v.name, v.numpy()) for v in (*trainable, *others)]
+        layers[entry["config"]["name"]] = found
     return Stored(config, layers)
 
 
@@ -133,7 +135,9 @@ def _root_config(contents: bytes) -> dict[str, Any]:
     pool.Add(file)
     found = pool.FindMessageTypeByName("legacy.SavedMetadata")
     message = message_factory.GetMessageClass(found).FromString(contents)
-    root = next(node for node in message.nodes if node.node_path == "root")
+    root = next((node for node in message.nodes if node.node_path == "root"), None)
+    if root is None:
+        raise ValueError("its metadata describe no model")
     described = json.loads(root.metadata, object_hook=_without_tuples)
     return {"class_name": described["class_name"], "config": described.get("config") or {}}
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -208,3 +209,16 @@ def test_other_files_are_told_apart(files, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(ValueError, match=r"no keras_metadata\.pb"):
         ks.migrate.from_tfmot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "part", ["keras_metadata.pb", "saved_model.pb", "variables/variables.index"]
+)
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_saved_model_that_is_cut_off_is_noticed(part, kept, files, tmp_path):
+    folder = tmp_path / "sequential"
+    shutil.copytree(files / "sequential", folder)
+    contents = (folder / part).read_bytes()
+    (folder / part).write_bytes(contents[: int(kept * len(contents))])
+    with pytest.raises(ValueError, match="is damaged"):
+        ks.migrate.from_tfmot(folder)
