@@ -1,6 +1,6 @@
 """Half of the channels of ten networks removed: exactness, seconds and latency, beside onnxsim.
 
-    pip install keras-sparse[onnx]
+    pip install keras-sparse[onnxsim]
     python benchmarks/shrink.py
 
 Networks of `keras.applications` with random weights. Of every group the half of the smallest L1

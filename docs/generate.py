@@ -15,6 +15,8 @@ PACKAGE = Path("keras_sparse")
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Will it be faster?": "faster.md",
+    "Small files and ONNX": "files.md",
+    "Models pruned by tfmot": "tfmot.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }
@@ -81,12 +83,16 @@ REFERENCE = {
     "Deployment": (
         "deploy/litert",
         "deploy/report",
+        "deploy/compressed",
+        "deploy/onnx_export",
+        "deploy/onnx_conversion",
         "deploy/eligibility",
         "deploy/eligible",
         "deploy/inspection",
         "deploy/benchmark",
         "deploy/latency",
     ),
+    "Models of other packages": ("migrate/tfmot",),
     "Analysis": (
         "analysis/agreement",
         "analysis/bounds/convergence",

@@ -1,6 +1,16 @@
 """Sparse training, pruning and edge export for Keras 3."""
 
-from keras_sparse import data, deploy, distribute, methods, models, plots, posttrain, structured
+from keras_sparse import (
+    data,
+    deploy,
+    distribute,
+    methods,
+    migrate,
+    models,
+    plots,
+    posttrain,
+    structured,
+)
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.early_stopping import SparseEarlyStopping
@@ -62,6 +72,7 @@ __all__ = [
     "deploy",
     "distribute",
     "mask_change",
+    "migrate",
     "models",
     "plots",
     "prune_wrap",

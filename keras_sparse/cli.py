@@ -9,7 +9,6 @@ import shlex
 import sys
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_sparse_cli.options import OPTIONS, SHRINK_OPTIONS, make_parser
-
-# What Keras raises for a damaged file (as zlib does for a compressed one) or an unknown class.
-_UNREADABLE = (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,18 +154,27 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    model = _load(args.file)
-    from keras_sparse.deploy import to_litert
+    from keras_sparse.deploy import to_litert, to_onnx
 
+    common: dict[str, Any] = {"batch_size": args.batch_size or None}
+    if args.tolerance is not None:
+        common["tolerance"] = args.tolerance
+    if Path(args.out).suffix == ".onnx":
+        if args.dense or args.quantize or args.kernels != "all":
+            raise ValueError(
+                "--dense, --quantize and --kernels are for LiteRT. Leave them out for an .onnx "
+                "file, which holds float32 weights, zeros included."
+            )
+        to_onnx(_load(args.file), args.out, _samples(args.inputs), **common).print()
+        return
     to_litert(
-        model,
+        _load(args.file),
         args.out,
         sparse=not args.dense,
         inputs=_samples(args.inputs),
-        tolerance=args.tolerance,
-        batch_size=args.batch_size or None,
         quantize=args.quantize,
         kernels=args.kernels,
+        **common,
     ).print()
 
 
@@ -253,14 +258,13 @@ def _load(file: str) -> Any:
 
     # A file written during training names the optimizer's class, which is registered there.
     import keras_sparse  # noqa: F401
+    from keras_sparse.storage.keras_archive import UNREADABLE, reason
 
     try:
         return keras.saving.load_model(path, compile=False)
-    except _UNREADABLE as error:
-        # Keras prints the whole configuration before it comes to the point.
-        reason = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
+    except UNREADABLE as error:
         raise ValueError(
-            f"{file!r} cannot be loaded: {reason.splitlines()[0]} A damaged file must be saved "
+            f"{file!r} cannot be loaded: {reason(error)} A damaged file must be saved "
             "again; a model with layers of your own is loaded in Python, where they are defined, "
             "and given to keras_sparse.report or keras_sparse.deploy.to_litert."
         ) from error

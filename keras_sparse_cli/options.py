@@ -222,12 +222,13 @@ def make_parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export",
         parents=[common],
-        help="write a saved model as a LiteRT file that leaves zeros out",
-        description="Writes a LiteRT (TensorFlow Lite) file that leaves pruned weights out, and "
-        "checks that it computes what the model computes.",
+        help="write a saved model as a LiteRT file that leaves zeros out, or as ONNX",
+        description="Writes a LiteRT (TensorFlow Lite) file that leaves pruned weights out, or an "
+        "ONNX file (which needs keras-sparse[onnx]), and checks that it computes what the model "
+        "computes.",
     )
     export.add_argument("file", metavar="FILE.keras")
-    export.add_argument("out", metavar="OUT.tflite")
+    export.add_argument("out", metavar="OUT.tflite|OUT.onnx")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
     export.add_argument(
         "--quantize", help="what weights are stored as: float16, dynamic or int8 (default: float32)"

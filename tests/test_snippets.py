@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import keras
@@ -130,6 +131,49 @@ def test_the_page_on_speed_is_right():
         exec(code, {})
 
 
+@pytest.fixture
+def small_files(histories):
+    """What the page on small files has made before it comes to ONNX."""
+    codes = blocks((ROOT / "docs" / "files.md").read_text("utf-8"), "python")
+    return run(codes[0], {}), codes[1:]
+
+
+@pytest.mark.slow
+def test_the_page_on_small_files_is_right(capsys, small_files, histories):
+    said = capsys.readouterr().out.replace(",", "")
+    ((written, dense),) = re.findall(r"(\d+) bytes; its tensors have (\d+)", said)
+    assert int(written) < 0.15 * int(dense)
+    assert histories[0]["accuracy"][-1] > 0.9
+
+
+@pytest.mark.slow
+def test_the_page_on_onnx_is_right(small_files, capsys):
+    pytest.importorskip("tf2onnx")
+    names, codes = small_files
+    for code in codes:
+        run(code, names)
+    assert names["report"].gzip_bytes < 0.4 * names["report"].bytes
+    assert "Equal to Keras on 64 given samples" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def of_tfmot(tmp_path):
+    """A model that tfmot pruned, in the folder that a snippet runs in."""
+    with zipfile.ZipFile(ROOT / "tests" / "migrate" / "files.zip") as archive:
+        (tmp_path / "pruned.h5").write_bytes(archive.read("sequential.h5"))
+        with archive.open("sequential.npz") as stored, np.load(stored) as data:
+            return {"x": data["x0"], "y": data["y"].argmax(1)}
+
+
+@pytest.mark.slow
+def test_the_page_on_tfmot_is_right(histories, of_tfmot):
+    names = dict(of_tfmot)
+    for code in blocks((ROOT / "docs" / "tfmot.md").read_text("utf-8"), "python"):
+        run(code, names)
+    assert zeros(names["model"]) == pytest.approx(0.6, abs=0.01)
+    assert histories[0]["loss"][-1] < histories[0]["loss"][0]
+
+
 PLAIN = """
 import keras, sys
 try:
@@ -169,6 +213,7 @@ RUN_ELSEWHERE = (
     "distribute.launch",
     "experiments",
     "methods",
+    "migrate.tfmot",
     "plots.mask_image",
     "posttrain",
     "sparsity.partition",

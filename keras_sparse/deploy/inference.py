@@ -21,11 +21,12 @@ QUANTIZED_CURE = (
 )
 
 
-def check_model(model: keras.Model) -> None:
+def check_model(model: keras.Model, target: str = "LiteRT") -> None:
     """Refuses a model that cannot be exported as it stands.
 
     Args:
         model: What the user passed.
+        target: What it is exported to.
 
     Raises:
         ValueError: If it is no Keras model, is not built, carries state from batch to batch, or
@@ -33,7 +34,7 @@ def check_model(model: keras.Model) -> None:
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            f"LiteRT export needs Keras's TensorFlow backend, but Keras runs on "
+            f"{target} export needs Keras's TensorFlow backend, but Keras runs on "
             f"{keras.backend.backend()!r}. Save the model with `model.save('model.keras')`, start "
             "Python with the environment variable KERAS_BACKEND=tensorflow, load it with "
             "`keras.saving.load_model` and export it there."
@@ -48,13 +49,13 @@ def check_model(model: keras.Model) -> None:
         if getattr(layer, "stateful", False):
             raise ValueError(
                 f"Layer {layer.name!r} is stateful: it carries state from one batch to the next, "
-                "which a LiteRT file would do differently. Rebuild the model with stateful=False "
-                "and copy the weights with `set_weights`."
+                f"which a file of {target} would do differently. Rebuild the model with "
+                "stateful=False and copy the weights with `set_weights`."
             )
     for variable in model.weights:
         if variable.dtype in (*_REDUCED, "float64"):
             raise ValueError(
-                f"Weight {variable.path!r} is {variable.dtype}, but LiteRT's kernels take float32 "
+                f"Weight {variable.path!r} is {variable.dtype}, but {target} export takes float32 "
                 "weights. Rebuild the model under `keras.config.set_dtype_policy('float32')` (or "
                 "'mixed_float16', which keeps float32 weights) and copy the weights with "
                 "`set_weights`."

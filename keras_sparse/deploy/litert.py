@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import warnings
 from importlib.metadata import version
@@ -37,7 +36,7 @@ from keras_sparse.messages.arguments import (
 )
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import places
-from keras_sparse.storage.files import check_destination, replace_file
+from keras_sparse.storage.files import check_destination, gzip_bytes, replace_file
 
 
 def to_litert(
@@ -176,9 +175,9 @@ def to_litert(
     report = LiteRTReport(
         path=str(destination),
         bytes=len(contents),
-        gzip_bytes=_gzip_bytes(contents),
+        gzip_bytes=gzip_bytes(contents),
         dense_bytes=len(dense),
-        dense_gzip_bytes=_gzip_bytes(dense),
+        dense_gzip_bytes=gzip_bytes(dense),
         ratio=len(dense) / len(contents),
         sparse=sparse,
         replaced=replaced,
@@ -261,10 +260,6 @@ def _warn_if_nothing_saved(report: LiteRTReport) -> None:
             SparsityWarning,
             stacklevel=3,
         )
-
-
-def _gzip_bytes(contents: bytes) -> int:
-    return len(gzip.compress(contents, compresslevel=9, mtime=0))
 
 
 def _runtime() -> str:

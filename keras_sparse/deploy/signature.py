@@ -106,7 +106,7 @@ def read_signature(model: keras.Model, inputs: Any, batch_size: int | None) -> S
         if getattr(tensor, "sparse", False) or tensor.dtype == "string":
             kind = "sparse" if tensor.dtype != "string" else "a string"
             raise ValueError(
-                f"Input {tensor.name!r} is {kind}, but a LiteRT file takes dense numbers only. "
+                f"Input {tensor.name!r} is {kind}, but an exported file takes dense numbers only. "
                 "Export the part of the model behind it."
             )
         sample = None if arrays is None else _fit(arrays[i], tensor)
@@ -133,7 +133,7 @@ def read_signature(model: keras.Model, inputs: Any, batch_size: int | None) -> S
 
 
 def _check_one_argument(model: keras.Model) -> None:
-    """LiteRT export calls a model as `fit` does: with its inputs as the first argument."""
+    """Export calls a model as `fit` does: with its inputs as the first argument."""
     more = [
         name
         for name, parameter in list(inspect.signature(model.call).parameters.items())[1:]
@@ -143,7 +143,7 @@ def _check_one_argument(model: keras.Model) -> None:
     ]
     if more:
         raise ValueError(
-            f"Model {model.name!r} is called with several arguments, but LiteRT export passes all "
+            f"Model {model.name!r} is called with several arguments, but export passes all "
             f"inputs as the first, as `fit` does. Let `call` take one tuple or dict. Received: "
             f"further arguments {', '.join(more)}"
         )

@@ -83,12 +83,12 @@ def keras_outputs(
             if not keras.ops.is_tensor(output) or output.dtype == "string":
                 kind = "string" if keras.ops.is_tensor(output) else type(output).__name__
                 raise ValueError(
-                    f"Output {i} of model {model.name!r} is of type {kind}, but a LiteRT file "
-                    "gives numbers only. Export the part of the model before it."
+                    f"Output {i} of model {model.name!r} is of type {kind}, but an exported "
+                    "file gives numbers only. Export the part of the model before it."
                 )
         return [keras.ops.convert_to_numpy(x) for x in outputs]
 
-    outputs = _in_batches(run, signature.samples, signature.model_batch or batch)
+    outputs = in_batches(run, signature.samples, signature.model_batch or batch)
     for i, output in enumerate(outputs):
         if not np.all(np.isfinite(output)):
             raise ValueError(
@@ -246,12 +246,24 @@ def _run(
             outputs = runner(**dict(zip(inputs, batch, strict=True)))
             return [outputs[name] for name in output_names]
 
-        got = _in_batches(run, list(inputs.values()), size)
+        got = in_batches(run, list(inputs.values()), size)
         return dict(zip(output_names, got, strict=True))
 
 
-def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """Applies `run` to full batches, repeating the last sample to fill the last one."""
+def in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Applies a function to full batches, repeating the last sample to fill the last one.
+
+    Args:
+        run: Gives one array per output for a batch of one array per input.
+        samples: One array per input.
+        size: The batch size.
+
+    Returns:
+        One array per output, with one row per sample.
+
+    Raises:
+        ValueError: If an output has not one row per sample.
+    """
     rows = len(samples[0])
     parts = []
     for start in range(0, rows, size):
@@ -260,7 +272,7 @@ def _in_batches(run: Any, samples: Sequence[np.ndarray], size: int) -> list[np.n
         for i, output in enumerate(outputs):
             if output.ndim == 0 or len(output) != size:
                 raise ValueError(
-                    f"Output {i} has shape {output.shape} for a batch of {size}: LiteRT export "
+                    f"Output {i} has shape {output.shape} for a batch of {size}: export "
                     "takes models that give one row per sample."
                 )
         parts.append(outputs)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
-import zipfile
 from pathlib import Path
 
 import keras
 
 from keras_sparse.storage.files import naming, replace_file
+from keras_sparse.storage.keras_archive import packed, saved_members
 
 
 def save_packed(model: keras.Model, path: Path) -> None:
@@ -22,14 +20,6 @@ def save_packed(model: keras.Model, path: Path) -> None:
     Raises:
         OSError: If it cannot be written; a file that was there before is kept.
     """
-    packed = io.BytesIO()
-    with naming(path), tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / path.name
-        model.save(plain)
-        with (
-            zipfile.ZipFile(plain) as source,
-            zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
-        ):
-            for name in source.namelist():
-                target.writestr(name, source.read(name))
-    replace_file(path, packed.getvalue())
+    with naming(path):
+        contents = packed(saved_members(model))
+    replace_file(path, contents)

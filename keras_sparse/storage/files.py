@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -134,3 +135,8 @@ def read_json(path: Path, cure: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged ({error}). {cure}") from error
+
+
+def gzip_bytes(contents: bytes) -> int:
+    """The size of a file after gzip at level 9."""
+    return len(gzip.compress(contents, compresslevel=9, mtime=0))

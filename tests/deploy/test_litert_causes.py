@@ -255,13 +255,13 @@ def test_samples_that_depend_on_their_batch_are_named(tmp_path):
 def test_outputs_that_are_no_numbers_are_named(tmp_path, output, kind):
     x = np.ones((2, 3), "float32")
     message = refused(tmp_path, called(Model(output), x), ValueError, inputs=x)
-    assert f"is of type {kind}, but a LiteRT file gives numbers only" in message
+    assert f"is of type {kind}, but an exported file gives numbers only" in message
 
 
 def test_text_is_named_where_it_goes_in_and_where_it_comes_out(tmp_path):
     words = layers.StringLookup(vocabulary=["a", "b"])
     message = refused(tmp_path, build(words, dtype="string"), ValueError)
-    assert "is a string, but a LiteRT file takes dense numbers only" in message
+    assert "is a string, but an exported file takes dense numbers only" in message
     words = layers.StringLookup(vocabulary=["a", "b"], invert=True)
     message = refused(tmp_path, build(words, dtype="int32"), ValueError)
     assert "is of type string" in message

@@ -5,6 +5,9 @@ import inspect
 import math
 import re
 import types
+import warnings
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -31,6 +34,7 @@ ROOMS = {
     "deploy.": ks.deploy,
     "distribute.": ks.distribute,
     "structured.": ks.structured,
+    "migrate.": ks.migrate,
 }
 BOUNDS = (
     convergence,
@@ -56,15 +60,19 @@ NOT_CALLED_BY_USERS = {
     "SparsityReport": "report makes it",
     "SparsityWarning": "a warning",
     "data.Dataset": "load makes it",
+    "deploy.CompressedReport": "save_compressed makes it",
     "deploy.Eligibility": "eligibility makes it",
     "deploy.Latency": "benchmark makes it",
     "deploy.LiteRTBenchmark": "benchmark makes it",
     "deploy.LiteRTCost": "litert_costs makes it",
     "deploy.LiteRTInspection": "inspect makes it",
     "deploy.LiteRTReport": "to_litert makes it",
+    "deploy.ONNXReport": "to_onnx makes it",
+    "deploy.ONNXTensor": "to_onnx makes it",
     "deploy.StoredTensor": "inspect makes it",
     "deploy.TensorEncoding": "to_litert makes it",
     "distribute.Cluster": "read_cluster makes it",
+    "migrate.Migrated": "from_tfmot makes it",
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
@@ -267,6 +275,10 @@ def valid(folder):
         ("data.available", "name"): "digits",
         ("models.get", "name"): "lenet300",
         ("deploy.to_litert", "path"): folder / "model.tflite",
+        ("migrate.from_tfmot", "path"): of_tfmot(folder / "given.h5"),
+        ("deploy.save_compressed", "path"): folder / "model.ksparse",
+        ("deploy.load_compressed", "path"): compressed(folder / "given.ksparse"),
+        ("deploy.to_onnx", "path"): folder / "model.onnx",
         ("deploy.inspect", "path"): write(folder / "given.tflite", litert_contents()),
         ("deploy.benchmark", "paths"): write(folder / "given.tflite", litert_contents()),
         ("deploy.benchmark", "runs"): 1,
@@ -283,6 +295,18 @@ def valid(folder):
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
+
+
+def of_tfmot(path):
+    with zipfile.ZipFile(Path(__file__).parents[1] / "migrate" / "files.zip") as archive:
+        return write(path, archive.read("unbuilt.h5"))
+
+
+def compressed(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ks.SparsityWarning)
+        ks.deploy.save_compressed(model(), path)
+    return path
 
 
 def write(path, contents):

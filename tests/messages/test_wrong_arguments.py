@@ -22,6 +22,7 @@ HAVE_A_MEANING = {
 NEED_MORE = {
     "Duration": "one unit of three",
     "finetune_dense": "a finished run",
+    "deploy.to_onnx": "the extra onnx",
     "distribute.connect": "other workers",
     "distribute.read_cluster": "TF_CONFIG",
 }
