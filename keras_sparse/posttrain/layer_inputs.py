@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -91,6 +91,26 @@ def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray)
     # Filters of one group follow each other, and so do the channels that they see.
     by_group = squares.reshape(*layer.kernel_size, layer.groups, -1).swapaxes(-1, -2)
     return np.repeat(by_group, layer.filters // layer.groups, axis=-1)
+
+
+def summed_squares(chosen: PrunedWeights, batches: Iterable[Any]) -> list[np.ndarray | None]:
+    """`||X_j||^2` over all samples for each target, `None` where its inputs cannot be seen.
+
+    Args:
+        chosen: The weights to prune.
+        batches: Inputs of the model.
+
+    Returns:
+        For each target an array that broadcasts to its shape. See `squared_inputs`.
+    """
+    layers = summed_layers(chosen)
+    squares: list[np.ndarray | None] = [None] * len(layers)
+    for x in batches:
+        for i, inputs in enumerate(recorded(chosen.model, layers, x)):
+            for one in inputs:
+                found = squared_inputs(layers[i], chosen.variables[i], one)
+                squares[i] = found if squares[i] is None else squares[i] + found
+    return squares
 
 
 def _is_summed(layer: keras.layers.Layer, variable: Any) -> bool:

@@ -55,7 +55,7 @@ def test_layers_out_of_sight_are_pruned_by_magnitude():
     other.set_weights(model.get_weights())
     x = np.random.default_rng(0).normal(size=(64, 6, 6, 4)).astype("float32")
     with pytest.warns(ks.SparsityWarning, match="depth/kernel, grouped/kernel"):
-        ks.obc(model, (x, np.zeros(64)), 0.5)
+        ks.obc(model, (x, np.zeros(64)), 0.5, allocation="uniform")
     ks.prune(other, 0.5, allocation="uniform")
     for one, two in zip(model.layers[:2], other.layers[:2], strict=True):
         np.testing.assert_allclose(one.get_weights()[0], two.get_weights()[0], rtol=1e-6)
