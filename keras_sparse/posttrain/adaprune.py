@@ -201,7 +201,7 @@ def _refitted(
     weight: np.ndarray,
     mask: np.ndarray,
 ) -> np.ndarray:
-    hessian, _ = damped(own, damping, target.path)
+    hessian, _ = damped(own, damping)
     rows = to_rows(target.layout, weight)
     # What damping adds to the matrix it adds to the target, so that it pulls to the old weights.
     wanted = rows @ (cross + hessian - own).T

@@ -40,7 +40,11 @@ def summed_layers(chosen: PrunedWeights) -> list[keras.layers.Layer | None]:
 def recorded(
     model: keras.Model, layers: Sequence[keras.layers.Layer | None], x: Any
 ) -> list[list[np.ndarray]]:
-    """The inputs that layers get, one for each time they are called on a batch."""
+    """The inputs that layers get, one for each time they are called on a batch.
+
+    Raises:
+        ValueError: If they are not finite: in products infinity times zero would be NaN.
+    """
     seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
 
     def note(layer: keras.layers.Layer, inputs: Any, _: Any) -> None:
@@ -48,7 +52,14 @@ def recorded(
         with contextlib.suppress(TypeError, NotImplementedError):
             seen[id(layer)].append(np.asarray(ops.convert_to_numpy(inputs), np.float64))
 
-    run_recorded(model, [layer for layer in layers if layer is not None], x, note)
+    known = [layer for layer in layers if layer is not None]
+    run_recorded(model, known, x, note)
+    for layer in known:
+        if not all(np.isfinite(inputs).all() for inputs in seen[id(layer)]):
+            raise ValueError(
+                f"The inputs of {layer.name!r} are not finite. Look for NaN or infinity in the "
+                "calibration data and the model's weights."
+            )
     return [seen[id(layer)] for layer in layers]
 
 

@@ -77,7 +77,7 @@ def obc(
     group = group_of(chosen.recipe.granularity, "obc")
     found = hessians(chosen, data, batch_size, "obc")
     targets = chosen.selection.targets
-    pairs = [damped(h, damping, t.path) for h, t in zip(found, targets, strict=True)]
+    pairs = [damped(hessian, damping) for hessian in found]
     rows, traces = [], []
     for target, weight, (hessian, dead) in zip(targets, chosen.read(), pairs, strict=True):
         rows.append(np.where(dead, 0, to_rows(target.layout, weight)))

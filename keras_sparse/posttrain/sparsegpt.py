@@ -85,7 +85,7 @@ def sparsegpt(
     for target, weight, hessian, keep in zip(
         chosen.selection.targets, chosen.read(), found, budget, strict=True
     ):
-        hessian, dead = damped(hessian, damping, target.path)
+        hessian, dead = damped(hessian, damping)
         rows = np.where(dead, 0, to_rows(target.layout, weight))
         # Without correlations there is nothing to pass on, and no reason to compete in blocks.
         diagonal = np.count_nonzero(hessian) == len(hessian)

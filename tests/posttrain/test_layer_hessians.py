@@ -8,6 +8,7 @@ from keras import layers, ops
 import keras_sparse as ks
 from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from tests.posttrain.calibrated import one_layer
 
 
 @pytest.mark.jax
@@ -39,6 +40,16 @@ def test_rows(layer, shape):
     np.testing.assert_allclose(product, outputs, atol=1e-5)
     np.testing.assert_array_equal(from_rows(chosen.layouts[0], rows), chosen.read()[0])
     assert "call" not in vars(layer)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("function", [ks.wanda, ks.sparsegpt, ks.obc, ks.adaprune])
+def test_infinite_inputs_are_refused_before_they_meet_a_zero(function):
+    """Infinity times zero is what "invalid value encountered in matmul" speaks of."""
+    x = np.array([[np.inf, 0.0, 1.0], [1.0, 1.0, 1.0]], "float32")
+    model = one_layer(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="The inputs of 'only' are not finite"):
+        function(model, x, 0.5)
 
 
 def test_layers_out_of_sight_are_pruned_by_magnitude():
