@@ -107,8 +107,9 @@ def global_adaprune(
 ) -> SparsityReport:
     """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
 
-    Layers are re-fitted in the order of the model's weights. A layer's inputs are those of the
-    model as far as it is compressed, its targets the outputs that it had in the dense model.
+    Sequential least squares: layers are re-fitted one by one, in the order of the model's weights,
+    and not again. A layer's inputs are those of the model as far as it is compressed, its targets
+    the outputs that it had in the dense model. (The source trains all layers jointly, with Adam.)
 
     Every layer takes two forward passes over the data of its own. Memory: `3 * d * d * 8` bytes
     for the largest layer of d inputs, the inputs of one batch twice, and the weights twice.
