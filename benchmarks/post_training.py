@@ -2,7 +2,8 @@
 
     python benchmarks/post_training.py
 
-One dense model is trained on MNIST, which each method then prunes in a process of its own.
+Three dense models are trained on MNIST, each of which every method then prunes in a process of its
+own, as it does by default, and those that prune layer by layer also with the same sparsity in each.
 """
 
 import resource
@@ -15,24 +16,35 @@ import keras
 import keras_sparse as ks
 from keras_sparse.experiments import benchmark as bench
 
-METHODS = {
-    "magnitude": lambda model, data, sparsity: ks.prune(model, sparsity),
-    **{"OBD": ks.obd, "WoodFisher": ks.woodfisher, "M-FAC": ks.mfac, "OBC": ks.obc},
-    **{"SparseGPT": ks.sparsegpt, "AdaPrune": ks.adaprune, "global AdaPrune": ks.global_adaprune},
+
+def magnitude(model: keras.Model, data: Any, sparsity: float, **kwargs: Any) -> Any:
+    return ks.prune(model, sparsity, **kwargs)
+
+
+BY_LAYER = {
+    "magnitude": magnitude,
+    **{"Wanda": ks.wanda, "SparseGPT": ks.sparsegpt, "AdaPrune": ks.adaprune},
+    **{"global AdaPrune": ks.global_adaprune, "OBC": ks.obc},
 }
+METHODS = {**BY_LAYER, "OBD": ks.obd, "WoodFisher": ks.woodfisher, "M-FAC": ks.mfac}
 CALIBRATION = 1000
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+EVENLY = 0.9
 ABOUT = """\
-One seed, {images:,} training images, {epochs} epochs; test accuracy on all 10,000 test
-images right after pruning, by {calibration:,} training images, without any fine-tuning. Seconds are
-those of the pruning, memory is the peak of the whole process. OBC, SparseGPT and AdaPrune give
-each layer the same sparsity, as is their default; the others rank all weights together."""
+Test accuracy in percent on all 10,000 test images right after pruning by {calibration:,} training
+images, without any fine-tuning: mean and sample standard deviation over {models} models trained on
+{images:,} images in {epochs} epochs. Every method has its defaults. All rank the weights of all
+layers together, by their scores or, where layers are solved one by one, to share out what each of
+them keeps. Seconds are those of the pruning on one thread, while the machine did other things as
+well; memory is the peak of the process."""
+EVEN = """\
+At {evenly:.0%} zeros, the same sparsity in each layer against the default:"""
 
 
 def train(config: dict, folder: Path) -> dict[str, float]:
-    """Trains the dense model."""
+    """Trains a dense model."""
+    keras.utils.set_random_seed(config["seed"])
     mnist = ks.data.load("mnist", limit=config["images"])
-    keras.utils.set_random_seed(0)
     steps = config["epochs"] * -(-config["images"] // 64)
     model = bench.compiled(ks.models.lenet_300_100(), bench.warm_cosine(0.05, steps))
     model.fit(*mnist.train, batch_size=64, epochs=config["epochs"], verbose=2)
@@ -43,12 +55,14 @@ def train(config: dict, folder: Path) -> dict[str, float]:
 def run(config: dict, folder: Path) -> dict[str, Any]:
     """Prunes the trained model to each sparsity."""
     mnist = ks.data.load("mnist", limit=config["images"])
-    data = mnist.x_train[:CALIBRATION], mnist.y_train[:CALIBRATION]
-    result = {"accuracy": [], "sparsity": [], "seconds": []}
-    for sparsity in SPARSITIES:
-        model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
+    data = mnist.x_train[: config["calibration"]], mnist.y_train[: config["calibration"]]
+    method, trained = METHODS[config["method"]], folder.with_name(config["after"]) / "dense.keras"
+    result: dict[str, list[float]] = {"accuracy": [], "sparsity": [], "seconds": []}
+    allocation = {"allocation": config["allocation"]} if config["allocation"] else {}
+    for sparsity in config["sparsities"]:
+        model = keras.saving.load_model(trained)
         began = time.perf_counter()
-        report = METHODS[config["method"]](model, data, sparsity=sparsity)
+        report = method(model, data, sparsity=sparsity, **allocation)
         result["seconds"].append(time.perf_counter() - began)
         result["sparsity"].append(report.sparsity)
         result["accuracy"].append(bench.accuracy(model, mnist.test))
@@ -56,32 +70,43 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     return {**result, "peak_memory_mib": peak}
 
 
+def _at(place: int) -> bench.Cell:
+    return lambda runs: bench.percent([run["accuracy"][place] for run in runs])
+
+
 def describe(content: dict) -> bench.Document:
-    dense, results = content["dense_accuracy"], content["results"]
-    title = f"LeNet-300-100 pruned after training (dense: {dense:.2%})"
-    zeros = [f"{sparsity:.0%}" for sparsity in content["sparsities"]]
-    columns = {
-        at: bench.cell(lambda run, i=i: run["accuracy"][i], ".2%") for i, at in enumerate(zeros)
-    }
+    runs, config = content["results"], content["config"]
+    dense = [run["accuracy"] for run in runs["dense"]]
+    title = f"LeNet-300-100 pruned after training (dense: {bench.percent(dense)} %)"
+    zeros = [f"{sparsity:.0%}" for sparsity in SPARSITIES]
+    columns = {at: _at(i) for i, at in enumerate(zeros)}
     columns[f"seconds at {zeros[-1]}"] = bench.cell(lambda run: run["seconds"][-1], ".1f")
     columns["peak MiB"] = bench.cell("peak_memory_mib", ".0f")
-    table = bench.by_variant(title, "method", columns, {name: [results[name]] for name in results})
-    curves = {"dense": [dense] * len(zeros), **{m: results[m]["accuracy"] for m in results}}
+    table = bench.by_variant(title, "method", columns, {name: runs[name] for name in METHODS})
+    place = SPARSITIES.index(EVENLY)
+    rows = [(name, _at(0)(runs[f"{name}, evenly"]), _at(place)(runs[name])) for name in BY_LAYER]
+    even = bench.Table("Evenly over layers", ("method", "evenly", "default"), rows)
+    curves = {"dense": [bench.mean(dense)] * len(zeros)}
+    curves |= {
+        name: [bench.mean([run["accuracy"][i] for run in runs[name]]) for i in range(len(zeros))]
+        for name in METHODS
+    }
     picture = bench.lines({"test accuracy": curves}, "sparsity", zeros, title)
-    blocks = [table, ABOUT.format(**content["config"])]
+    about = ABOUT.format(models=len(dense), **config)
+    blocks = [table, about, EVEN.format(evenly=EVENLY), even]
     return bench.Document(title, blocks, picture, "accuracy by sparsity")
 
 
-def kept(found: bench.Results) -> dict[str, Any]:
-    (dense,), results = found["dense"], {method: found[method][0] for method in METHODS}
-    return {"dense_accuracy": dense["accuracy"], "sparsities": SPARSITIES, "results": results}
-
-
 if __name__ == "__main__":
-    script = bench.Script(__doc__, images=20000, epochs=10)
+    script = bench.Script(__doc__, images=20000, epochs=10, models=3)
     config = script.chosen({"images": None, "epochs": None, "calibration": CALIBRATION})
+    pruning = {**config, "sparsities": SPARSITIES, "allocation": None}
+    evenly = {**config, "sparsities": [EVENLY], "allocation": "uniform"}
     variants = {"dense": bench.Variant(config, train)}
-    variants |= {m: bench.Variant({**config, "method": m}, after="dense") for m in METHODS}
-    # One at a time, on all cores, as its seconds are compared.
-    study = bench.Study(variants, [0], run)
-    script.study(study, describe, config, kept, processes=1, threads=None)
+    variants |= {m: bench.Variant({**pruning, "method": m}, after="dense") for m in METHODS}
+    variants |= {
+        f"{m}, evenly": bench.Variant({**evenly, "method": m}, after="dense") for m in BY_LAYER
+    }
+    # One at a time, as its seconds are compared.
+    study = bench.Study(variants, range(script.args.models), run)
+    script.study(study, describe, config, processes=1)

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse_cli.options import OPTIONS, SHRINK_OPTIONS, make_parser
+from keras_sparse_cli.options import OPTIONS, PRUNE_OPTIONS, SHRINK_OPTIONS, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -223,23 +223,36 @@ def _show(found: Any, as_json: bool) -> None:
 
 
 def _shrink(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments import shrinking
+
+    options = (*SHRINK_OPTIONS, "keep_zeros")
+    made = shrinking.ShrinkConfig, shrinking.shrink_classifier, shrinking.shrink_table
+    _make_smaller(args, "shrunk", options, *made)
+
+
+def _prune(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments import pruning
+
+    made = pruning.PruneConfig, pruning.prune_classifier, pruning.prune_table
+    _make_smaller(args, "pruned", PRUNE_OPTIONS, *made)
+
+
+def _make_smaller(
+    args: argparse.Namespace, ending: str, options: Any, config: Any, make: Any, table: Any
+) -> None:
     from keras_sparse.experiments.saving import save_packed
-    from keras_sparse.experiments.shrinking import ShrinkConfig, shrink_classifier, shrink_table
     from keras_sparse.storage.files import check_destination, replace_file
 
-    given = {name: getattr(args, name) for name in (*SHRINK_OPTIONS, "keep_zeros") if name in args}
-    config = ShrinkConfig(**given)
+    how = config(**{name: getattr(args, name) for name in options if name in args})
     file = Path(args.file)
-    out = check_destination(args.out or file.with_name(f"{file.stem}_shrunk.keras"), ".keras")
+    out = check_destination(args.out or file.with_name(f"{file.stem}_{ending}.keras"), ".keras")
     told = args.json and check_destination(args.json, ".json")
     model, console = _load(args.file), Console()
-    smaller, result = shrink_classifier(model, config, console)
+    smaller, result = make(model, how, console)
     save_packed(smaller, out)
-    result["keras_bytes"] = {
-        "before": file.expanduser().stat().st_size,
-        "after": out.stat().st_size,
-    }
-    console.print(shrink_table(result, title=f"{file.name}, {config.method}"))
+    sizes = file.expanduser().stat().st_size, out.stat().st_size
+    result["keras_bytes"] = dict(zip(("before", "after"), sizes, strict=True))
+    console.print(table(result, title=f"{file.name}, {how.method}"))
     console.print(f"The smaller model: {out}", highlight=False, soft_wrap=True)
     if told:
         replace_file(told, (json.dumps(result, indent=1) + "\n").encode())
@@ -300,6 +313,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "report": _report,
     "export": _export,
     "shrink": _shrink,
+    "prune": _prune,
     "inspect": _inspect,
     "eligibility": _eligibility,
     "benchmark": _benchmark,

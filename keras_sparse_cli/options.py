@@ -82,6 +82,25 @@ SHRINK_OPTIONS = {
     "seed": Option(0, int, "seed of the choice and order of images and of random scores"),
 }
 
+# The same for `prune`, whose fields are those of `PruneConfig`.
+PRUNE_OPTIONS = {
+    "method": Option(
+        "adaprune", str, "magnitude, or one that list-methods shows as after dense training"
+    ),
+    "sparsity": Option(None, float, "fraction of weights to remove, below 1 (or as n:m says)"),
+    "data": Option("cifar10", str, OPTIONS["data"].help),
+    "samples": Option(1000, int, "training images to calibrate with"),
+    **{
+        name: Option(None, str, OPTIONS[name].help.partition(" (default")[0])
+        for name in ("granularity", "allocation")
+    },
+    **{name: OPTIONS[name] for name in ("keep_dense", "exclude")},
+    **{
+        name: SHRINK_OPTIONS[name]
+        for name in ("test_images", "image_size", "normalize", "batch_size", "seed")
+    },
+}
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser; `command` of what it returns is the command's name."""
@@ -274,6 +293,24 @@ def make_parser() -> argparse.ArgumentParser:
     )
     shrink.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
     shrink.set_defaults(command="shrink")
+
+    prune = commands.add_parser(
+        "prune",
+        parents=[common],
+        help="set weights of a saved model to zero, without training",
+        description="Prunes a trained image classifier with some hundred images and no training, "
+        "tunes its batch normalization, tests it before and after, and writes it as a plain "
+        ".keras file.",
+        epilog="keras-sparse prune model.keras sparse.keras --method obc --sparsity 0.9 "
+        "--data cifar10",
+    )
+    prune.add_argument("file", metavar="FILE.keras")
+    prune.add_argument(
+        "out", metavar="OUT.keras", nargs="?", help="default: FILE_pruned.keras beside it"
+    )
+    _add(PRUNE_OPTIONS, prune)
+    prune.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
+    prune.set_defaults(command="prune")
 
     inspect = commands.add_parser(
         "inspect",

@@ -329,7 +329,7 @@ def test_warnings_are_one_line_each(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["train"], ["report"], ["export"], ["shrink"]], ids=str
+    "command", [[], ["demo"], ["train"], ["report"], ["export"], ["shrink"], ["prune"]], ids=str
 )
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stopped:

@@ -25,7 +25,7 @@ MAY_USE = {
     "engine": _BELOW_ENGINE,
     "analysis": _BELOW_ENGINE,
     "methods": (*_BELOW_ENGINE, "engine", "distribute"),
-    "posttrain": (*_BELOW_ENGINE, "engine", "plots"),
+    "posttrain": (*_BELOW_ENGINE, "engine", "deploy", "plots"),
     "structured": (*_BELOW_ENGINE, "engine", "distribute", "deploy", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
 }

@@ -13,7 +13,7 @@ from keras_sparse.deploy.conversion import convert, trace
 from keras_sparse.deploy.inference import check_model, float32_inference
 from keras_sparse.deploy.interpreter import interpreting_all
 from keras_sparse.deploy.signature import read_signature
-from keras_sparse.messages.arguments import integer, wrong
+from keras_sparse.messages.arguments import boolean, integer, wrong
 
 _WARM_UPS = 3
 
@@ -81,6 +81,7 @@ def litert_costs(
     batch_size: int = 1,
     runs: int = 30,
     threads: int = 1,
+    sparse: bool = False,
 ) -> list[LiteRTCost]:
     """Measures models against each other: they take turns, inference by inference.
 
@@ -102,6 +103,7 @@ def litert_costs(
         batch_size: Samples in an inference.
         runs: Inferences of each to take the median of.
         threads: Threads to compute with.
+        sparse: Whether to leave pruned weights out of the files, as `to_litert` does.
 
     Returns:
         The cost of each.
@@ -112,19 +114,20 @@ def litert_costs(
     """
     for name, value in (("batch_size", batch_size), ("runs", runs), ("threads", threads)):
         integer(name, value)
+    boolean("sparse", sparse)
     if not isinstance(models, (list, tuple)) or not models:
         raise wrong("models", models, "a list of Keras models")
-    files = [_converted(model, inputs, batch_size) for model in models]
+    files = [_converted(model, inputs, batch_size, sparse) for model in models]
     with interpreting_all(files, threads=threads) as interpreters:
         times = np.median(_seconds_in_turn(interpreters, runs), axis=1)
     return [LiteRTCost(float(t), len(file)) for t, file in zip(times, files, strict=True)]
 
 
-def _converted(model: keras.Model, inputs: Any, batch_size: int) -> bytes:
+def _converted(model: keras.Model, inputs: Any, batch_size: int, sparse: bool) -> bytes:
     check_model(model)
     signature = read_signature(model, inputs, batch_size)
     with float32_inference(model):
-        return convert(trace(model, signature), sparse=False)
+        return convert(trace(model, signature), sparse=sparse)
 
 
 def _seconds_in_turn(interpreters: Sequence[Any], runs: int) -> np.ndarray:

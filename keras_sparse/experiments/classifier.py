@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from rich.console import Console
 
 from keras_sparse import data
+from keras_sparse.experiments.images import compiled
 from keras_sparse.probe.layer_graph import layer_graph
 
 # Of the logistic regression, on features of deviation 1.
@@ -172,3 +174,20 @@ def gives_logits(model: keras.Model, images: Images) -> bool:
     """Whether a classifier's outputs are logits, rather than probabilities that sum to one."""
     outputs = model.predict(images.test_batches().take(1), verbose=0)
     return bool((outputs < 0).any() or np.abs(outputs.sum(axis=-1) - 1).max() > 1e-3)
+
+
+def tested(model: keras.Model, images: Images, logits: bool, which: str, console: Console) -> float:
+    """The accuracy on the test images, which is shown as well; compiles the model for it.
+
+    Args:
+        model: A classifier.
+        images: The data.
+        logits: Whether it gives logits.
+        which: What the model is called when its accuracy is shown.
+        console: Where it is shown.
+    """
+    compiled(model, 0.0, batch_norm_momentum=None, from_logits=logits)
+    with console.status(f"Testing, {which}"):
+        found = model.evaluate(images.test_batches(), verbose=0)[1]
+    console.print(f"{which}: {found:.2%} test accuracy", highlight=False)
+    return found

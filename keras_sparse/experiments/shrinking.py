@@ -12,7 +12,13 @@ from rich.table import Table
 
 from keras_sparse import data, structured
 from keras_sparse.deploy import litert_costs
-from keras_sparse.experiments.classifier import Images, gives_logits, of_size, with_probed_head
+from keras_sparse.experiments.classifier import (
+    Images,
+    gives_logits,
+    of_size,
+    tested,
+    with_probed_head,
+)
 from keras_sparse.experiments.images import compiled, warm_cosine
 from keras_sparse.experiments.progress import Progress
 from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, wrong
@@ -136,12 +142,12 @@ def shrink_classifier(
         with console.status("Fitting the probe"):
             model = with_probed_head(model, images)
     logits = gives_logits(model, images)
-    accuracies = {"before": _accuracy(model, images, logits, "before", console)}
+    accuracies = {"before": tested(model, images, logits, "before", console)}
     smaller = _pruned(model, images, logits, config, console)
-    accuracies["pruned"] = _accuracy(smaller, images, logits, "pruned", console)
+    accuracies["pruned"] = tested(smaller, images, logits, "pruned", console)
     if config.finetune:
         _fit(smaller, images, logits, config, config.finetune, console)
-        accuracies["finetuned"] = _accuracy(smaller, images, logits, "fine-tuned", console)
+        accuracies["finetuned"] = tested(smaller, images, logits, "fine-tuned", console)
     with console.status("Measuring"):
         # What it is compiled with is not the reader's.
         return structured.shrink(smaller, {}), {
@@ -150,16 +156,6 @@ def shrink_classifier(
             "accuracy": accuracies,
             **_costs(model, smaller),
         }
-
-
-def _accuracy(
-    model: keras.Model, images: Images, logits: bool, which: str, console: Console
-) -> float:
-    compiled(model, 0.0, batch_norm_momentum=None, from_logits=logits)
-    with console.status(f"Testing, {which}"):
-        found = model.evaluate(images.test_batches(), verbose=0)[1]
-    console.print(f"{which}: {found:.2%} test accuracy", highlight=False)
-    return found
 
 
 def _pruned(

@@ -10,6 +10,8 @@ from keras_sparse.posttrain.obc import obc
 from keras_sparse.posttrain.obd import obd
 from keras_sparse.posttrain.obs import obs
 from keras_sparse.posttrain.prune import prune
+from keras_sparse.posttrain.prune_to import PruneToResult, prune_to
+from keras_sparse.posttrain.sensitivity import Sensitivity, sensitivity
 from keras_sparse.posttrain.sparsegpt import sparsegpt
 from keras_sparse.posttrain.sweep import OneShotSweep, one_shot_sweep
 from keras_sparse.posttrain.wanda import wanda
@@ -17,6 +19,8 @@ from keras_sparse.posttrain.woodfisher import woodfisher
 
 __all__ = [
     "OneShotSweep",
+    "PruneToResult",
+    "Sensitivity",
     "adaprune",
     "compress",
     "global_adaprune",
@@ -26,6 +30,8 @@ __all__ = [
     "obs",
     "one_shot_sweep",
     "prune",
+    "prune_to",
+    "sensitivity",
     "sparsegpt",
     "wanda",
     "woodfisher",

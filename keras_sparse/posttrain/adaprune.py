@@ -13,7 +13,13 @@ from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import refit
 from keras_sparse.posttrain.layer_hessians import damped, hessians, warn_of_magnitude
-from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
+from keras_sparse.posttrain.layer_inputs import (
+    chosen_layers,
+    input_rows,
+    recorded,
+    summed_squares,
+)
+from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
@@ -31,7 +37,7 @@ def adaprune(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
-    allocation: Allocation = "uniform",
+    allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes by magnitude and re-fits what is left of each layer to the outputs that it had.
@@ -53,7 +59,9 @@ def adaprune(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
-        allocation: See `SparseCallback`.
+        allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
+            ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
+            (LAMP), leaves it.
         **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Returns:
@@ -72,8 +80,9 @@ def adaprune(
     integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     weights = chosen.read()
-    masks = chosen.masks([np.abs(weight) for weight in weights], chosen.budgets()[0])
     found = hessians(chosen, data, batch_size, "adaprune")
+    budget = layer_budget(chosen, diagonals(chosen, found))
+    masks = chosen.masks([np.abs(weight) for weight in weights], budget)
     values = [
         _refitted(target, damping, hessian, hessian, weight, mask)
         for target, hessian, weight, mask in zip(
@@ -93,13 +102,14 @@ def global_adaprune(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
-    allocation: Allocation = "uniform",
+    allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
 
-    Layers are re-fitted in the order of the model's weights. A layer's inputs are those of the
-    model as far as it is compressed, its targets the outputs that it had in the dense model.
+    Sequential least squares: layers are re-fitted one by one, in the order of the model's weights,
+    and not again. A layer's inputs are those of the model as far as it is compressed, its targets
+    the outputs that it had in the dense model. (The source trains all layers jointly, with Adam.)
 
     Every layer takes two forward passes over the data of its own. Memory: `3 * d * d * 8` bytes
     for the largest layer of d inputs, the inputs of one batch twice, and the weights twice.
@@ -115,7 +125,9 @@ def global_adaprune(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
-        allocation: See `SparseCallback`.
+        allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
+            ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
+            (LAMP), leaves it.
         **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Returns:
@@ -133,8 +145,9 @@ def global_adaprune(
     integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     dense = chosen.read()
-    masks = chosen.masks([np.abs(weight) for weight in dense], chosen.budgets()[0])
     batches = [x for x, _ in calibration_batches(model, data, batch_size, targets=False)]
+    squares = [np.ones(()) if s is None else s for s in summed_squares(chosen, batches)]
+    masks = chosen.masks([np.abs(weight) for weight in dense], layer_budget(chosen, squares))
     now, unseen = list(dense), []
     try:
         for i, (target, layer) in enumerate(
@@ -189,7 +202,7 @@ def _refitted(
     weight: np.ndarray,
     mask: np.ndarray,
 ) -> np.ndarray:
-    hessian, _ = damped(own, damping, target.path)
+    hessian, _ = damped(own, damping)
     rows = to_rows(target.layout, weight)
     # What damping adds to the matrix it adds to the target, so that it pulls to the old weights.
     wanted = rows @ (cross + hessian - own).T

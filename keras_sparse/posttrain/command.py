@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from keras_sparse.messages.arguments import one_of
+from keras_sparse.posttrain.prune import prune
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 COMMANDS: dict[str, Callable[..., Any]] = {}
 
@@ -18,3 +21,19 @@ def command(function: _Function) -> _Function:
     """
     COMMANDS[function.__name__] = function
     return function
+
+
+def post_training_method(method: Any) -> Callable[..., Any]:
+    """A method by its name, or a function that prunes a model with calibration data.
+
+    Args:
+        method: `"magnitude"`, the name of a method such as `"obc"`, or such a function.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if callable(method):
+        return method
+    if method == "magnitude":
+        return lambda model, data, sparsity=None, **kwargs: prune(model, sparsity, **kwargs)
+    return COMMANDS[one_of("method", method, ("magnitude", *COMMANDS))]

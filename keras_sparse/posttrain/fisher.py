@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.posttrain.pruned_weights import to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
+from keras_sparse.probe.layout import Layout
+
+# Arrays are cut by gradients, not by batches.
+_WHOLE = 1 << 30
 
 
 class GradientRows:
@@ -30,8 +36,10 @@ class GradientRows:
         model: A built Keras model.
         variables: The weights to differentiate by.
         data: Calibration data. See `calibration_batches`.
-        samples_per_gradient: Samples that one gradient is the mean of.
+        samples_per_gradient: Samples that one gradient is the mean of, or `None` for as few as
+            make no more than `at_most` gradients.
         loss: A loss, or `None` for the one that the model is compiled with.
+        at_most: See `samples_per_gradient`.
 
     Raises:
         ValueError: If there are fewer samples than one gradient takes, or no loss is known.
@@ -42,15 +50,15 @@ class GradientRows:
         model: keras.Model,
         variables: Sequence[Any],
         data: Any,
-        samples_per_gradient: int = 1,
+        samples_per_gradient: int | None = 1,
         loss: Any = None,
+        at_most: int = 1,
     ) -> None:
         self._gradients = LossGradients(model, variables, loss)
-        self._batches = [
-            part
-            for x, y in calibration_batches(model, data, samples_per_gradient)
-            for part in _parts(x, y, samples_per_gradient)
-        ]
+        given = list(calibration_batches(model, data, _WHOLE))
+        if samples_per_gradient is None:
+            samples_per_gradient = math.ceil(sum(_samples(x) for x, _ in given) / at_most)
+        self._batches = [part for x, y in given for part in _parts(x, y, samples_per_gradient)]
         if not self._batches:
             raise ValueError(
                 f"No batch of the calibration data holds samples_per_gradient="
@@ -92,57 +100,88 @@ class GradientRows:
 
 
 def _parts(x: Any, y: Any, size: int) -> Iterator[tuple[Any, Any]]:
-    samples = len(keras.tree.flatten(x)[0])
-    for start in range(0, samples - size + 1, size):
+    for start in range(0, _samples(x) - size + 1, size):
         part = slice(start, start + size)
         yield tuple(keras.tree.map_structure(lambda leaf, p=part: leaf[p], side) for side in (x, y))
 
 
-class BlockInverse:
-    """The inverse of `damping * I + 1/n sum_i g_i g_i^T`, block by block along a flat weight.
+def _samples(x: Any) -> int:
+    return len(keras.tree.flatten(x)[0])
 
-    Gradients come in pieces of several; `F^-1 - F^-1 G^T (n I + G F^-1 G^T)^-1 G F^-1` is the
-    Woodbury recursion taken for a piece `G` at once. Memory: `size * width * 8` bytes, twice that
-    while a piece is added.
+
+def flat_rows(layout: Layout, gradients: np.ndarray) -> np.ndarray:
+    """Gradients of one weight as rows of a matrix, the inputs of an output side by side.
+
+    Args:
+        layout: The weight's layout.
+        gradients: Shape `(gradients,) + layout.shape`.
+
+    Returns:
+        Shape `(gradients, size)`, in the order of `to_rows`.
+    """
+    return np.stack([to_rows(layout, gradient).ravel() for gradient in gradients])
+
+
+class BlockFisher:
+    """The blocks along the diagonal of `1/n sum_i g_i g_i^T`, and their inverse.
+
+    Memory: `size * width * 8` bytes, twice that while the inverse is made.
 
     Args:
         size: Number of weights.
         block_size: Weights in a block; the last block is filled up with weights of no gradient.
-        damping: The multiple of the identity.
-        gradients: How many gradients there will be, n.
 
-    Source: Singh and Alistarh (2020).
+    Source: Singh and Alistarh (2020), whose recursion gives the same inverse.
     """
 
-    def __init__(self, size: int, block_size: int, damping: float, gradients: int) -> None:
-        self.size, self._gradients = size, gradients
+    def __init__(self, size: int, block_size: int) -> None:
+        self.size, self._gradients = size, 0
         self.width = min(block_size, size)
-        self.blocks = np.zeros((-(-size // self.width), self.width, self.width))
-        self._diagonals()[:] = 1 / damping
+        self._sums = np.zeros((-(-size // self.width), self.width, self.width))
 
     def add(self, rows: np.ndarray) -> None:
         """Adds gradients, shape `(some, size)`."""
-        piece = self._in_blocks(rows)
-        reach = piece @ self.blocks
-        inner = reach @ piece.swapaxes(1, 2)
-        np.einsum("bii->bi", inner)[:] += self._gradients
-        self.blocks -= reach.swapaxes(1, 2) @ np.linalg.solve(inner, reach)
+        piece = in_blocks(rows, self.width)
+        self._sums += piece.swapaxes(1, 2) @ piece
+        self._gradients += len(rows)
 
     def diagonal(self) -> np.ndarray:
-        """The diagonal of the inverse, shape `(size,)`."""
-        return self._diagonals().ravel()[: self.size].copy()
+        """The mean of the squared gradients, shape `(size,)`."""
+        return np.einsum("bii->bi", self._sums).ravel()[: self.size] / self._gradients
+
+    def inverted(self, damping: float) -> BlockInverse:
+        """The inverse of the blocks with a multiple of the identity added."""
+        blocks = self._sums / self._gradients
+        np.einsum("bii->bi", blocks)[:] += damping
+        return BlockInverse(self.size, np.linalg.inv(blocks))
+
+
+class BlockInverse:
+    """A matrix of blocks along its diagonal.
+
+    Args:
+        size: Its rows and columns, which may end within the last block.
+        blocks: Shape `(blocks, width, width)`.
+    """
+
+    def __init__(self, size: int, blocks: np.ndarray) -> None:
+        self.size, self.blocks = size, blocks
+
+    def diagonal(self) -> np.ndarray:
+        """The diagonal, shape `(size,)`."""
+        return np.einsum("bii->bi", self.blocks).ravel()[: self.size]
 
     def product(self, vector: np.ndarray) -> np.ndarray:
-        """The inverse times a vector of shape `(size,)`."""
-        return (self._in_blocks(vector[None]) @ self.blocks).ravel()[: self.size]
+        """The matrix times a vector of shape `(size,)`."""
+        parts = in_blocks(vector[None], self.blocks.shape[1])
+        return (parts @ self.blocks).ravel()[: self.size]
 
-    def _diagonals(self) -> np.ndarray:
-        return np.einsum("bii->bi", self.blocks)
 
-    def _in_blocks(self, rows: np.ndarray) -> np.ndarray:
-        filled = np.zeros((len(rows), self.blocks.shape[0] * self.width))
-        filled[:, : self.size] = rows
-        return np.ascontiguousarray(filled.reshape(len(rows), -1, self.width).swapaxes(0, 1))
+def in_blocks(rows: np.ndarray, width: int) -> np.ndarray:
+    """Cuts rows of shape `(some, size)` into `(blocks, some, width)`, filled up with zeros."""
+    missing = -rows.shape[1] % width
+    filled = np.pad(rows, [(0, 0), (0, missing)])
+    return np.ascontiguousarray(filled.reshape(len(rows), -1, width).swapaxes(0, 1))
 
 
 def obs_scores(weights: np.ndarray, inverse_diagonal: np.ndarray) -> np.ndarray:

@@ -63,26 +63,17 @@ def warn_of_magnitude(
         )
 
 
-def damped(hessian: np.ndarray, damping: float, name: str) -> tuple[np.ndarray, np.ndarray]:
+def damped(hessian: np.ndarray, damping: float) -> tuple[np.ndarray, np.ndarray]:
     """A Hessian that can be inverted, and the inputs that are always zero.
 
     Args:
         hessian: Shape `(d, d)`.
         damping: Added to the diagonal, as a fraction of its mean.
-        name: What the Hessian is of, for the error.
 
     Returns:
         The damped Hessian, with ones on the diagonal for dead inputs, and a boolean array of
         shape `(d,)`, True for those: their weights do nothing.
-
-    Raises:
-        ValueError: If the matrix is not finite.
     """
-    if not np.isfinite(hessian).all():
-        raise ValueError(
-            f"The inputs of {name!r} are not finite. Look for NaN or infinity in the calibration "
-            "data and the model's weights."
-        )
     dead = np.diag(hessian) == 0
     result = hessian.copy()
     live = np.diag(hessian)[~dead]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -40,7 +40,11 @@ def summed_layers(chosen: PrunedWeights) -> list[keras.layers.Layer | None]:
 def recorded(
     model: keras.Model, layers: Sequence[keras.layers.Layer | None], x: Any
 ) -> list[list[np.ndarray]]:
-    """The inputs that layers get, one for each time they are called on a batch."""
+    """The inputs that layers get, one for each time they are called on a batch.
+
+    Raises:
+        ValueError: If they are not finite: in products infinity times zero would be NaN.
+    """
     seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
 
     def note(layer: keras.layers.Layer, inputs: Any, _: Any) -> None:
@@ -48,7 +52,14 @@ def recorded(
         with contextlib.suppress(TypeError, NotImplementedError):
             seen[id(layer)].append(np.asarray(ops.convert_to_numpy(inputs), np.float64))
 
-    run_recorded(model, [layer for layer in layers if layer is not None], x, note)
+    known = [layer for layer in layers if layer is not None]
+    run_recorded(model, known, x, note)
+    for layer in known:
+        if not all(np.isfinite(inputs).all() for inputs in seen[id(layer)]):
+            raise ValueError(
+                f"The inputs of {layer.name!r} are not finite. Look for NaN or infinity in the "
+                "calibration data and the model's weights."
+            )
     return [seen[id(layer)] for layer in layers]
 
 
@@ -91,6 +102,26 @@ def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray)
     # Filters of one group follow each other, and so do the channels that they see.
     by_group = squares.reshape(*layer.kernel_size, layer.groups, -1).swapaxes(-1, -2)
     return np.repeat(by_group, layer.filters // layer.groups, axis=-1)
+
+
+def summed_squares(chosen: PrunedWeights, batches: Iterable[Any]) -> list[np.ndarray | None]:
+    """`||X_j||^2` over all samples for each target, `None` where its inputs cannot be seen.
+
+    Args:
+        chosen: The weights to prune.
+        batches: Inputs of the model.
+
+    Returns:
+        For each target an array that broadcasts to its shape. See `squared_inputs`.
+    """
+    layers = summed_layers(chosen)
+    squares: list[np.ndarray | None] = [None] * len(layers)
+    for x in batches:
+        for i, inputs in enumerate(recorded(chosen.model, layers, x)):
+            for one in inputs:
+                found = squared_inputs(layers[i], chosen.variables[i], one)
+                squares[i] = found if squares[i] is None else squares[i] + found
+    return squares
 
 
 def _is_summed(layer: keras.layers.Layer, variable: Any) -> bool:

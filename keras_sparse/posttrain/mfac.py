@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from typing_extensions import Unpack
 
-from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.arguments import integer, number, optional
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import GradientRows, obs_scores, obs_update
@@ -17,6 +18,8 @@ from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 _PIECE = 16
+# Gradients by default: their time grows with their square, their memory with their number.
+_GRADIENTS, _MEMORY = 128, 1 << 30
 
 
 class LowRankInverse:
@@ -32,7 +35,7 @@ class LowRankInverse:
     ```
 
     Args:
-        gradients: Shape `(m, size)`, float64. Overwritten.
+        gradients: Shape `(m, size)`, of the precision in which they are kept. Overwritten.
         damping: The multiple of the identity.
 
     Raises:
@@ -43,7 +46,10 @@ class LowRankInverse:
 
     def __init__(self, gradients: np.ndarray, damping: float) -> None:
         self._damping, self._rows = damping, gradients
-        inner = gradients @ gradients.T
+        inner = np.zeros((len(gradients),) * 2)
+        for part in self._slices():
+            piece = gradients[:, part].astype(np.float64)
+            inner += piece @ piece.T
         inner[np.diag_indices_from(inner)] += len(gradients) * damping
         try:
             invert = np.linalg.inv(np.linalg.cholesky(inner))
@@ -51,18 +57,26 @@ class LowRankInverse:
             raise ValueError(
                 f"damping={damping} is lost beside the size of the gradients: raise it."
             ) from error
-        # In slices, so that the gradients are not held twice.
-        for start in range(0, gradients.shape[1], 1 << 14):
-            part = slice(start, start + (1 << 14))
+        for part in self._slices():
             self._rows[:, part] = invert @ gradients[:, part]
+
+    def _slices(self) -> Iterator[slice]:
+        """Columns, so many at once that the gradients are not held twice."""
+        for start in range(0, self._rows.shape[1], 1 << 14):
+            yield slice(start, start + (1 << 14))
 
     def product(self, vector: np.ndarray) -> np.ndarray:
         """The inverse times a vector of shape `(size,)`."""
-        return (vector - (self._rows @ vector) @ self._rows) / self._damping
+        result = np.array(vector, np.float64)
+        known = sum(self._rows[:, part] @ result[part] for part in self._slices())
+        for part in self._slices():
+            result[part] -= known @ self._rows[:, part]
+        return result / self._damping
 
     def diagonal(self) -> np.ndarray:
         """The diagonal of the inverse, shape `(size,)`."""
-        return (1 - np.einsum("ij,ij->j", self._rows, self._rows)) / self._damping
+        squares = np.einsum("ij,ij->j", self._rows, self._rows, dtype=np.float64)
+        return (1 - squares) / self._damping
 
 
 @command
@@ -72,9 +86,9 @@ def mfac(
     data: Any,
     sparsity: float | None = None,
     *,
-    damping: float = 1e-5,
-    samples_per_gradient: int = 16,
-    steps: int = 1,
+    damping: float = 0.1,
+    samples_per_gradient: int | None = None,
+    steps: int = 8,
     loss: Any = None,
     **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
@@ -83,8 +97,8 @@ def mfac(
     All chosen weights of the model share one matrix of as many terms as there are gradients, so
     a removed weight of one layer may be made up for in another.
 
-    Memory: `gradients * weights * 8` bytes besides the model: of 1,000 samples, 16 a gradient,
-    500 bytes a weight.
+    Memory: `gradients * weights * 4` bytes besides the model. Time grows with `steps * weights *
+    gradients ** 2`.
 
     ```python
     model.compile(loss="sparse_categorical_crossentropy")
@@ -95,8 +109,9 @@ def mfac(
         model: A built Keras model.
         data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
         sparsity: Fraction of weights to remove. See `prune`.
-        damping: Multiple of the identity in the Fisher matrix, above 0.
-        samples_per_gradient: Samples that one gradient is the mean of.
+        damping: Added to the diagonal of the Fisher matrix, as a fraction of its mean, above 0.
+        samples_per_gradient: Samples that one gradient is the mean of. Defaults to as few as make
+            128 gradients, and keep them within 1 GiB.
         steps: Prunings in a row, each of the same fraction of what is left.
         loss: A loss, if not the one that the model is compiled with.
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`: see
@@ -112,17 +127,20 @@ def mfac(
     Source: Frantar, Kurtic and Alistarh (2021), the static algorithm.
     """
     number("damping", damping, "(0, inf)")
-    integer("samples_per_gradient", samples_per_gradient)
+    optional(integer, "samples_per_gradient", samples_per_gradient)
     integer("steps", steps)
     chosen = PrunedWeights(model, sparsity, kwargs)
     budgets = chosen.budgets(steps)
-    rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)
+    at_most = min(max(_MEMORY // (4 * chosen.selection.size), 1), _GRADIENTS)
+    rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss, at_most)
     shapes = [layout.shape for layout in chosen.layouts]
     cuts = np.cumsum([layout.size for layout in chosen.layouts])[:-1]
     alive = np.ones(chosen.selection.size, bool)
     for budget in budgets:
         weights = _joined(chosen.read())
-        inverse = LowRankInverse(_gradients(rows, alive), damping)
+        gradients = _gradients(rows, alive)
+        squares = np.einsum("ij,ij->i", gradients, gradients).mean(dtype=np.float64)
+        inverse = LowRankInverse(gradients, damping * float(squares) / np.count_nonzero(alive))
         diagonal = inverse.diagonal()
         scores = np.where(alive, obs_scores(weights, diagonal), -1.0)
         masks = chosen.masks(_split(scores, cuts, shapes), budget)
@@ -134,12 +152,12 @@ def mfac(
 
 
 def _gradients(rows: GradientRows, alive: np.ndarray) -> np.ndarray:
-    found = np.empty((len(rows), alive.size))
+    found = np.empty((len(rows), alive.size), np.float32)
     start = 0
     for piece in rows.pieces(_PIECE):
         stop = start + len(piece[0])
         flat = [part.reshape(stop - start, -1) for part in piece]
-        np.concatenate(flat, axis=1, out=found[start:stop])
+        np.concatenate(flat, axis=1, out=found[start:stop], casting="same_kind")
         start = stop
     found *= alive  # weights that are gone take no part in making up for others
     return found

@@ -13,6 +13,7 @@ from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
 from keras_sparse.posttrain.layer_hessians import damped, hessians
+from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -28,7 +29,7 @@ def obc(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
-    allocation: Allocation = "uniform",
+    allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Removes weights one by one so that each layer's outputs change least (ExactOBS).
@@ -36,7 +37,7 @@ def obc(
     Per output and with `H = X X^T` of the layer's inputs, the weight with the smallest
     `w_p^2 / [H^-1]_pp` goes, the others of that output make up for it, and H^-1 loses its row and
     column. How many weights each output loses follows from merging the costs of all outputs of a
-    layer, or with `allocation="global"` of all layers.
+    layer.
 
     The time of a layer grows with `outputs * d ** 3` for d inputs (`height * width * channels`
     of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
@@ -52,7 +53,9 @@ def obc(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
-        allocation: See `SparseCallback`.
+        allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
+            ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
+            (LAMP), leaves it.
         **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
             `strict`: see `SparseCallback`.
 
@@ -74,14 +77,14 @@ def obc(
     group = group_of(chosen.recipe.granularity, "obc")
     found = hessians(chosen, data, batch_size, "obc")
     targets = chosen.selection.targets
-    pairs = [damped(h, damping, t.path) for h, t in zip(found, targets, strict=True)]
+    pairs = [damped(hessian, damping) for hessian in found]
     rows, traces = [], []
     for target, weight, (hessian, dead) in zip(targets, chosen.read(), pairs, strict=True):
         rows.append(np.where(dead, 0, to_rows(target.layout, weight)))
         traces.append(removal_trace(rows[-1], inverse_of(hessian, target.path), group))
     ranks = removal_ranks(traces, [weights.shape[1] for weights in rows])
     scores = [from_rows(layout, rank) for layout, rank in zip(chosen.layouts, ranks, strict=True)]
-    masks = chosen.masks(scores, chosen.budgets()[0])
+    masks = chosen.masks(scores, layer_budget(chosen, diagonals(chosen, found)))
     values = [
         from_rows(layout, refit(hessian, weights @ hessian, to_rows(layout, mask)))
         for layout, weights, (hessian, _), mask in zip(

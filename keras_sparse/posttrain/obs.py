@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
-from keras_sparse.posttrain.fisher import GradientRows
+from keras_sparse.posttrain.fisher import GradientRows, flat_rows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -25,7 +25,7 @@ def obs(
     data: Any,
     sparsity: float | None = None,
     *,
-    damping: float = 1e-5,
+    damping: float = 0.1,
     samples_per_gradient: int = 1,
     max_size: int = 2000,
     loss: Any = None,
@@ -50,7 +50,7 @@ def obs(
         model: A built Keras model.
         data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
         sparsity: Fraction of weights to remove. See `prune`.
-        damping: Multiple of the identity in the Fisher matrix, above 0.
+        damping: Added to the diagonal of the Fisher matrix, as a fraction of its mean, above 0.
         samples_per_gradient: Samples that one gradient is the mean of.
         max_size: Weights that a layer may have at most.
         loss: A loss, if not the one that the model is compiled with.
@@ -106,9 +106,12 @@ def _shaped(layout: Any, flat: np.ndarray) -> np.ndarray:
 
 
 def _fisher(rows: GradientRows, chosen: PrunedWeights, damping: float) -> list[np.ndarray]:
-    found = [damping * np.eye(layout.size) for layout in chosen.layouts]
+    found = [np.zeros((layout.size, layout.size)) for layout in chosen.layouts]
     for piece in rows.pieces(_PIECE):
         for hessian, layout, gradients in zip(found, chosen.layouts, piece, strict=True):
-            flat = np.stack([to_rows(layout, gradient).ravel() for gradient in gradients])
+            flat = flat_rows(layout, gradients)
             hessian += flat.T @ flat / len(rows)
+    mean = sum(float(np.trace(hessian)) for hessian in found) / chosen.selection.size
+    for hessian in found:
+        hessian[np.diag_indices_from(hessian)] += damping * mean
     return found

@@ -57,10 +57,13 @@ class PrunedWeights:
     def masks(self, scores: Sequence[np.ndarray], budget: np.ndarray) -> list[np.ndarray]:
         """Masks that keep the highest scores that a budget allows.
 
+        All weights share one ranking where the recipe says so, unless the budget counts what each
+        layer keeps.
+
         Args:
             scores: Float arrays of the weights' shapes, zero or above; negative where a weight is
                 already gone.
-            budget: A row of `budgets`.
+            budget: A row of `budgets`, or a count for each layer.
 
         Returns:
             Boolean arrays of the weights' shapes, True where a weight is kept.
@@ -71,8 +74,8 @@ class PrunedWeights:
         largest = self.check_scores(scores)
         # Products of small gradients would underflow in the float32 in which scores are ranked.
         ranked = [ops.convert_to_tensor(score / largest, "float32") for score in scores]
-        recipe = self.recipe
-        found = choose_masks(ranked, self.layouts, budget, recipe.granularity, recipe.joint)
+        joint = self.recipe.joint and len(budget) == 1
+        found = choose_masks(ranked, self.layouts, budget, self.recipe.granularity, joint)
         return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
 
     def check_scores(self, scores: Sequence[np.ndarray]) -> float:

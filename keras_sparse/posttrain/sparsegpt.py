@@ -13,6 +13,7 @@ from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of
 from keras_sparse.posttrain.layer_hessians import damped, hessians
+from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -29,7 +30,7 @@ def sparsegpt(
     block_size: int = 128,
     damping: float = 0.01,
     batch_size: int = 128,
-    allocation: Allocation = "uniform",
+    allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Prunes each layer's inputs in their order, and lets later inputs make up for earlier ones.
@@ -55,7 +56,9 @@ def sparsegpt(
         block_size: Columns among which weights compete, each time the same share.
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
-        allocation: See `SparseCallback`; not `"global"`, as each layer is pruned by itself.
+        allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
+            ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
+            (LAMP), leaves it.
         **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
             `strict`: see `SparseCallback`.
 
@@ -76,18 +79,13 @@ def sparsegpt(
     integer("block_size", block_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "sparsegpt")
-    if chosen.recipe.joint and group is None:
-        raise ValueError(
-            "sparsegpt fixes what each layer keeps before it looks at the weights. Give "
-            "allocation='uniform', 'er', 'erk' or a mapping from layers to sparsities."
-        )
-    budget = np.broadcast_to(chosen.budgets()[0], len(chosen.layouts))
     found = hessians(chosen, data, batch_size, "sparsegpt")
+    budget = layer_budget(chosen, diagonals(chosen, found))
     values, masks = [], []
     for target, weight, hessian, keep in zip(
         chosen.selection.targets, chosen.read(), found, budget, strict=True
     ):
-        hessian, dead = damped(hessian, damping, target.path)
+        hessian, dead = damped(hessian, damping)
         rows = np.where(dead, 0, to_rows(target.layout, weight))
         # Without correlations there is nothing to pass on, and no reason to compete in blocks.
         diagonal = np.count_nonzero(hessian) == len(hessian)

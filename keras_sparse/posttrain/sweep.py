@@ -15,14 +15,13 @@ from rich.progress import track
 from rich.table import Table
 from typing_extensions import Unpack
 
-from keras_sparse.messages.arguments import boolean, integer, optional, text, wrong
+from keras_sparse.messages.arguments import boolean, integer, wrong
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
 from keras_sparse.posttrain.compress import compress
+from keras_sparse.posttrain.evaluation import Evaluation
 from keras_sparse.probe.batch_norm import StatisticsTuner, tuning_batches
-from keras_sparse.probe.calibration import check_data
 from keras_sparse.probe.snapshot import borrowed
-from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.allocation import check_sparsity
 from keras_sparse.sparsity.operators import Operator, TopK, get_operator
 from keras_sparse.sparsity.recipe import RecipeArguments
@@ -171,19 +170,11 @@ def one_shot_sweep(
 
     Source: Peste et al. (2023), 5.4 and Tables C.1 to C.3.
     """
-    check_built(model)
-    check_data(data)
-    integer("batch_size", batch_size)
+    evaluated = Evaluation(model, data, metric, batch_size)
     integer("tuning_batch_size", tuning_batch_size, 2)
     boolean("evaluate_untuned", evaluate_untuned)
     boolean("verbose", verbose)
     integer("seed", seed, 0)
-    optional(text, "metric", metric)
-    if not model.compiled:
-        raise ValueError(
-            f"Model {model.name!r} is not compiled, so it cannot be evaluated. Compile it, with "
-            "metrics=['accuracy'] to see its accuracy."
-        )
     granularity = kwargs.pop("granularity", None)
     chosen: list[Operator] = [
         TopK(check_sparsity(s, "sparsities"), granularity)
@@ -196,14 +187,6 @@ def one_shot_sweep(
     layers: dict[str, Any] = {
         key: kwargs[key] for key in ("exclude", "include", "keep_dense") if key in kwargs
     }
-    arrays = isinstance(data, (tuple, list))
-    given = tuple(data) if arrays else (data,)
-    options = {"batch_size": batch_size} if arrays else {}
-
-    def evaluated() -> tuple[str, float]:
-        logs = model.evaluate(*given, **options, verbose=0, return_dict=True)
-        name = _metric(metric, logs)
-        return name, float(logs[name])
 
     def measured(operator: Any) -> SweepRow:
         with borrowed(model, model.variables):
@@ -222,16 +205,6 @@ def one_shot_sweep(
     if path is not None:
         sweep.plot(path)
     return sweep
-
-
-def _metric(metric: str | None, logs: dict[str, float]) -> str:
-    if metric is None:
-        return next((name for name in logs if name != "loss"), "loss")
-    if metric not in logs:
-        raise ValueError(
-            f"The model is not compiled with a metric {metric!r}; it has {', '.join(logs)}."
-        )
-    return metric
 
 
 def _several(name: str, values: Any) -> Sequence[Any]:

@@ -12,7 +12,8 @@ from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.layer_hessians import warn_of_magnitude
-from keras_sparse.posttrain.layer_inputs import recorded, squared_inputs, summed_layers
+from keras_sparse.posttrain.layer_inputs import summed_squares
+from keras_sparse.posttrain.layer_shares import layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
@@ -31,7 +32,7 @@ def wanda(
     *,
     per_output: bool = True,
     batch_size: int = 128,
-    allocation: Allocation = "uniform",
+    allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
     """Removes from each output the weights with the smallest `|W_ij| * ||X_j||_2`.
@@ -55,7 +56,9 @@ def wanda(
             more, where the count does not divide, for those that miss it most). False for a
             ranking of all weights of a layer.
         batch_size: Samples in a forward pass, for arrays.
-        allocation: See `SparseCallback`; `"global"` with `per_output=False` only.
+        allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
+            ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
+            (LAMP), leaves it.
         **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
             `strict`: see `SparseCallback`.
 
@@ -75,15 +78,10 @@ def wanda(
     integer("batch_size", batch_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "wanda")
-    if per_output and group is None and chosen.recipe.joint:
-        raise ValueError(
-            "wanda compares weights within each output, so that no ranking of all layers is left. "
-            "Received: allocation='global'. Give per_output=False, or another allocation."
-        )
     weights = chosen.read()
-    norms = _norms(chosen, data, batch_size)
-    scores = [np.abs(w) * norm for w, norm in zip(weights, norms, strict=True)]
-    budget = chosen.budgets()[0]
+    squares = _squares(chosen, data, batch_size)
+    scores = [np.abs(w) * np.sqrt(square) for w, square in zip(weights, squares, strict=True)]
+    budget = layer_budget(chosen, squares)
     if group is None and per_output:
         chosen.check_scores(scores)
         masks = [
@@ -119,14 +117,9 @@ def largest_of_rows(scores: np.ndarray, keep: int) -> np.ndarray:
     return kept
 
 
-def _norms(chosen: PrunedWeights, data: Any, batch_size: int) -> list[np.ndarray]:
-    layers = summed_layers(chosen)
-    squares: list[np.ndarray | None] = [None] * len(layers)
-    for x, _ in calibration_batches(chosen.model, data, batch_size, targets=False):
-        for i, inputs in enumerate(recorded(chosen.model, layers, x)):
-            for one in inputs:
-                found = squared_inputs(layers[i], chosen.variables[i], one)
-                squares[i] = found if squares[i] is None else squares[i] + found
+def _squares(chosen: PrunedWeights, data: Any, batch_size: int) -> list[np.ndarray]:
+    batches = calibration_batches(chosen.model, data, batch_size, targets=False)
+    squares = summed_squares(chosen, (x for x, _ in batches))
     unseen = [t.path for t, s in zip(chosen.selection.targets, squares, strict=True) if s is None]
     warn_of_magnitude(unseen, "wanda", stacklevel=4, seen=_SEEN)
-    return [np.ones(()) if found is None else np.sqrt(found) for found in squares]
+    return [np.ones(()) if found is None else found for found in squares]

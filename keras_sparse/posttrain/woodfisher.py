@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,18 +13,20 @@ from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.fisher import (
+    BlockFisher,
     BlockInverse,
     GradientRows,
+    flat_rows,
     obs_scores,
     obs_update,
 )
-from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
-# Gradients held at once. The cost of a piece grows with its square, that of all its passes over
-# the blocks falls with it.
-_PIECE = 16
+# Gradients held at once, each of which is added by a pass over the blocks.
+_PIECE = 32
 
 
 @command
@@ -34,21 +37,22 @@ def woodfisher(
     sparsity: float | None = None,
     *,
     block_size: int = 50,
-    damping: float = 1e-5,
+    damping: float = 0.1,
     samples_per_gradient: int = 1,
-    steps: int = 1,
+    steps: int = 4,
     loss: Any = None,
     **kwargs: Unpack[RecipeArguments],
 ) -> SparsityReport:
     """Removes the weights that the loss misses least, and moves the others to make up for them.
 
-    The Hessian is taken to be the empirical Fisher matrix, in blocks along each layer's flat
-    weights. Weights are ranked by `theta_q^2 / (2 [F^-1]_qq)`; the updates of all removed weights
+    The Hessian is taken to be the empirical Fisher matrix, in blocks along the weights of each
+    layer, those of one output side by side: one weight is made up for by others of its output.
+    Weights are ranked by `theta_q^2 / (2 [F^-1]_qq)`; the updates of all removed weights
     are summed up, which leaves their interaction out. More `steps`, each with gradients of its
     own, bring some of it back.
 
-    Memory: `weights * (2 * block_size + 80) * 8` bytes besides the model. Time grows with
-    `weights * block_size * gradients`.
+    Memory: `weights * (2 * block_size + 160) * 8` bytes besides the model. Time grows with
+    `steps * weights * block_size * gradients`, and a gradient takes a call of the model.
 
     ```python
     model.compile(loss="sparse_categorical_crossentropy")
@@ -60,7 +64,7 @@ def woodfisher(
         data: Calibration data: `(x, y)`, or a finite iterable of `(x, y)` batches.
         sparsity: Fraction of weights to remove. See `prune`.
         block_size: Weights in a block.
-        damping: Multiple of the identity in the Fisher matrix, above 0.
+        damping: Added to the diagonal of the Fisher matrix, as a fraction of its mean, above 0.
         samples_per_gradient: Samples that one gradient is the mean of.
         steps: Prunings in a row, each of the same fraction of what is left.
         loss: A loss, if not the one that the model is compiled with.
@@ -83,33 +87,44 @@ def woodfisher(
     chosen = PrunedWeights(model, sparsity, kwargs)
     budgets = chosen.budgets(steps)
     rows = GradientRows(model, chosen.variables, data, samples_per_gradient, loss)
-    alive = [np.ones(layout.shape, bool) for layout in chosen.layouts]
+    layouts = chosen.layouts
+    alive = [np.ones(layout.shape, bool) for layout in layouts]
     for budget in budgets:
-        inverses = _inverses(rows, alive, block_size, damping)
+        inverses = _inverses(rows, layouts, alive, block_size, damping)
         weights = chosen.read()
         diagonals = [
-            inverse.diagonal().reshape(layout.shape)
-            for inverse, layout in zip(inverses, chosen.layouts, strict=True)
+            _shaped(layout, inverse.diagonal())
+            for inverse, layout in zip(inverses, layouts, strict=True)
         ]
         scores = [
             np.where(a, obs_scores(w, d), -1.0)
             for w, d, a in zip(weights, diagonals, alive, strict=True)
         ]
         masks = chosen.masks(scores, budget)
-        for i, inverse in enumerate(inverses):
+        for i, (inverse, layout) in enumerate(zip(inverses, layouts, strict=True)):
             step = obs_update(weights[i], diagonals[i], alive[i] & ~masks[i])
-            weights[i] += inverse.product(step.ravel()).reshape(step.shape)
+            weights[i] += _shaped(layout, inverse.product(to_rows(layout, step).ravel()))
         chosen.write(weights, masks)
         alive = masks
     return chosen.report()
 
 
+def _shaped(layout: Layout, flat: np.ndarray) -> np.ndarray:
+    return from_rows(layout, flat.reshape(layout.matrix_shape[2], -1))
+
+
 def _inverses(
-    rows: GradientRows, alive: list[np.ndarray], block_size: int, damping: float
+    rows: GradientRows,
+    layouts: Sequence[Layout],
+    alive: Sequence[np.ndarray],
+    block_size: int,
+    damping: float,
 ) -> list[BlockInverse]:
-    inverses = [BlockInverse(mask.size, block_size, damping, len(rows)) for mask in alive]
+    found = [BlockFisher(layout.size, block_size) for layout in layouts]
     for piece in rows.pieces(_PIECE):
-        for inverse, gradients, mask in zip(inverses, piece, alive, strict=True):
+        for fisher, layout, gradients, mask in zip(found, layouts, piece, alive, strict=True):
             # Weights that are gone take no part in making up for others.
-            inverse.add((gradients * mask).reshape(len(gradients), -1))
-    return inverses
+            fisher.add(flat_rows(layout, gradients * mask))
+    left = sum(int(mask.sum()) for mask in alive)
+    mean = sum(float(fisher.diagonal().sum()) for fisher in found) / left
+    return [fisher.inverted(damping * mean) for fisher in found]

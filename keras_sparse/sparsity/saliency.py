@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_sparse.messages.arguments import one_of, random_seed
@@ -43,3 +44,24 @@ def scores(saliency: str, weights: Sequence[Any], seed: int | None = None) -> li
     if one_of("saliency", saliency, SALIENCIES) == "magnitude":
         return magnitude(weights)
     return random(weights, random_seed("seed", seed))
+
+
+def layer_adaptive(values: np.ndarray, costs: np.ndarray | int = 1) -> np.ndarray:
+    """Each value over the sum of all that are at least as large: LAMP, for squared weights.
+
+    The largest has 1, in whatever unit a layer is measured, so that layers can be ranked together
+    and none of them loses everything before the others are down to one.
+
+    Args:
+        values: Float array of shape `(units,)`, zero or above.
+        costs: How many times each value counts in the sums.
+
+    Returns:
+        Float array of shape `(units,)`, in [0, 1]; of equal values the first has most.
+
+    Source: Lee et al. (2021).
+    """
+    order = np.argsort(-values, kind="stable")
+    left = np.empty_like(values)
+    left[order] = np.cumsum((values * costs)[order])
+    return values / np.maximum(left, np.finfo(values.dtype).tiny)

@@ -12,6 +12,7 @@ from keras import ops
 from keras_sparse.messages.arguments import one_of
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
+from keras_sparse.sparsity.saliency import layer_adaptive
 from keras_sparse.structured.coupling.groups import Group, Member
 from keras_sparse.structured.layerwise.method import Layerwise
 from keras_sparse.structured.layerwise.methods import LAYERWISE, layerwise_method
@@ -133,14 +134,7 @@ def _l2(model: keras.Model, groups: Sequence[Group], samples: Samples) -> dict[s
 
 def _lamp(model: keras.Model, groups: Sequence[Group], samples: Samples) -> dict[str, np.ndarray]:
     """The square of a unit's norm over that of all at least as large (Lee et al., 2021)."""
-    found = {}
-    for group in groups:
-        squares = _squares(group)
-        order = np.argsort(-squares, kind="stable")
-        left = np.empty_like(squares)
-        left[order] = np.cumsum(squares[order])
-        found[group.name] = squares / np.maximum(left, np.finfo(float).tiny)
-    return found
+    return {group.name: layer_adaptive(_squares(group)) for group in groups}
 
 
 def _fpgm(model: keras.Model, groups: Sequence[Group], samples: Samples) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -109,25 +109,3 @@ def _ranks(groups: Sequence[Group], scores: Mapping[str, np.ndarray]) -> list[np
     order = np.argsort(np.where(free, every, np.inf), kind="stable")[: int(free.sum())]
     ranks[order] = np.arange(len(order))
     return np.split(ranks, np.cumsum([group.size for group in groups])[:-1])
-
-
-def lowest_level(top: int, fits: Callable[[int], bool]) -> int | None:
-    """The lowest level at which something fits, if it does at all above it.
-
-    Args:
-        top: The highest level.
-        fits: Whether a level does.
-
-    Returns:
-        The level, `None` if not even the highest one does.
-    """
-    if not fits(top):
-        return None
-    low, high = -1, top
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            high = middle
-        else:
-            low = middle
-    return high

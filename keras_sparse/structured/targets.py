@@ -10,9 +10,10 @@ import numpy as np
 
 from keras_sparse.deploy.latency import litert_latency
 from keras_sparse.messages.arguments import number, wrong
+from keras_sparse.sparsity.bisection import lowest_level
 from keras_sparse.structured.coupling.cost import Cost
 from keras_sparse.structured.coupling.groups import ChannelGroups
-from keras_sparse.structured.selecting import Ladder, lowest_level
+from keras_sparse.structured.selecting import Ladder
 from keras_sparse.structured.shrink import build
 
 KINDS = ("flops", "params", "latency")

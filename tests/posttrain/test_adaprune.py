@@ -31,7 +31,7 @@ def test_errors_of_a_layer_are_in_order(kwargs):
 def test_keeps_the_mask_of_magnitude(images):
     one, two = small_net(), small_net()
     ks.prune(one, 0.7, allocation="uniform")
-    ks.adaprune(two, images, 0.7)
+    ks.adaprune(two, images, 0.7, allocation="uniform")
     for a, b in zip(kernels(one), kernels(two), strict=True):
         np.testing.assert_array_equal(a != 0, b != 0)
 

@@ -8,6 +8,7 @@ from keras import layers, ops
 import keras_sparse as ks
 from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from tests.posttrain.calibrated import one_layer
 
 
 @pytest.mark.jax
@@ -41,6 +42,16 @@ def test_rows(layer, shape):
     assert "call" not in vars(layer)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("function", [ks.wanda, ks.sparsegpt, ks.obc, ks.adaprune])
+def test_infinite_inputs_are_refused_before_they_meet_a_zero(function):
+    """Infinity times zero is what "invalid value encountered in matmul" speaks of."""
+    x = np.array([[np.inf, 0.0, 1.0], [1.0, 1.0, 1.0]], "float32")
+    model = one_layer(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="The inputs of 'only' are not finite"):
+        function(model, x, 0.5)
+
+
 def test_layers_out_of_sight_are_pruned_by_magnitude():
     model = keras.Sequential(
         [
@@ -55,7 +66,7 @@ def test_layers_out_of_sight_are_pruned_by_magnitude():
     other.set_weights(model.get_weights())
     x = np.random.default_rng(0).normal(size=(64, 6, 6, 4)).astype("float32")
     with pytest.warns(ks.SparsityWarning, match="depth/kernel, grouped/kernel"):
-        ks.obc(model, (x, np.zeros(64)), 0.5)
+        ks.obc(model, (x, np.zeros(64)), 0.5, allocation="uniform")
     ks.prune(other, 0.5, allocation="uniform")
     for one, two in zip(model.layers[:2], other.layers[:2], strict=True):
         np.testing.assert_allclose(one.get_weights()[0], two.get_weights()[0], rtol=1e-6)

@@ -46,7 +46,7 @@ def test_counts_pattern_and_what_stays(images):
 def test_bad_input(images):
     model = small_net()
     with pytest.raises(ValueError, match="lower samples_per_gradient"):
-        ks.mfac(model, (images[0][:8], images[1][:8]), 0.5)
+        ks.mfac(model, (images[0][:8], images[1][:8]), 0.5, samples_per_gradient=9)
     with pytest.raises(ValueError, match="damping must be a finite number greater than 0"):
         ks.mfac(model, images, 0.5, damping=0)
     with pytest.raises(ValueError, match="raise it"):

@@ -58,8 +58,6 @@ def test_pattern_of_groups_across_blocks():
 
 def test_bad_input(images):
     model = small_net()
-    with pytest.raises(ValueError, match="Give allocation='uniform'"):
-        ks.sparsegpt(model, images, 0.5, allocation="global")
     with pytest.raises(ValueError, match="block_size must be"):
         ks.sparsegpt(model, images, 0.5, block_size=0)
     with pytest.raises(ValueError, match="sparsegpt prunes single weights or n:m"):

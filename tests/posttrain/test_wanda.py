@@ -131,17 +131,8 @@ def test_targets_play_no_part(images):
         np.testing.assert_array_equal(a, b)
 
 
-def test_one_ranking_for_all_layers(images):
-    model = small_net()
-    report = ks.wanda(model, images, 0.8, allocation="global", per_output=False)
-    assert report.sparsity == pytest.approx(0.8, abs=0.001)
-    assert len({row.sparsity for row in report.prunable}) > 1
-
-
 def test_bad_input(images):
     model = small_net()
-    with pytest.raises(ValueError, match="per_output=False"):
-        ks.wanda(model, images, 0.5, allocation="global")
     with pytest.raises(ValueError, match="wanda prunes single weights or n:m"):
         ks.wanda(model, images, 0.5, granularity="channel")
     with pytest.raises(ValueError, match="not finite"):

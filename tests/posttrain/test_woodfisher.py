@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 import keras_sparse as ks
-from keras_sparse.posttrain.fisher import BlockInverse, GradientRows, obs_scores, obs_update
+from keras_sparse.posttrain.fisher import BlockFisher, GradientRows, obs_scores, obs_update
 from keras_sparse.probe.gradients import LossGradients
 from tests.posttrain.calibrated import check_common, one_layer, outputs_as_loss, small_net
 from tests.training import conv_net, kernels
@@ -14,9 +14,10 @@ pytestmark = pytest.mark.jax
 
 def test_worked_example_of_the_inverse():
     """G=[[1,0],[1,1]], damping .1, n=2."""
-    inverse = BlockInverse(2, 50, 0.1, 2)
-    inverse.add(np.array([[1.0, 0.0]]))
-    inverse.add(np.array([[1.0, 1.0]]))
+    fisher = BlockFisher(2, 50)
+    fisher.add(np.array([[1.0, 0.0]]))
+    fisher.add(np.array([[1.0, 1.0]]))
+    inverse = fisher.inverted(0.1)
     wanted = [[1.463415, -1.219512], [-1.219512, 2.682927]]
     np.testing.assert_allclose(inverse.blocks[0], wanted, rtol=1e-6)
     np.testing.assert_allclose(inverse.product(np.array([1.0, 2.0])), [-0.97561, 4.146341], 1e-6)
@@ -33,9 +34,11 @@ def test_worked_example_of_scores_and_update():
 
 def test_blocks_are_inverses_of_the_dense_blocks():
     rows = np.random.default_rng(0).normal(size=(9, 11))
-    inverse = BlockInverse(11, 4, 0.05, 9)
+    found = BlockFisher(11, 4)
     for piece in (rows[:4], rows[4:]):
-        inverse.add(piece)
+        found.add(piece)
+    np.testing.assert_allclose(found.diagonal(), np.mean(rows**2, axis=0))
+    inverse = found.inverted(0.05)
     fisher = 0.05 * np.eye(11) + rows.T @ rows / 9
     for i, part in enumerate((slice(0, 4), slice(4, 8), slice(8, 11))):
         width = part.stop - part.start
@@ -46,14 +49,45 @@ def test_blocks_are_inverses_of_the_dense_blocks():
 def test_prunes_by_the_inverse_of_the_samples_own_matrix():
     x = np.array([[1, 0], [1, 1]], "float32")
     model = one_layer([[1.0], [0.8]])
-    ks.woodfisher(model, (x, np.zeros(2)), 0.5, damping=0.1, loss=outputs_as_loss)
-    inverse = np.linalg.inv(0.1 * np.eye(2) + x.T @ x / 2)
+    ks.woodfisher(model, (x, np.zeros(2)), 0.5, damping=0.1, steps=1, loss=outputs_as_loss)
+    fisher = x.T @ x / 2
+    inverse = np.linalg.inv(0.1 * np.trace(fisher) / 2 * np.eye(2) + fisher)
     scores = np.array([1.0, 0.8]) ** 2 / (2 * np.diag(inverse))
     gone = int(np.argmin(scores))
     theta = np.array([1.0, 0.8])
     wanted = theta - theta[gone] * inverse[:, gone] / inverse[gone, gone]
     wanted[gone] = 0
     np.testing.assert_allclose(kernels(model)[0][:, 0], wanted, rtol=1e-5)
+
+
+def test_blocks_tie_the_inputs_of_an_output():
+    """What another output loses moves nothing, whether or not it is in the same column's row."""
+    x = np.array([[1, 0.9], [1, 1.1], [0.9, 1]], "float32")
+    model = one_layer([[1.0, 1.1], [0.1, 0.9]])
+
+    def loss(y, outputs):
+        return ops.sum(outputs**2, axis=-1)
+
+    ks.woodfisher(model, (x, np.zeros(3)), 0.25, block_size=2, steps=1, loss=loss)
+    kernel = kernels(model)[0]
+    assert kernel[1, 0] == 0
+    assert kernel[0, 0] > 1.05
+    np.testing.assert_array_equal(kernel[:, 1], np.float32([1.1, 0.9]))
+
+
+@pytest.mark.parametrize("function", [ks.woodfisher, ks.mfac, ks.obs])
+def test_the_scale_of_the_loss_plays_no_part(images, function):
+    found = []
+    for scale in (1.0, 1e-3):
+        model = small_net()
+
+        def loss(y, outputs, scale=scale):
+            return scale * keras.losses.sparse_categorical_crossentropy(y, outputs, True)
+
+        function(model, (images[0][:16], images[1][:16]), 0.5, loss=loss, exclude="hidden")
+        found.append(kernels(model))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_counts_pattern_and_what_stays(images):
@@ -101,3 +135,11 @@ def test_bad_input(images):
     flat = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="All gradients"):
         ks.woodfisher(flat, (np.zeros((4, 2)), np.zeros(4)), 0.5, loss=outputs_as_loss)
+
+
+def test_as_few_samples_per_gradient_as_make_no_more_than(images):
+    model = small_net()
+    variables = [v for v in model.trainable_variables if "kernel" in v.path]
+    data = (images[0][:11], images[1][:11])
+    for at_most, wanted in ((100, 11), (11, 11), (10, 5), (3, 2), (1, 1)):
+        assert len(GradientRows(model, variables, data, None, at_most=at_most)) == wanted

@@ -90,12 +90,15 @@ def test_batch_norm_tuning_takes_every_form(images, form):
 
 
 @pytest.mark.parametrize("form", ["array", "dataset", "PyDataset"])
-@pytest.mark.parametrize("method", [ks.obc, ks.sparsegpt, ks.adaprune, ks.global_adaprune])
+@pytest.mark.parametrize(
+    "method", [ks.obc, ks.sparsegpt, ks.wanda, ks.adaprune, ks.global_adaprune]
+)
 def test_methods_by_layers_outputs_need_no_targets(images, method, form):
     x, y = some(images)
     one, two = small_net(), small_net()
-    method(one, FORMS[form](x, y), 0.5, damping=0.1, exclude=["conv", "hidden"])
-    method(two, (x, y), 0.5, damping=0.1, exclude=["conv", "hidden"])
+    options = {} if method is ks.wanda else {"damping": 0.1}
+    method(one, FORMS[form](x, y), 0.5, exclude=["conv", "hidden"], **options)
+    method(two, (x, y), 0.5, exclude=["conv", "hidden"], **options)
     for a, b in zip(kernels(one), kernels(two), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -124,6 +127,20 @@ def test_several_inputs(struct, by):
     assert len(list(calibration_batches(model, data, 16, targets=False))) == 2
     assert ks.batch_norm_tuning(model, data, batch_size=16, steps=4) == 1
     assert ks.sparsegpt(model, data, 0.5, damping=0.1).sparsity == 0.5
+
+
+@pytest.mark.parametrize(
+    "form", ["with weights", "batches of lists", "dataset of pairs", "PyDataset"]
+)
+@pytest.mark.parametrize("method", [ks.obd, ks.woodfisher, ks.mfac, ks.obs])
+def test_methods_by_the_loss_take_every_form_with_targets(images, method, form):
+    x, y = some(images)
+    one, two = small_net(), small_net()
+    options = {"samples_per_gradient": 8, "exclude": ["conv", "hidden"]}
+    method(one, FORMS[form](x, y), 0.5, **options)
+    method(two, (x, y), 0.5, **options)
+    for a, b in zip(kernels(one), kernels(two), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", [ks.obd, ks.woodfisher, ks.mfac, ks.obs])
