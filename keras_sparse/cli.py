@@ -8,7 +8,6 @@ import json
 import shlex
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -259,28 +258,9 @@ def _make_smaller(
 
 
 def _load(file: str) -> Any:
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {file!r}. Give a model saved as .keras.")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{file!r} is not a whole .keras file. Save the model with model.save('NAME.keras'); "
-            "if writing it was cut short, save it again."
-        )
-    import keras
+    from keras_sparse.experiments.saving import load_model
 
-    # A file written during training names the optimizer's class, which is registered there.
-    import keras_sparse  # noqa: F401
-    from keras_sparse.storage.keras_archive import UNREADABLE, reason
-
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{file!r} cannot be loaded: {reason(error)} A damaged file must be saved "
-            "again; a model with layers of your own is loaded in Python, where they are defined, "
-            "and given to keras_sparse.report or keras_sparse.deploy.to_litert."
-        ) from error
+    return load_model(Path(file).expanduser())
 
 
 def _explained(error: Exception) -> bool:
