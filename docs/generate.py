@@ -15,6 +15,7 @@ PACKAGE = Path("keras_sparse")
 PAGES = {
     "Checkpoints in mid-training": "checkpoints.md",
     "Will it be faster?": "faster.md",
+    "A trained model and no time": "one_shot.md",
     "Small files and ONNX": "files.md",
     "Models pruned by tfmot": "tfmot.md",
     "Own training loops and GANs": "own_loops.md",

@@ -101,7 +101,7 @@ def test_the_readmes_worker_learns(readme, histories, monkeypatch, images):
 def test_the_readmes_commands_are_understood(readme):
     lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for words in commands:
         make_parser().parse_args(words)
 
@@ -123,6 +123,21 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     assert len(printed) == {"checkpoints": 3, "own_loops": 2}[page]
     assert min(map(float, printed)) > 0.9
     assert zeros(names["model"]) > 0.7
+
+
+@pytest.mark.slow
+def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_path):
+    one_shot, hurting, as_far = blocks((ROOT / "docs" / "one_shot.md").read_text("utf-8"), "python")
+    names = run(one_shot, {})
+    model, digits = names["model"], names["digits"]
+    assert zeros(model) == pytest.approx(0.9, abs=0.01)
+    assert model.evaluate(*digits.test, verbose=0)[1] > 0.9
+    run(hurting, names)
+    assert len(names["found"].rows) == 3
+    assert (tmp_path / "sensitivity.png").stat().st_size > 10_000
+    run(as_far, names)
+    assert names["found"].met
+    assert names["found"].sparsity > 0.5
 
 
 @pytest.mark.slow
