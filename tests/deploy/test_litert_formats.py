@@ -1,5 +1,9 @@
 """Formats of weights: their sizes, their errors, their zeros, and which kernels they are for."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +64,30 @@ def test_the_same_model_gives_the_same_bytes(quantize, tmp_path, x):
         deploy.to_litert(model, path, sparse=quantize is None, inputs=x, quantize=quantize)
         contents.add(path.read_bytes())
     assert len(contents) == 1
+
+
+PROGRAM = """
+import sys, keras
+from keras_sparse import deploy
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(8, 3), keras.layers.Dense(9)])
+deploy.to_litert(model, sys.argv[1], sparse=False)
+"""
+
+
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(tmp_path):
+    files = [tmp_path / f"{seed}.tflite" for seed in range(2)]
+    made = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, file],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        )
+        for seed, file in enumerate(files)
+    ]
+    assert [process.wait() for process in made] == [0, 0]
+    one, two = [file.read_bytes() for file in files]
+    assert one == two
 
 
 @pytest.mark.parametrize("mode", ["int8", "int4"])
