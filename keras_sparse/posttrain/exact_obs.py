@@ -10,6 +10,8 @@ import numpy as np
 _AT_ONCE = 1 << 22
 # Removals after which the inverses are brought up to date, by one matrix product.
 _BLOCK = 64
+# The part of the inverses' rows that is left when those of removed weights are dropped.
+_SHRINK = 0.6
 
 
 def inverse_of(hessian: np.ndarray, name: str) -> np.ndarray:
@@ -62,36 +64,44 @@ def _trace_of_some(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows, size = weights.shape
     n, m = group or (0, size)
-    weights = weights.copy()
-    inverses = np.repeat(inverse[None], rows, axis=0)
-    diagonals = np.einsum("rii->ri", inverses).copy()
-    open_ = np.ones((rows, size), bool)
     removed = np.zeros((rows, size // m), np.int64)
     removals = size // m * (m - n)
     order, cost = np.empty((rows, removals), np.int64), np.empty((rows, removals))
-    # Of the current block: H^-1 is `inverses - sum_k u_k u_k^T` with `u = H^-1_:,p / sqrt(pivot)`.
-    updates = np.empty((rows, min(_BLOCK, removals), size))
     row = np.arange(rows)
-    for step in range(removals):
-        pivots = np.maximum(diagonals, np.finfo(np.float64).tiny)
-        scores = np.where(open_, weights**2 / pivots, np.inf)
-        p = np.argmin(scores, axis=1)
-        order[:, step], cost[:, step] = p, scores[row, p]
-        made = updates[:, : step % _BLOCK]
-        column = inverses[row, p] - (made[row, :, p][:, None] @ made)[:, 0]
-        pivot = pivots[row, p][:, None]
-        weights -= weights[row, p][:, None] / pivot * column
-        weights[row, p] = 0
-        column /= np.sqrt(pivot)
-        updates[:, step % _BLOCK] = column
-        diagonals -= column**2
-        if (step + 1) % _BLOCK == 0:
-            inverses -= updates.transpose(0, 2, 1) @ updates
-        open_[row, p] = False
-        removed[row, p // m] += 1
-        for r in np.flatnonzero(removed[row, p // m] == m - n):
-            start = p[r] // m * m
-            open_[r, start : start + m] = False
+    # Of what the inverses still hold: where in a row it stands, and whether it may be removed.
+    columns, open_ = np.tile(np.arange(size), (rows, 1)), np.ones((rows, size), bool)
+    gone = np.zeros((rows, size), bool)
+    weights, inverses = weights.copy(), np.repeat(inverse[None], rows, axis=0)
+    for start in range(0, removals, _BLOCK):
+        steps = min(_BLOCK, removals - start)
+        # H^-1 is `inverses - sum_k u_k u_k^T` with `u = H^-1_:,p / sqrt(pivot)`.
+        updates = np.empty((rows, steps, columns.shape[1]))
+        diagonals = np.einsum("rii->ri", inverses).copy()
+        for step in range(steps):
+            pivots = np.maximum(diagonals, np.finfo(np.float64).tiny)
+            scores = np.where(open_, weights**2 / pivots, np.inf)
+            p = np.argmin(scores, axis=1)
+            place = columns[row, p]
+            order[:, start + step], cost[:, start + step] = place, scores[row, p]
+            made = updates[:, :step]
+            column = inverses[row, p] - (made[row, :, p][:, None] @ made)[:, 0]
+            pivot = pivots[row, p][:, None]
+            weights -= weights[row, p][:, None] / pivot * column
+            weights[row, p] = 0
+            column /= np.sqrt(pivot)
+            updates[:, step] = column
+            diagonals -= column**2
+            open_[row, p], gone[row, p] = False, True
+            removed[row, place // m] += 1
+            for r in np.flatnonzero(removed[row, place // m] == m - n):
+                open_[r, columns[r] // m == place[r] // m] = False
+        inverses -= updates.transpose(0, 2, 1) @ updates
+        if size - start - steps <= _SHRINK * columns.shape[1]:
+            left = np.nonzero(~gone)[1].reshape(rows, -1)
+            columns, open_, gone, weights = (
+                np.take_along_axis(x, left, axis=1) for x in (columns, open_, gone, weights)
+            )
+            inverses = inverses[row[:, None, None], left[:, :, None], left[:, None, :]]
     return order, cost
 
 
