@@ -141,7 +141,8 @@ def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_page_on_speed_is_right():
+def test_the_page_on_speed_is_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for code in blocks((ROOT / "docs" / "faster.md").read_text("utf-8"), "python"):
         exec(code, {})
 
