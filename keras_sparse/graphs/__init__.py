@@ -1,0 +1,33 @@
+"""Graph networks on Keras 3: layers with sparse adjacency, data and loaders."""
+
+from keras_sparse.graphs.data.block_graph import block_graph
+from keras_sparse.graphs.data.graph import Cleaning, Graph
+from keras_sparse.graphs.data.load import load
+from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.layers.cuts import Cut
+from keras_sparse.graphs.layers.gat_conv import GATConv
+from keras_sparse.graphs.layers.graph_conv import GraphConv
+from keras_sparse.graphs.layers.sage_conv import SAGEConv
+from keras_sparse.graphs.loaders.cluster import ClusterLoader
+from keras_sparse.graphs.loaders.full_graph import FullGraph
+from keras_sparse.graphs.loaders.partitioning import edge_cut, partition_nodes
+from keras_sparse.graphs.networks import gat, gcn, sage
+
+__all__ = [
+    "Cleaning",
+    "ClusterLoader",
+    "Cut",
+    "FullGraph",
+    "GATConv",
+    "Graph",
+    "GraphConv",
+    "SAGEConv",
+    "block_graph",
+    "edge_cut",
+    "gat",
+    "gcn",
+    "load",
+    "normalized",
+    "partition_nodes",
+    "sage",
+]
