@@ -2,9 +2,9 @@
 
     PLANETOID_DIR=... python benchmarks/graphs.py
 
-16 hidden units, dropout 0.5, L2 of the kernels, Adam at 0.01, 200 epochs, the public split with
-features divided by their sums. The accuracy is that after the last epoch: nothing is chosen by
-validation. An epoch is one pass over the whole graph in `fit`.
+16 hidden units, dropout 0.5, L2 of the first kernel (Kipf and Welling 2017, section 5.2), Adam at
+0.01, 200 epochs, the public split with features divided by their sums. The accuracy is that after
+the last epoch: nothing is chosen by validation. An epoch is one pass over the whole graph in `fit`.
 """
 
 import time
@@ -33,18 +33,18 @@ def run(config: dict, folder: Path) -> dict:
         graph.num_features,
         graph.num_classes,
         dropout=0.5,
-        kernel_regularizer=keras.regularizers.L2(DECAY),
         seed=config["seed"],
     )
+    model.get_layer("hidden1").kernel.regularizer = keras.regularizers.L2(DECAY)
     model.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
     )
-    half = ks.graphs.FullGraph(graph, "gcn", steps=EPOCHS // 2)
-    model.fit(half, verbose=0)
+    half = ks.graphs.FullGraph(graph, "gcn", steps=EPOCHS // 2).dataset()
+    model.fit(half, shuffle=False, verbose=0)
     began = time.process_time()
-    model.fit(half, verbose=0)
+    model.fit(half, shuffle=False, verbose=0)
     spent = time.process_time() - began
     test = ks.graphs.FullGraph(graph, "gcn", split="test")
     _, accuracy = model.evaluate(test, verbose=0)

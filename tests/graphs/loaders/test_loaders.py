@@ -116,6 +116,19 @@ def test_padding_changes_no_logit(graph):
         np.testing.assert_allclose(np.asarray(model(padded[0]))[:50], expected, atol=1e-5)
 
 
+def test_the_whole_graph_as_a_data_set_trains_the_same(graph):
+    loader = graphs.FullGraph(graph, "gcn", steps=3)
+    trained = []
+    for data in (loader, loader.dataset()):
+        model = graphs.gcn(40, 4, (8,), seed=0)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(data, shuffle=False, verbose=0)
+        assert int(model.optimizer.iterations) == 3
+        trained.append(model.get_weights())
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
 def test_clusters_train_a_model(graph):
     loader = graphs.ClusterLoader(graph, "mean", num_parts=8, parts_per_batch=2, partitioner="ldg")
     model = graphs.sage(40, 4, (16,), sparse_features=True, seed=0)
