@@ -92,6 +92,7 @@ REFERENCE = {
         "graphs/loaders/full_graph",
         "graphs/loaders/cluster",
         "graphs/loaders/partitioning",
+        "graphs/gist/partition",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
     "Deployment": (

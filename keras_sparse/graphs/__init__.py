@@ -4,6 +4,7 @@ from keras_sparse.graphs.data.block_graph import block_graph
 from keras_sparse.graphs.data.graph import Cleaning, Graph
 from keras_sparse.graphs.data.load import load
 from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.gist.partition import cut_weight, merge_weight, partition_features
 from keras_sparse.graphs.layers.cuts import Cut
 from keras_sparse.graphs.layers.gat_conv import GATConv
 from keras_sparse.graphs.layers.graph_conv import GraphConv
@@ -23,11 +24,14 @@ __all__ = [
     "GraphConv",
     "SAGEConv",
     "block_graph",
+    "cut_weight",
     "edge_cut",
     "gat",
     "gcn",
     "load",
+    "merge_weight",
     "normalized",
+    "partition_features",
     "partition_nodes",
     "sage",
 ]

@@ -12,7 +12,7 @@ from keras_sparse.graphs.data.graph import SPLITS, Graph
 from keras_sparse.graphs.data.normalization import KINDS, normalized
 from keras_sparse.graphs.loaders.batches import Batch, Size, batch_of
 from keras_sparse.graphs.loaders.partitioning import partition_nodes
-from keras_sparse.messages.arguments import instance, integer, one_of
+from keras_sparse.messages.arguments import boolean, instance, integer, one_of
 
 
 class ClusterLoader(keras.utils.PyDataset):
@@ -67,11 +67,12 @@ class ClusterLoader(keras.utils.PyDataset):
         self.graph = instance("graph", graph, Graph, "a Graph")
         self.kind = one_of("kind", kind, KINDS)
         self.split = one_of("split", split, SPLITS)
+        integer("num_parts", num_parts, 1, graph.num_nodes)
         integer("parts_per_batch", parts_per_batch, 1, num_parts)
         self.parts = partition_nodes(graph.adjacency, num_parts, partitioner, seed)
         self.parts_per_batch = min(parts_per_batch, len(self.parts))
         self.size = self._largest()
-        self.shuffle = shuffle
+        self.shuffle = boolean("shuffle", shuffle)
         self._draw = np.random.default_rng(seed)
         self._order = np.arange(len(self.parts))
         self.on_epoch_end()
