@@ -6,6 +6,7 @@ logits `(n, classes)`: compile with a loss that has `from_logits=True`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,17 +52,10 @@ def gcn(
 
     Source: Kipf and Welling (2017), equation 9; Wolfe (2023), equation 1.
     """
-
-    def block(features: Any, adjacency: Any, units: int, own: dict[str, Any]) -> Any:
-        output = GraphConv(units, activation="relu", **own)(features, adjacency)
-        return _standardized(output) if layer_norm else output
-
-    def last(features: Any, adjacency: Any, own: dict[str, Any]) -> Any:
-        return GraphConv(num_classes, **own)(features, adjacency)
-
-    boolean("layer_norm", layer_norm)
-    inputs = _inputs(num_features, num_classes, sparse_features)
-    return _stacked("gcn", inputs, hidden, block, last, kwargs, seed)
+    sizes = num_features, num_classes
+    first = functools.partial(GraphConv, activation="relu")
+    follow = _standardization(layer_norm)
+    return _stacked("gcn", sizes, hidden, first, GraphConv, follow, sparse_features, seed, kwargs)
 
 
 def sage(
@@ -90,17 +84,11 @@ def sage(
 
     Source: Hamilton et al. (2017), Algorithm 1; Wolfe (2023), section 2.4.2.
     """
-
-    def block(features: Any, adjacency: Any, units: int, own: dict[str, Any]) -> Any:
-        output = SAGEConv(units, **own)(features, adjacency)
-        return layers.ReLU()(_standardized(output) if layer_norm else output)
-
-    def last(features: Any, adjacency: Any, own: dict[str, Any]) -> Any:
-        return SAGEConv(num_classes, **own)(features, adjacency)
-
-    boolean("layer_norm", layer_norm)
-    inputs = _inputs(num_features, num_classes, sparse_features)
-    return _stacked("sage", inputs, hidden, block, last, kwargs, seed)
+    sizes = num_features, num_classes
+    follow = [*_standardization(layer_norm), layers.ReLU]
+    return _stacked(
+        "sage", sizes, hidden, SAGEConv, SAGEConv, follow, sparse_features, seed, kwargs
+    )
 
 
 def gat(
@@ -131,56 +119,47 @@ def gat(
 
     Source: Velickovic et al. (2018), section 3.3.
     """
-
-    def block(features: Any, adjacency: Any, units: int, own: dict[str, Any]) -> Any:
-        output = GATConv(units, heads, activation="elu", **own)(features, adjacency)
-        return _standardized(output) if layer_norm else output
-
-    def last(features: Any, adjacency: Any, own: dict[str, Any]) -> Any:
-        return GATConv(num_classes, concatenate=False, **own)(features, adjacency)
-
-    boolean("layer_norm", layer_norm)
-    inputs = _inputs(num_features, num_classes, sparse_features)
-    return _stacked("gat", inputs, hidden, block, last, kwargs, seed)
-
-
-def _inputs(num_features: int, num_classes: int, sparse: bool) -> tuple[Any, Any]:
-    integer("num_features", num_features)
-    integer("num_classes", num_classes)
-    boolean("sparse_features", sparse)
-    features = keras.Input((num_features,), sparse=sparse, name="features")
-    return features, keras.Input((None,), sparse=True, name="adjacency")
+    sizes = num_features, num_classes
+    first = functools.partial(GATConv, heads=heads, activation="elu")
+    last = functools.partial(GATConv, concatenate=False)
+    follow = _standardization(layer_norm)
+    return _stacked("gat", sizes, hidden, first, last, follow, sparse_features, seed, kwargs)
 
 
 def _stacked(
     name: str,
-    inputs: tuple[Any, Any],
+    sizes: tuple[int, int],
     hidden: Sequence[int],
-    block: Callable[..., Any],
-    last: Callable[..., Any],
-    kwargs: dict[str, Any],
+    hidden_layer: Callable[..., keras.layers.Layer],
+    last_layer: Callable[..., keras.layers.Layer],
+    follow: Sequence[Callable[[], keras.layers.Layer]],
+    sparse_features: bool,
     seed: int | None,
+    kwargs: dict[str, Any],
 ) -> keras.Model:
+    """Hidden layers, what follows each of them, and the layer that makes the logits."""
+    integer("num_features", sizes[0])
+    integer("num_classes", sizes[1])
+    boolean("sparse_features", sparse_features)
+    random_seed("seed", seed)
     if not isinstance(hidden, Sequence):
         raise wrong("hidden", hidden, "a list of numbers of units")
-    random_seed("seed", seed)
-    features, adjacency = inputs
-    for number, units in enumerate([*hidden, None]):
+
+    def own(number: int) -> dict[str, Any]:
         # Two apart, as a layer may draw from the next seed as well.
-        own_seed = None if seed is None else 2 * (seed * (len(hidden) + 1) + number)
-        own = {
-            "kernel_initializer": initializers.GlorotUniform(own_seed),
-            "seed": own_seed,
-            "name": "logits" if units is None else f"hidden{number + 1}",
-            **kwargs,
-        }
-        features = (
-            last(features, adjacency, own)
-            if units is None
-            else block(features, adjacency, units, own)
-        )
-    return keras.Model(inputs, features, name=name)
+        drawn = None if seed is None else 2 * (seed * (len(hidden) + 1) + number)
+        return {"kernel_initializer": initializers.GlorotUniform(drawn), "seed": drawn, **kwargs}
+
+    features = x = keras.Input((sizes[0],), sparse=sparse_features, name="features")
+    adjacency = keras.Input((None,), sparse=True, name="adjacency")
+    for number, units in enumerate(hidden):
+        x = hidden_layer(units, name=f"hidden{number + 1}", **own(number))(x, adjacency)
+        for make in follow:
+            x = make()(x)
+    logits = last_layer(sizes[1], name="logits", **own(len(hidden)))(x, adjacency)
+    return keras.Model((features, adjacency), logits, name=name)
 
 
-def _standardized(features: Any) -> Any:
-    return layers.LayerNormalization(center=False, scale=False)(features)
+def _standardization(layer_norm: bool) -> list[Callable[[], keras.layers.Layer]]:
+    make = functools.partial(layers.LayerNormalization, center=False, scale=False)
+    return [make] if boolean("layer_norm", layer_norm) else []

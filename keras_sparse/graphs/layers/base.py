@@ -21,18 +21,7 @@ from keras_sparse.messages.arguments import boolean, integer, number, one_of
 class GraphLayer(keras.layers.Layer):
     """Base of layers that are called with the features and the adjacency of a graph.
 
-    Args:
-        units: Number of output features.
-        activation: Applied to the output.
-        use_bias: Whether a bias is added.
-        dropout: Share of the input's features dropped in training, in [0, 1).
-        aggregation: `"product"` for the backend's sparse product, or `"segment_sum"`, which
-            compiles with XLA on TensorFlow too.
-        kernel_initializer: Of the kernel.
-        kernel_regularizer: Of the kernel.
-        bias_regularizer: Of the bias.
-        seed: Seed of dropout.
-        **kwargs: As of `keras.layers.Layer`.
+    The arguments are those of `GraphConv`.
     """
 
     def __init__(

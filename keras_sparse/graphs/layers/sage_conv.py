@@ -24,16 +24,7 @@ class SAGEConv(GraphLayer):
 
     Args:
         units: Number of output features.
-        activation: Applied to the output.
-        use_bias: Whether a bias is added.
-        dropout: Share of the joined features dropped in training, in [0, 1).
-        aggregation: `"product"` for the backend's sparse product, or `"segment_sum"`, which
-            compiles with XLA on TensorFlow too.
-        kernel_initializer: Of the kernel.
-        kernel_regularizer: Of the kernel.
-        bias_regularizer: Of the bias.
-        seed: Seed of dropout.
-        **kwargs: As of `keras.layers.Layer`.
+        **kwargs: As of `GraphConv`; `dropout` is of the joined features.
 
     Source: Hamilton et al. (2017), Algorithm 1, with the mean aggregator.
     """
