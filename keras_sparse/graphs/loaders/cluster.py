@@ -11,7 +11,7 @@ import scipy.sparse
 from keras_sparse.graphs.data.graph import SPLITS, Graph
 from keras_sparse.graphs.data.normalization import KINDS, normalized
 from keras_sparse.graphs.loaders.batches import Batch, Size, batch_of
-from keras_sparse.graphs.loaders.partitioning import partition_nodes
+from keras_sparse.graphs.loaders.partitioning import chosen_partitioner, partition_nodes
 from keras_sparse.messages.arguments import boolean, instance, integer, one_of
 
 
@@ -37,7 +37,8 @@ class ClusterLoader(keras.utils.PyDataset):
         kind: The adjacency that the layers take, as of `ks.graphs.normalized`.
         num_parts: Number of clusters, from 1 to the number of nodes. METIS may make fewer.
         parts_per_batch: How many of them a batch unites, at most `num_parts`.
-        partitioner: `"metis"` (of the extra `graphs`), `"ldg"` or `"random"`.
+        partitioner: `"metis"` (of the extra `graphs`), `"ldg"` or `"random"`, as of
+            `ks.graphs.partition_nodes`. The attribute `partitioner` says which it became.
         split: Whose nodes have weight.
         shuffle: Whether clusters are shuffled every epoch.
         seed: Seed of the cut and of the order.
@@ -57,7 +58,7 @@ class ClusterLoader(keras.utils.PyDataset):
         *,
         num_parts: int,
         parts_per_batch: int = 1,
-        partitioner: str = "metis",
+        partitioner: str | None = None,
         split: str = "train",
         shuffle: bool = True,
         seed: int = 0,
@@ -69,7 +70,8 @@ class ClusterLoader(keras.utils.PyDataset):
         self.split = one_of("split", split, SPLITS)
         integer("num_parts", num_parts, 1, graph.num_nodes)
         integer("parts_per_batch", parts_per_batch, 1, num_parts)
-        self.parts = partition_nodes(graph.adjacency, num_parts, partitioner, seed)
+        self.partitioner = chosen_partitioner(partitioner)
+        self.parts = partition_nodes(graph.adjacency, num_parts, self.partitioner, seed)
         self.parts_per_batch = min(parts_per_batch, len(self.parts))
         self.size = self._largest()
         self.shuffle = boolean("shuffle", shuffle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from keras_sparse.messages.extras import check_extra
 
 
 def partition_nodes(
-    adjacency: Any, num_parts: int, partitioner: str = "metis", seed: int = 0
+    adjacency: Any, num_parts: int, partitioner: str | None = None, seed: int = 0
 ) -> list[np.ndarray]:
     """Parts of a graph's nodes, disjoint and together all of them, none of them empty.
 
@@ -22,7 +23,7 @@ def partition_nodes(
         num_parts: How many parts at most, up to `n`.
         partitioner: `"metis"` (of the extra `graphs`) cuts the fewest edges; `"ldg"` gives one
             node after the other to the part that has most of its neighbors and is not full;
-            `"random"` looks at no edge.
+            `"random"` looks at no edge. Defaults to METIS where it is installed, else to LDG.
         seed: Seed of the way chosen.
 
     Raises:
@@ -34,13 +35,24 @@ def partition_nodes(
     graph = scipy.sparse.csr_array(adjacency)
     integer("num_parts", num_parts, 1, graph.shape[0])
     integer("seed", seed, 0)
-    number_of = PARTITIONERS[one_of("partitioner", partitioner, PARTITIONERS)]
+    number_of = PARTITIONERS[chosen_partitioner(partitioner)]
     graph = scipy.sparse.csr_array(graph - scipy.sparse.diags_array(graph.diagonal()))
     graph.eliminate_zeros()
     numbers = number_of(graph, num_parts, seed)
     order = np.argsort(numbers, kind="stable")
     counts = np.bincount(numbers, minlength=num_parts)
     return [part for part in np.split(order, np.cumsum(counts)[:-1]) if part.size]
+
+
+def chosen_partitioner(partitioner: str | None) -> str:
+    """The name of a partitioner, for `None` the best that is installed.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if partitioner is None:
+        return "metis" if importlib.util.find_spec("pymetis") else "ldg"
+    return one_of("partitioner", partitioner, PARTITIONERS)
 
 
 def edge_cut(adjacency: Any, parts: list[np.ndarray]) -> int:

@@ -10,6 +10,7 @@ import pytest
 from keras_sparse import graphs
 from keras_sparse.backend.sparse_tensors import dense
 from keras_sparse.graphs.loaders.batches import Size, batch_of
+from keras_sparse.graphs.loaders.partitioning import chosen_partitioner
 from keras_sparse.messages.extras import MissingExtraError
 
 pytestmark = pytest.mark.jax
@@ -55,7 +56,20 @@ def test_fewer_edges_are_cut_than_at_random(graph, way):
 def test_metis_without_pymetis_names_the_extra(graph, monkeypatch):
     monkeypatch.setitem(sys.modules, "pymetis", None)
     with pytest.raises(MissingExtraError, match=r"keras-sparse\[graphs\]"):
-        graphs.partition_nodes(graph.adjacency, 4)
+        graphs.partition_nodes(graph.adjacency, 4, "metis")
+
+
+@pytest.mark.parametrize(("found", "expected"), [(None, "ldg"), (object(), "metis")])
+def test_the_best_partitioner_that_is_installed_is_the_default(found, expected, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    assert chosen_partitioner(None) == expected
+
+
+def test_without_metis_clusters_are_made_all_the_same(graph, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    loader = graphs.ClusterLoader(graph, "gcn", num_parts=4)
+    assert loader.partitioner == "ldg"
+    assert sum(map(len, loader.parts)) == graph.num_nodes
 
 
 @pytest.mark.parametrize("kind", ["gcn", "mean", "self_loops"])
