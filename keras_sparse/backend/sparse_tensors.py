@@ -1,0 +1,98 @@
+"""The parts of sparse matrices: `tf.SparseTensor` on TensorFlow, `BCOO` on JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def is_sparse(tensor: Any) -> bool:
+    """Whether a tensor of the backend, symbolic or not, is stored sparse."""
+    if isinstance(tensor, keras.KerasTensor):
+        return tensor.sparse
+    return hasattr(tensor, "indices")
+
+
+def from_scipy(matrix: Any) -> Any:
+    """A SciPy sparse matrix as the backend's, each stored entry where it is in the order.
+
+    Args:
+        matrix: In COO form.
+    """
+    indices = np.stack([matrix.row, matrix.col], axis=1)
+    if keras.backend.backend() == "jax":
+        from jax.experimental.sparse import BCOO
+
+        values = keras.ops.convert_to_tensor(matrix.data)
+        return BCOO((values, keras.ops.cast(indices, "int32")), shape=matrix.shape)
+    import tensorflow as tf
+
+    return tf.SparseTensor(indices.astype(np.int64), matrix.data, matrix.shape)
+
+
+def dense(matrix: Any) -> Any:
+    """A sparse matrix as a dense one, in which what is stored twice counts twice."""
+    _, _, values = entries(matrix)
+    shape = (row_count(matrix), matrix.shape[1])
+    return keras.ops.scatter(keras.ops.cast(matrix.indices, "int32"), values, shape)
+
+
+def entries(matrix: Any) -> tuple[Any, Any, Any]:
+    """The rows, columns and values of the entries that a matrix stores, a dense one all of them.
+
+    Args:
+        matrix: A matrix with `e` entries.
+
+    Returns:
+        Three tensors of shape `(e,)`, in the order of storage.
+    """
+    # Keras's trainer builds models on JAX with dense stand-ins for sparse inputs.
+    if not is_sparse(matrix):
+        height, width = keras.ops.shape(matrix)
+        rows = keras.ops.repeat(keras.ops.arange(height), width)
+        columns = keras.ops.tile(keras.ops.arange(width), height)
+        return rows, columns, keras.ops.reshape(matrix, (-1,))
+    indices = keras.ops.cast(matrix.indices, "int32")
+    values = matrix.data if keras.backend.backend() == "jax" else matrix.values
+    return indices[:, 0], indices[:, 1], values
+
+
+def with_values(matrix: Any, values: Any) -> Any:
+    """A sparse matrix with other values at the same places.
+
+    Args:
+        matrix: A sparse matrix with `e` entries.
+        values: `(e,)`, in the order of storage.
+    """
+    if keras.backend.backend() == "jax":
+        from jax.experimental.sparse import BCOO
+
+        return BCOO((values, matrix.indices), shape=matrix.shape)
+    return matrix.with_values(values)
+
+
+def row_count(matrix: Any) -> Any:
+    """How many rows a matrix has: a number where it is known, otherwise a tensor."""
+    if not is_sparse(matrix):
+        return keras.ops.shape(matrix)[0]
+    static = matrix.shape[0]
+    return keras.ops.cast(matrix.dense_shape[0], "int32") if static is None else int(static)
+
+
+def product(matrix: Any, other: Any) -> Any:
+    """The backend's own product of a matrix, sparse or dense, and a dense one."""
+    if not is_sparse(matrix):
+        return keras.ops.matmul(matrix, other)
+    if keras.backend.backend() == "jax":
+        return matrix @ other
+    import tensorflow as tf
+
+    # Keras's matmul looks rows up instead, which takes several times as long.
+    return tf.sparse.sparse_dense_matmul(matrix, other)
+
+
+def sparse_product_compiles() -> bool:
+    """Whether XLA compiles the backend's product of a sparse and a dense matrix."""
+    return keras.backend.backend() == "jax"

@@ -1,0 +1,37 @@
+"""Graph networks on Keras 3: layers with sparse adjacency, data and loaders."""
+
+from keras_sparse.graphs.data.block_graph import block_graph
+from keras_sparse.graphs.data.graph import Cleaning, Graph
+from keras_sparse.graphs.data.load import load
+from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.gist.partition import cut_weight, merge_weight, partition_features
+from keras_sparse.graphs.layers.cuts import Cut
+from keras_sparse.graphs.layers.gat_conv import GATConv
+from keras_sparse.graphs.layers.graph_conv import GraphConv
+from keras_sparse.graphs.layers.sage_conv import SAGEConv
+from keras_sparse.graphs.loaders.cluster import ClusterLoader
+from keras_sparse.graphs.loaders.full_graph import FullGraph
+from keras_sparse.graphs.loaders.partitioning import edge_cut, partition_nodes
+from keras_sparse.graphs.networks import gat, gcn, sage
+
+__all__ = [
+    "Cleaning",
+    "ClusterLoader",
+    "Cut",
+    "FullGraph",
+    "GATConv",
+    "Graph",
+    "GraphConv",
+    "SAGEConv",
+    "block_graph",
+    "cut_weight",
+    "edge_cut",
+    "gat",
+    "gcn",
+    "load",
+    "merge_weight",
+    "normalized",
+    "partition_features",
+    "partition_nodes",
+    "sage",
+]

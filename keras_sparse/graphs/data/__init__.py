@@ -1,0 +1,1 @@
+"""Graphs as values, and where they come from."""

@@ -1,0 +1,1 @@
+"""Independent training of narrow sub-networks of a wide graph network."""

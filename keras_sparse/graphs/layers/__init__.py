@@ -1,0 +1,1 @@
+"""Layers that take a graph's features and its sparse adjacency."""

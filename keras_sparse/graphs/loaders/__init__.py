@@ -1,0 +1,1 @@
+"""What `model.fit` reads a graph from."""
