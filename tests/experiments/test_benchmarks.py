@@ -20,6 +20,7 @@ SCRIPTS = {
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
     "gap_mnist": "gap",
+    "graphs": "graphs",
     "greedy_forward_selection": "greedy_forward_selection",
     "mask_update": "mask_update",
     "post_training": "post_training",
