@@ -45,6 +45,17 @@ _BEGINNING = b"PK"
 class CompressedReport:
     """What compressing a model came to.
 
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    for layer in model.layers:
+        layer.kernel.assign(keras.ops.where(layer.kernel > 0.2, layer.kernel, 0))
+    report = deploy.save_compressed(model, "model.ksparse")
+    print(report.bytes, report.ratio)
+    ```
+
     Args:
         path: The file.
         bytes: Its size.
@@ -73,6 +84,10 @@ def save_compressed(model: keras.Model, path: str | os.PathLike[str]) -> Compres
     training are left out.
 
     ```python
+    import keras
+    import keras_sparse as ks
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
     ks.prune(model, 0.9, allocation="uniform")
     report = ks.deploy.save_compressed(model, "model.ksparse")
     print(f"{report.ratio:.1f} times smaller")
@@ -140,10 +155,14 @@ def load_compressed(
     """The model that `save_compressed` wrote, a plain Keras model that is not compiled.
 
     ```python
+    import keras
+    import keras_sparse as ks
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
     ks.prune(model, 0.9, allocation="uniform")
     ks.deploy.save_compressed(model, "model.ksparse")
     model = ks.deploy.load_compressed("model.ksparse")
-    model.compile("adam", loss)  # to evaluate it, or to go on with ks.StaticMask(mask="current")
+    model.compile("adam", "mse")  # to evaluate it, or to go on with ks.StaticMask(mask="current")
     ```
 
     Args:

@@ -20,6 +20,17 @@ class ONNXConversionError(RuntimeError):
     """A model could not be expressed in ONNX.
 
     The message names the operations and where they come from; no file was written.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    try:
+        deploy.to_onnx(model, "model.onnx", opset=13)
+    except deploy.ONNXConversionError as error:
+        print(error)
+    ```
     """
 
 

@@ -32,12 +32,32 @@ class ONNXVerificationError(RuntimeError):
     """An ONNX file does not load in onnxruntime, or does not compute what the Keras model computes.
 
     The message says what is wrong and the cure; no file was written.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    try:
+        deploy.to_onnx(model, "model.onnx", tolerance=1e-12)
+    except deploy.ONNXVerificationError as error:
+        print(error)
+    ```
     """
 
 
 @dataclass(frozen=True)
 class ONNXTensor:
     """A weight in an ONNX file.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    for row in deploy.to_onnx(model, "model.onnx").tensors:
+        print(row.name, row.shape, row.sparsity, row.bytes)
+    ```
 
     Args:
         name: Its name in the file.
@@ -57,6 +77,15 @@ class ONNXTensor:
 @dataclass(frozen=True)
 class ONNXReport:
     """Sizes and errors of an exported ONNX file.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    report = deploy.to_onnx(model, "model.onnx")
+    print(report.bytes, report.gzip_bytes, report.max_error)
+    ```
 
     Args:
         path: The file.
@@ -143,6 +172,14 @@ def to_onnx(
     a network. What Keras's own ONNX export gets wrong is mended on the way: constants of a layer
     such as `Normalization`, grouped convolutions and the exact GELU, for which `model.export`
     writes files of EfficientNet and ConvNeXt that onnxruntime refuses.
+
+    ```python
+    import keras
+    from keras_sparse import deploy
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(10)])
+    deploy.to_onnx(model, "model.onnx").print()
+    ```
 
     Args:
         model: A built Keras model: Sequential, functional, or subclassed.
