@@ -16,6 +16,7 @@ SCRIPTS = {
     "cram_cifar10": "cram",
     "cram_mnist": "cram",
     "edge": "edge",
+    "edge_matrix": "edge_matrix",
     "first_step": "first_step",
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
