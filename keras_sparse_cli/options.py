@@ -280,18 +280,13 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="keras-sparse shrink model.keras smaller.keras --flops 0.5 --data cifar10 "
         "--finetune 5",
     )
-    shrink.add_argument("file", metavar="FILE.keras")
-    shrink.add_argument(
-        "out", metavar="OUT.keras", nargs="?", help="default: FILE_shrunk.keras beside it"
-    )
-    _add(SHRINK_OPTIONS, shrink)
+    _add_smaller(shrink, "shrunk", SHRINK_OPTIONS)
     shrink.add_argument(
         "--keep-zeros",
         action="store_true",
         default=argparse.SUPPRESS,
         help="weights that are zero stay zero in fine-tuning",
     )
-    shrink.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
     shrink.set_defaults(command="shrink")
 
     prune = commands.add_parser(
@@ -304,12 +299,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="keras-sparse prune model.keras sparse.keras --method obc --sparsity 0.9 "
         "--data cifar10",
     )
-    prune.add_argument("file", metavar="FILE.keras")
-    prune.add_argument(
-        "out", metavar="OUT.keras", nargs="?", help="default: FILE_pruned.keras beside it"
-    )
-    _add(PRUNE_OPTIONS, prune)
-    prune.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
+    _add_smaller(prune, "pruned", PRUNE_OPTIONS)
     prune.set_defaults(command="prune")
 
     inspect = commands.add_parser(
@@ -369,6 +359,15 @@ def make_parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
     benchmark.set_defaults(command="benchmark")
     return parser
+
+
+def _add_smaller(parser: argparse.ArgumentParser, ending: str, options: Any) -> None:
+    """The arguments of a command that makes a smaller model of a saved one."""
+    parser.add_argument("file", metavar="FILE.keras")
+    default = f"default: FILE_{ending}.keras beside it"
+    parser.add_argument("out", metavar="OUT.keras", nargs="?", help=default)
+    _add(options, parser)
+    parser.add_argument("--json", metavar="NUMBERS.json", help="write the numbers to a file too")
 
 
 def _add_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:

@@ -55,8 +55,9 @@ def to_litert(
     The model is converted twice, dense and sparse, so that the sizes can be compared. The file is
     run under LiteRT's default delegates (XNNPACK), under its built-in kernels, and by LiteRT 2's
     `CompiledModel` in each kernel mode, and its outputs are compared with Keras's; only then is it
-    put at `path`, in one step, so that whatever was there before survives a failure. The model
-    itself is left as it was.
+    put at `path`, in one step, so that whatever was there before survives a failure. What
+    `CompiledModel` does not run, such as some files with an open batch size, is no failure:
+    `report.not_run` says it. The model itself is left as it was.
 
     A weight is stored sparse if it has at least 30 % zeros and belongs to a Dense, EinsumDense,
     recurrent, 1-D or 2-D convolution layer. Dense kernels pruned in blocks of (4, 1) are computed

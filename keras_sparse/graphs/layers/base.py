@@ -54,7 +54,9 @@ class GraphLayer(keras.layers.Layer):
     @property
     def weight_cuts(self) -> WeightCuts:
         """For each axis of each weight the group of features that cuts it, `None` if none does."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say which features cut its weights"
+        )
 
     @property
     def output_cut(self) -> Cut:
