@@ -221,7 +221,7 @@ def lines(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize="small")
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize="small")
     figure.suptitle(title)
     return figure
 
