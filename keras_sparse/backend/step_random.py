@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -32,8 +32,12 @@ def uniform(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> An
         step: Integer scalar, may be a tensor.
         stream: Integer; other streams of the same step give other numbers.
     """
-    start = _mixed_number(seed + _GOLDEN * (stream + 1))
-    return ops.reshape(_drawn()(np.uint32(start), step, math.prod(shape)), shape)
+    start = np.uint32(_start(seed, stream))
+    return ops.reshape(_drawn()(start, step, math.prod(shape)), shape)
+
+
+def _start(seed: int, stream: int) -> int:
+    return _mixed_number(seed + _GOLDEN * (stream + 1))
 
 
 @functools.cache
@@ -51,9 +55,28 @@ def _drawn() -> Callable[[Any, Any, Any], Any]:
 def _numbers(start: Any, step: Any, count: Any) -> Any:
     key = _mixed(ops.bitwise_xor(ops.cast(step, "uint32"), start))
     position = ops.cast(ops.arange(count, dtype="int32"), "uint32")
-    bits = _mixed(position * _word(_GOLDEN) + key)
-    bits = _mixed(ops.bitwise_xor(bits, key))
+    return _hashed(position * _word(_GOLDEN), key)
+
+
+def _hashed(position: Any, key: Any) -> Any:
+    bits = _mixed(ops.bitwise_xor(_mixed(position + key), key))
     return ops.cast(ops.right_shift(bits, _word(8)), "float32") * 2.0**-24
+
+
+def uniform_in_one(sizes: Sequence[int], seed: int, step: Any, streams: Sequence[int]) -> Any:
+    """What `uniform` gives for several streams, one after the other in one vector.
+
+    Args:
+        sizes: How many numbers of each stream.
+        seed: Integer.
+        step: Integer scalar, may be a tensor.
+        streams: As many integers as sizes.
+    """
+    starts = np.array([_start(seed, stream) for stream in streams], "uint32")
+    keys = _mixed(ops.bitwise_xor(ops.cast(step, "uint32"), ops.convert_to_tensor(starts)))
+    key = ops.take(keys, np.repeat(np.arange(len(sizes), dtype="int32"), sizes))
+    positions = np.concatenate([np.arange(size, dtype="uint32") for size in sizes])
+    return _hashed(ops.convert_to_tensor(positions * np.uint32(_GOLDEN)), key)
 
 
 def normal(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> Any:
@@ -61,8 +84,16 @@ def normal(shape: tuple[int, ...], seed: int, step: Any, stream: int = 0) -> Any
 
     The arguments are those of `uniform`.
     """
-    radius = uniform(shape, seed, step, 2 * stream)
-    angle = uniform(shape, seed, step, 2 * stream + 1)
+    return _turned(*(uniform(shape, seed, step, 2 * stream + i) for i in (0, 1)))
+
+
+def normal_in_one(sizes: Sequence[int], seed: int, step: Any, streams: Sequence[int]) -> Any:
+    """What `normal` gives for several streams: see `uniform_in_one`."""
+    twice = ([2 * stream + i for stream in streams] for i in (0, 1))
+    return _turned(*(uniform_in_one(sizes, seed, step, one) for one in twice))
+
+
+def _turned(radius: Any, angle: Any) -> Any:
     return ops.sqrt(-2 * ops.log(1 - radius)) * ops.cos(2 * math.pi * angle)
 
 

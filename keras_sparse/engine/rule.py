@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -48,6 +48,12 @@ class Tensors(NamedTuple):
     masks: Sequence[Any]
     gradients: Sequence[Any] = ()
     state: Mapping[str, Sequence[Any]] = {}
+
+    def each(self, change: Callable[[Sequence[Any]], Sequence[Any]]) -> Tensors:
+        """All lists that are not empty, changed alike."""
+        weights, masks, gradients = (change(v) if len(v) else v for v in self[:3])
+        state = {key: change(values) for key, values in self.state.items()}
+        return Tensors(weights, masks, gradients, state)
 
 
 class Update(NamedTuple):

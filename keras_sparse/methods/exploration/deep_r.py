@@ -10,11 +10,11 @@ import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
-from keras_sparse.backend.step_random import normal, uniform
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.messages.arguments import number
 from keras_sparse.methods.exploration.base import counts, only_where
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.masks import choose_masks
@@ -50,29 +50,34 @@ class DeepRRule(Rule):
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """What has flipped its sign dies, and as many others wake at zero."""
+        bundles = Bundles(tensors.weights)
+        bundled = tensors.each(bundles.join)
+        rates = [clock.rate_of(0)] * len(bundles.places)
+        if clock.learning_rates:
+            rates = bundles.spread([clock.rate_of(i) for i in range(len(self.layouts))])
+        noises = bundles.normal(self.seed, clock.step)
         weights, alive = [], []
-        for i, (weight, mask) in enumerate(zip(tensors.weights, tensors.masks, strict=True)):
-            sign = ops.cast(ops.where(tensors.state[_SIGNS][i], 1.0, -1.0), weight.dtype)
-            theta = self._moved(sign * weight, clock, i)
+        for weight, mask, plus, rate, noise in zip(
+            bundled.weights, bundled.masks, bundled.state[_SIGNS], rates, noises, strict=True
+        ):
+            sign = ops.cast(ops.where(plus, 1.0, -1.0), weight.dtype)
+            theta = self._moved(sign * weight, ops.cast(rate, weight.dtype), noise)
             alive.append(ops.logical_and(mask, theta >= 0))
-            weights.append(ops.where(alive[i], sign * theta, ops.zeros_like(theta)))
-        woken = self._wake(clock, tensors.masks, alive)
-        masks = [ops.logical_or(a, w) for a, w in zip(alive, woken, strict=True)]
-        return Update(masks, {}, weights=weights)
+            weights.append(ops.where(alive[-1], sign * theta, ops.zeros_like(theta)))
+        living = bundles.split(alive)
+        woken = self._wake(clock, bundles, tensors.masks, living)
+        masks = [ops.logical_or(a, w) for a, w in zip(living, woken, strict=True)]
+        return Update(masks, {}, weights=bundles.split(weights))
 
-    def _moved(self, theta: Any, clock: Clock, tensor: int) -> Any:
-        rate = ops.cast(clock.rate_of(tensor), theta.dtype)
-        drawn = normal(self.layouts[tensor].shape, self.seed, clock.step, tensor)
-        noise = ops.cast(drawn, theta.dtype)
-        return theta - rate * self.l1 + ops.sqrt(2 * rate * self.temperature) * noise
+    def _moved(self, theta: Any, rate: Any, noise: Any) -> Any:
+        pushed = ops.sqrt(2 * rate * self.temperature) * ops.cast(noise, theta.dtype)
+        return theta - rate * self.l1 + pushed
 
-    def _wake(self, clock: Clock, masks: Sequence[Any], alive: Sequence[Any]) -> list[Any]:
+    def _wake(
+        self, clock: Clock, bundles: Bundles, masks: Sequence[Any], alive: Sequence[Any]
+    ) -> list[Any]:
         # Normal numbers of stream n use up the uniform ones of streams 2n and 2n + 1.
-        first = 2 * len(self.layouts)
-        chances = [
-            uniform(layout.shape, self.seed, clock.step, first + i)
-            for i, layout in enumerate(self.layouts)
-        ]
+        chances = bundles.split(bundles.uniform(self.seed, clock.step, 2 * len(self.layouts)))
         died = counts(masks) - counts(alive)
         budget = ops.reshape(ops.sum(died), (1,)) if self.joint else died
         dormant = [ops.logical_not(mask) for mask in alive]

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.learned import adam_moments, adam_step
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.granularity import Unstructured
 from keras_sparse.sparsity.recipe import CommonArguments
 
@@ -44,9 +45,15 @@ class SampledWeights(Rule):
         raise NotImplementedError(f"{type(self).__name__} must implement first_parameters")
 
     def slopes(
-        self, clock: Clock, tensors: Tensors
+        self, clock: Clock, tensors: Tensors, bundles: Bundles
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
-        """The gradients by the parameters, and new values of the rule's further state."""
+        """The gradients by the parameters, and new values of the rule's further state.
+
+        Args:
+            clock: The step.
+            tensors: What there is, in bundles.
+            bundles: How it was bundled, which draws random numbers.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement slopes")
 
     def kept(self, weights: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
@@ -60,10 +67,13 @@ class SampledWeights(Rule):
 
     def update_state(self, clock: Clock, tensors: Tensors) -> Mapping[str, Sequence[Any]]:
         """Adam's moments of the parameters; `update_masks` takes the step."""
-        slopes, further = self.slopes(clock, tensors)
-        trios = zip(tensors.state[_FIRST], tensors.state[_SECOND], slopes, strict=True)
+        bundles = Bundles(tensors.weights)
+        bundled = tensors.each(bundles.join)
+        slopes, further = self.slopes(clock, bundled, bundles)
+        trios = zip(bundled.state[_FIRST], bundled.state[_SECOND], slopes, strict=True)
         first, second = zip(*(adam_moments(*trio) for trio in trios), strict=True)
-        return {**further, _FIRST: first, _SECOND: second}
+        new = {**further, _FIRST: first, _SECOND: second}
+        return {key: bundles.split(values) for key, values in new.items()}
 
     def due(self, step: Any, counters: Mapping[str, Any]) -> Any:
         """At every step."""
@@ -71,10 +81,12 @@ class SampledWeights(Rule):
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Adam's step on the parameters, and the weights that are still needed."""
-        trios = zip(*(tensors.state[key] for key in (PARAMETER, _FIRST, _SECOND)), strict=True)
+        bundles = Bundles(tensors.weights)
+        bundled = tensors.each(bundles.join)
+        trios = zip(*(bundled.state[key] for key in (PARAMETER, _FIRST, _SECOND)), strict=True)
         parameters = [adam_step(p, m, v, self.rate, clock.step) for p, m, v in trios]
-        masks = self.kept(tensors.weights, parameters)
-        return Update(masks, {}, state={PARAMETER: parameters})
+        masks = bundles.split(self.kept(bundled.weights, parameters))
+        return Update(masks, {}, state={PARAMETER: bundles.split(parameters)})
 
 
 class SparsityFollows(SparseCallback):

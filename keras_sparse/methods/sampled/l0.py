@@ -11,7 +11,6 @@ import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
-from keras_sparse.backend.step_random import uniform
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.messages.arguments import number, optional
 from keras_sparse.methods.sampled.base import (
@@ -20,6 +19,7 @@ from keras_sparse.methods.sampled.base import (
     SparsityFollows,
     default_rate,
 )
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.recipe import CommonArguments
@@ -87,19 +87,15 @@ class L0Rule(SampledWeights):
         gates = [ops.ones_like(weight) for weight in weights]
         return {**super().initial_state(weights), _GATES: gates}
 
-    def _drawn(self, step: Any, tensors: Tensors) -> list[tuple[Any, Any]]:
-        return [
-            hard_concrete(a, ops.cast(uniform(layout.shape, self.seed, step, i), a.dtype))
-            for i, (a, layout) in enumerate(
-                zip(tensors.state[PARAMETER], self.layouts, strict=True)
-            )
-        ]
+    def _drawn(self, step: Any, bundles: Bundles, parameters: Sequence[Any]) -> list[Any]:
+        drawn = zip(parameters, bundles.uniform(self.seed, step), strict=True)
+        return [hard_concrete(a, ops.cast(u, a.dtype)) for a, u in drawn]
 
     def slopes(
-        self, clock: Clock, tensors: Tensors
+        self, clock: Clock, tensors: Tensors, bundles: Bundles
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
         """`g w dz/dlog_alpha + lambda P (1 - P)`, with g the gradient at `w z`; and the z."""
-        drawn = self._drawn(clock.step, tensors)
+        drawn = self._drawn(clock.step, bundles, tensors.state[PARAMETER])
         slopes = []
         for g, w, a, (_, slope) in zip(
             tensors.gradients, tensors.weights, tensors.state[PARAMETER], drawn, strict=True
@@ -118,8 +114,10 @@ class L0Rule(SampledWeights):
 
     def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """`w z`, with gates drawn for the next step."""
-        drawn = self._drawn(clock.step + 1, tensors)
-        return [w * z for w, (z, _) in zip(tensors.weights, drawn, strict=True)]
+        bundles = Bundles(tensors.weights)
+        drawn = self._drawn(clock.step + 1, bundles, bundles.join(tensors.state[PARAMETER]))
+        pairs = zip(bundles.join(tensors.weights), drawn, strict=True)
+        return bundles.split([w * z for w, (z, _) in pairs])
 
     def evaluated(self, tensors: Tensors) -> Sequence[Any]:
         """`w` times the settled gates."""

@@ -10,7 +10,6 @@ import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
-from keras_sparse.backend.step_random import normal
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.messages.arguments import number, optional
 from keras_sparse.methods.sampled.base import (
@@ -19,6 +18,7 @@ from keras_sparse.methods.sampled.base import (
     SparsityFollows,
     default_rate,
 )
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.recipe import CommonArguments
@@ -79,7 +79,7 @@ class SparseVariationalDropoutRule(SampledWeights):
         return {**super().initial_state(weights), _PULLS: pulls}
 
     def slopes(
-        self, clock: Clock, tensors: Tensors
+        self, clock: Clock, tensors: Tensors, bundles: Bundles
     ) -> tuple[list[Any], Mapping[str, Sequence[Any]]]:
         """`g eps sigma / 2 + b_t dKL/dlog_alpha`, g at the noisy weight; and `dKL/dtheta`.
 
@@ -92,7 +92,7 @@ class SparseVariationalDropoutRule(SampledWeights):
             tensors.gradients,
             tensors.weights,
             tensors.state[PARAMETER],
-            self._noise(clock.step, tensors),
+            self._noise(clock.step, bundles, tensors.state[PARAMETER]),
             strict=True,
         ):
             log_alpha = log_alpha_of(w, v)
@@ -102,13 +102,9 @@ class SparseVariationalDropoutRule(SampledWeights):
             pulls.append(-2 * w / (ops.square(w) + _TINY) * penalty)
         return slopes, {_PULLS: pulls}
 
-    def _noise(self, step: Any, tensors: Tensors) -> list[Any]:
-        return [
-            ops.exp(0.5 * v) * ops.cast(normal(layout.shape, self.seed, step, i), v.dtype)
-            for i, (v, layout) in enumerate(
-                zip(tensors.state[PARAMETER], self.layouts, strict=True)
-            )
-        ]
+    def _noise(self, step: Any, bundles: Bundles, parameters: Sequence[Any]) -> list[Any]:
+        drawn = zip(parameters, bundles.normal(self.seed, step), strict=True)
+        return [ops.exp(0.5 * v) * ops.cast(e, v.dtype) for v, e in drawn]
 
     def learning_gradients(self, gradients: Sequence[Any], tensors: Tensors) -> Sequence[Any]:
         """`dtheta = g + b_t dKL/dtheta`."""
@@ -122,8 +118,10 @@ class SparseVariationalDropoutRule(SampledWeights):
 
     def effective(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """`theta + sigma eps`, drawn for the next step."""
-        noises = self._noise(clock.step + 1, tensors)
-        return [w + noise for w, noise in zip(tensors.weights, noises, strict=True)]
+        bundles = Bundles(tensors.weights)
+        noises = self._noise(clock.step + 1, bundles, bundles.join(tensors.state[PARAMETER]))
+        pairs = zip(bundles.join(tensors.weights), noises, strict=True)
+        return bundles.split([w + noise for w, noise in pairs])
 
     def evaluated(self, tensors: Tensors) -> Sequence[Any]:
         """The means of the weights that are kept."""
