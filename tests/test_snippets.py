@@ -28,7 +28,7 @@ from tests.training import compiled
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-IMAGES = 4_000
+IMAGES = 2_000
 
 
 def blocks(text, language):

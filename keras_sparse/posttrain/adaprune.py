@@ -6,21 +6,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from rich.progress import track
 from typing_extensions import Unpack
 
-from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import refit
-from keras_sparse.posttrain.layer_hessians import damped, hessians, warn_of_magnitude
-from keras_sparse.posttrain.layer_inputs import (
-    chosen_layers,
-    input_rows,
-    recorded,
-    summed_squares,
-)
-from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
+from keras_sparse.posttrain.layer_hessians import damped
+from keras_sparse.posttrain.layer_inputs import PRODUCTS, SQUARES, chosen_layers, input_rows
+from keras_sparse.posttrain.layer_shares import layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.posttrain.recording import recorded, summed
+from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -37,6 +35,7 @@ def adaprune(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
+    verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
@@ -59,6 +58,7 @@ def adaprune(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
+        verbose: Whether to show progress.
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
@@ -78,18 +78,22 @@ def adaprune(
     """
     number("damping", damping, "(0, inf)")
     integer("batch_size", batch_size)
+    boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
-    weights = chosen.read()
-    found = hessians(chosen, data, batch_size, "adaprune")
-    budget = layer_budget(chosen, diagonals(chosen, found))
-    masks = chosen.masks([np.abs(weight) for weight in weights], budget)
-    values = [
-        _refitted(target, damping, hessian, hessian, weight, mask)
-        for target, hessian, weight, mask in zip(
-            chosen.selection.targets, found, weights, masks, strict=True
-        )
-    ]
-    chosen.write(values, masks)
+    targets = chosen.selection.targets
+
+    def solve(
+        i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        mask = chosen.mask_of(i, np.abs(weight), keep)
+        if hessian is None:
+            return weight, mask
+        return _refitted(targets[i], damping, hessian, hessian, weight, mask), mask
+
+    unseen = solve_layers(
+        chosen, data, batch_size, PRODUCTS, solve, sequential=False, verbose=verbose
+    )
+    warn_of_magnitude(unseen, "adaprune", stacklevel=3)
     return chosen.report()
 
 
@@ -102,6 +106,7 @@ def global_adaprune(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
+    verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
@@ -125,6 +130,7 @@ def global_adaprune(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Pull towards the old weights, as a fraction of the mean squared input, above 0.
         batch_size: Samples in a forward pass, for arrays.
+        verbose: Whether to show progress.
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
@@ -143,16 +149,18 @@ def global_adaprune(
     """
     number("damping", damping, "(0, inf)")
     integer("batch_size", batch_size)
+    boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     dense = chosen.read()
     batches = [x for x, _ in calibration_batches(model, data, batch_size, targets=False)]
-    squares = [np.ones(()) if s is None else s for s in summed_squares(chosen, batches)]
-    masks = chosen.masks([np.abs(weight) for weight in dense], layer_budget(chosen, squares))
+    squares = summed(chosen, SQUARES.layers(chosen), batches, SQUARES.of)
+    budget = layer_budget(chosen, [np.ones(()) if s is None else s for s in squares])
+    masks = chosen.masks([np.abs(weight) for weight in dense], budget)
     now, unseen = list(dense), []
     try:
-        for i, (target, layer) in enumerate(
-            zip(chosen.selection.targets, chosen_layers(chosen), strict=True)
-        ):
+        pairs = list(zip(chosen.selection.targets, chosen_layers(chosen), strict=True))
+        steps = track(pairs, "layer by layer", disable=not verbose)
+        for i, (target, layer) in enumerate(steps):
             products = (
                 None if layer is None else _products(chosen, layer, i, batches, dense, now, masks)
             )
@@ -187,7 +195,8 @@ def _products(
         chosen.write(now, masks)
         (given,) = recorded(chosen.model, [layer], x)
         for one, other in zip(given, wanted, strict=True):
-            rows, before = (input_rows(layer, variable, side) for side in (one, other))
+            sides = (np.asarray(side, np.float64) for side in (one, other))
+            rows, before = (input_rows(layer, variable, side) for side in sides)
             square, product = rows.T @ rows, rows.T @ before
             own = square if own is None else own + square
             cross = product if cross is None else cross + product

@@ -1,17 +1,14 @@
-"""What the weights of a layer are multiplied with: its inputs, as rows and as sums of squares."""
+"""What the weights of a layer are multiplied with, of given inputs: rows, squares, products."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
-from keras_sparse.probe.calls import run_recorded
 from keras_sparse.probe.variables import owners
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -19,48 +16,37 @@ _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
+class Statistic(NamedTuple):
+    """What is summed up over all that a layer is called with.
+
+    Args:
+        layers: For each target the layer whose inputs are looked at; `None` where they cannot be.
+        of: Takes such a layer, its kernel and inputs; gives a float64 array.
+    """
+
+    layers: Callable[[PrunedWeights], list[keras.layers.Layer | None]]
+    of: Callable[[keras.layers.Layer, Any, np.ndarray], np.ndarray]
+
+
 def chosen_layers(chosen: PrunedWeights) -> list[keras.layers.Layer | None]:
     """The layer of each target, `None` where outputs do not share inputs that can be seen."""
-    owner = owners(chosen.model)
-    return [
-        owner[id(variable)] if _shares_inputs(owner[id(variable)], variable) else None
-        for variable in chosen.variables
-    ]
+    return _layers(chosen, _shares_inputs)
 
 
 def summed_layers(chosen: PrunedWeights) -> list[keras.layers.Layer | None]:
     """The layer of each target, `None` where `squared_inputs` does not know it."""
+    return _layers(chosen, _is_summed)
+
+
+def _layers(
+    chosen: PrunedWeights, known: Callable[[keras.layers.Layer, Any], bool]
+) -> list[keras.layers.Layer | None]:
     owner = owners(chosen.model)
+    layers = [owner[id(variable)] for variable in chosen.variables]
     return [
-        owner[id(variable)] if _is_summed(owner[id(variable)], variable) else None
-        for variable in chosen.variables
+        layer if known(layer, variable) else None
+        for layer, variable in zip(layers, chosen.variables, strict=True)
     ]
-
-
-def recorded(
-    model: keras.Model, layers: Sequence[keras.layers.Layer | None], x: Any
-) -> list[list[np.ndarray]]:
-    """The inputs that layers get, one for each time they are called on a batch.
-
-    Raises:
-        ValueError: If they are not finite: in products infinity times zero would be NaN.
-    """
-    seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
-
-    def note(layer: keras.layers.Layer, inputs: Any, _: Any) -> None:
-        # A layer inside a loop that the backend compiles gets symbols, which hold no values.
-        with contextlib.suppress(TypeError, NotImplementedError):
-            seen[id(layer)].append(np.asarray(ops.convert_to_numpy(inputs), np.float64))
-
-    known = [layer for layer in layers if layer is not None]
-    run_recorded(model, known, x, note)
-    for layer in known:
-        if not all(np.isfinite(inputs).all() for inputs in seen[id(layer)]):
-            raise ValueError(
-                f"The inputs of {layer.name!r} are not finite. Look for NaN or infinity in the "
-                "calibration data and the model's weights."
-            )
-    return [seen[id(layer)] for layer in layers]
 
 
 def input_rows(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> np.ndarray:
@@ -104,24 +90,22 @@ def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray)
     return np.repeat(by_group, layer.filters // layer.groups, axis=-1)
 
 
-def summed_squares(chosen: PrunedWeights, batches: Iterable[Any]) -> list[np.ndarray | None]:
-    """`||X_j||^2` over all samples for each target, `None` where its inputs cannot be seen.
+def summed_products(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> np.ndarray:
+    """`X X^T`, the products of all that each output is a weighted sum of, shape `(d, d)`.
 
-    Args:
-        chosen: The weights to prune.
-        batches: Inputs of the model.
-
-    Returns:
-        For each target an array that broadcasts to its shape. See `squared_inputs`.
+    The arguments are those of `input_rows`.
     """
-    layers = summed_layers(chosen)
-    squares: list[np.ndarray | None] = [None] * len(layers)
-    for x in batches:
-        for i, inputs in enumerate(recorded(chosen.model, layers, x)):
-            for one in inputs:
-                found = squared_inputs(layers[i], chosen.variables[i], one)
-                squares[i] = found if squares[i] is None else squares[i] + found
-    return squares
+    rows = input_rows(layer, variable, inputs)
+    return rows.T @ rows
+
+
+SQUARES = Statistic(summed_layers, squared_inputs)
+PRODUCTS = Statistic(chosen_layers, summed_products)
+
+
+def sees_often(layer: keras.layers.Layer) -> bool:
+    """Whether a layer multiplies each of its inputs with several weights of an output."""
+    return isinstance(layer, (*_CONVOLUTIONS, *_DEPTHWISE, *_SEPARABLE))
 
 
 def _is_summed(layer: keras.layers.Layer, variable: Any) -> bool:

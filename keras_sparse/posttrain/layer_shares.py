@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows
+from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.sparsity.granularity import NM
 from keras_sparse.sparsity.saliency import layer_adaptive
 from keras_sparse.sparsity.top_k import top_k_masks
@@ -37,10 +37,11 @@ def layer_budget(chosen: PrunedWeights, squares: Sequence[np.ndarray]) -> np.nda
     """
     recipe, layouts = chosen.recipe, chosen.layouts
     (budget,) = chosen.budgets()
+    each = (chosen.read_one(i) ** 2 * square for i, square in enumerate(squares))
     if not recipe.joint or isinstance(recipe.granularity, NM):
+        chosen.check_scores(each)
         return np.broadcast_to(budget, len(layouts))
-    own = [weight**2 for weight in chosen.read()]
-    added = [one * square for one, square in zip(own, squares, strict=True)]
+    added, own = list(each), [weight**2 for weight in chosen.read()]
     chosen.check_scores(added)
     costs = [recipe.granularity.costs(layout) for layout in layouts]
     units = []
@@ -57,11 +58,3 @@ def layer_budget(chosen: PrunedWeights, squares: Sequence[np.ndarray]) -> np.nda
             for mask, cost in zip(kept, costs, strict=True)
         ]
     )
-
-
-def diagonals(chosen: PrunedWeights, hessians: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The diagonal of each layer's `X X^T`, which is `||X_j||^2`, in the shape of its weights."""
-    return [
-        from_rows(layout, np.broadcast_to(np.diag(h), (layout.matrix_shape[2], len(h))))
-        for layout, h in zip(chosen.layouts, hessians, strict=True)
-    ]

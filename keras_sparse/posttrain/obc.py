@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from typing_extensions import Unpack
 
-from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
-from keras_sparse.posttrain.layer_hessians import damped, hessians
-from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
+from keras_sparse.posttrain.layer_hessians import damped
+from keras_sparse.posttrain.layer_inputs import PRODUCTS
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -29,6 +30,8 @@ def obc(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
+    sequential: bool = True,
+    verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
@@ -40,7 +43,8 @@ def obc(
     layer.
 
     The time of a layer grows with `outputs * d ** 3` for d inputs (`height * width * channels`
-    of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
+    of a kernel). Memory: `3 * d * d * 8` bytes for each layer of a block, and the inputs of one
+    batch.
 
     ```python
     ks.obc(model, x[:1000], granularity="2:4")
@@ -53,6 +57,10 @@ def obc(
         sparsity: Fraction of weights to remove. See `prune`.
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
+        sequential: Whether layers are pruned one after another, a block of them (such as a
+            transformer's layer) at a time, for the inputs that they get from those pruned before.
+            False for the inputs that they get in the dense model: one pass of the data.
+        verbose: Whether to show progress.
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
@@ -73,23 +81,26 @@ def obc(
     """
     number("damping", damping, "[0, inf)")
     integer("batch_size", batch_size)
+    boolean("sequential", sequential)
+    boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "obc")
-    found = hessians(chosen, data, batch_size, "obc")
     targets = chosen.selection.targets
-    pairs = [damped(hessian, damping) for hessian in found]
-    rows, traces = [], []
-    for target, weight, (hessian, dead) in zip(targets, chosen.read(), pairs, strict=True):
-        rows.append(np.where(dead, 0, to_rows(target.layout, weight)))
-        traces.append(removal_trace(rows[-1], inverse_of(hessian, target.path), group))
-    ranks = removal_ranks(traces, [weights.shape[1] for weights in rows])
-    scores = [from_rows(layout, rank) for layout, rank in zip(chosen.layouts, ranks, strict=True)]
-    masks = chosen.masks(scores, layer_budget(chosen, diagonals(chosen, found)))
-    values = [
-        from_rows(layout, refit(hessian, weights @ hessian, to_rows(layout, mask)))
-        for layout, weights, (hessian, _), mask in zip(
-            chosen.layouts, rows, pairs, masks, strict=True
-        )
-    ]
-    chosen.write(values, masks)
+
+    def solve(
+        i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        layout = targets[i].layout
+        rows = to_rows(layout, weight)
+        hessian, dead = damped(np.eye(rows.shape[1]) if hessian is None else hessian, damping)
+        rows = np.where(dead, 0, rows)
+        trace = removal_trace(rows, inverse_of(hessian, targets[i].path), group)
+        (rank,) = removal_ranks([trace], [rows.shape[1]])
+        mask = chosen.mask_of(i, from_rows(layout, rank), keep)
+        return from_rows(layout, refit(hessian, rows @ hessian, to_rows(layout, mask))), mask
+
+    unseen = solve_layers(
+        chosen, data, batch_size, PRODUCTS, solve, sequential=sequential, verbose=verbose
+    )
+    warn_of_magnitude(unseen, "obc", stacklevel=3)
     return chosen.report()

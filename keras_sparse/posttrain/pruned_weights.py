@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -42,7 +42,11 @@ class PrunedWeights:
 
     def read(self) -> list[np.ndarray]:
         """The weights as they are now, float64 arrays of the variables' shapes."""
-        return [np.asarray(ops.convert_to_numpy(v), np.float64) for v in self.variables]
+        return [self.read_one(i) for i in range(len(self.variables))]
+
+    def read_one(self, place: int) -> np.ndarray:
+        """The weights of one target."""
+        return np.asarray(ops.convert_to_numpy(self.variables[place]), np.float64)
 
     def budgets(self, steps: int = 1) -> np.ndarray:
         """What may be kept after each step, a row each. See `mask_budgets`.
@@ -78,19 +82,33 @@ class PrunedWeights:
         found = choose_masks(ranked, self.layouts, budget, self.recipe.granularity, joint)
         return [np.asarray(ops.convert_to_numpy(mask), bool) for mask in found]
 
-    def check_scores(self, scores: Sequence[np.ndarray]) -> float:
+    def mask_of(self, place: int, scores: np.ndarray, keep: int) -> np.ndarray:
+        """The mask of one target that keeps so many weights, those of the highest scores.
+
+        Args:
+            place: Which of the targets.
+            scores: As in `masks`, but that all may be zero.
+            keep: A count, of an n:m pattern what the pattern says.
+        """
+        ranked = ops.convert_to_tensor(scores / (np.max(scores) or 1.0), "float32")
+        layouts, granularity = [self.layouts[place]], self.recipe.granularity
+        (mask,) = choose_masks([ranked], layouts, np.array([keep]), granularity, False)
+        return np.asarray(ops.convert_to_numpy(mask), bool)
+
+    def check_scores(self, scores: Iterable[np.ndarray]) -> float:
         """The largest score of all.
 
         Raises:
             ValueError: If scores are not finite, or all of them are zero.
         """
+        largest = 0.0
         for target, score in zip(self.selection.targets, scores, strict=True):
             if not np.isfinite(score).all():
                 raise ValueError(
                     f"The scores of {target.path!r} are not finite. Look for NaN or infinity in "
                     "the calibration data and the model's loss, or raise damping."
                 )
-        largest = max(float(score.max()) for score in scores)
+            largest = max(largest, float(score.max()))
         if largest <= 0:
             raise ValueError(
                 "All scores are zero: the calibration data says nothing about the weights. Give "
@@ -105,8 +123,13 @@ class PrunedWeights:
             ValueError: If nothing is left of a layer and the recipe is strict.
         """
         self.recipe.check_filled(self.selection, [int(mask.sum()) for mask in masks])
-        for variable, value, mask in zip(self.variables, values, masks, strict=True):
-            variable.assign(ops.convert_to_tensor(np.where(mask, value, 0), variable.dtype))
+        for place, (value, mask) in enumerate(zip(values, masks, strict=True)):
+            self.write_one(place, value, mask)
+
+    def write_one(self, place: int, values: np.ndarray, mask: np.ndarray) -> None:
+        """Gives one target new weights, with exact zeros where the mask is False."""
+        variable = self.variables[place]
+        variable.assign(ops.convert_to_tensor(np.where(mask, values, 0), variable.dtype))
 
     def report(self) -> SparsityReport:
         """What of the model is zero now."""

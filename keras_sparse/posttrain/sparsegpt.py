@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from typing_extensions import Unpack
 
-from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of
-from keras_sparse.posttrain.layer_hessians import damped, hessians
-from keras_sparse.posttrain.layer_shares import diagonals, layer_budget
+from keras_sparse.posttrain.layer_hessians import damped
+from keras_sparse.posttrain.layer_inputs import PRODUCTS
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -30,6 +31,8 @@ def sparsegpt(
     block_size: int = 128,
     damping: float = 0.01,
     batch_size: int = 128,
+    sequential: bool = True,
+    verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
@@ -42,7 +45,8 @@ def sparsegpt(
     a little less exact.
 
     The time of a layer grows with `d ** 3 + outputs * d ** 2` for d inputs (`height * width *
-    channels` of a kernel). Memory: `3 * d * d * 8` bytes a layer, and the inputs of one batch.
+    channels` of a kernel). Memory: `3 * d * d * 8` bytes for each layer of a block, and the inputs
+    of one batch.
 
     ```python
     ks.sparsegpt(model, x[:1000], sparsity=0.5)
@@ -56,6 +60,10 @@ def sparsegpt(
         block_size: Columns among which weights compete, each time the same share.
         damping: Added to the diagonal of H, as a fraction of its mean.
         batch_size: Samples in a forward pass, for arrays.
+        sequential: Whether layers are pruned one after another, a block of them (such as a
+            transformer's layer) at a time, for the inputs that they get from those pruned before.
+            False for the inputs that they get in the dense model: one pass of the data.
+        verbose: Whether to show progress.
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
@@ -76,26 +84,31 @@ def sparsegpt(
     """
     number("damping", damping, "[0, inf)")
     integer("batch_size", batch_size)
+    boolean("sequential", sequential)
+    boolean("verbose", verbose)
     integer("block_size", block_size)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "sparsegpt")
-    found = hessians(chosen, data, batch_size, "sparsegpt")
-    budget = layer_budget(chosen, diagonals(chosen, found))
-    values, masks = [], []
-    for target, weight, hessian, keep in zip(
-        chosen.selection.targets, chosen.read(), found, budget, strict=True
-    ):
-        hessian, dead = damped(hessian, damping)
-        rows = np.where(dead, 0, to_rows(target.layout, weight))
+    targets = chosen.selection.targets
+
+    def solve(
+        i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        layout = targets[i].layout
+        rows = to_rows(layout, weight)
+        hessian, dead = damped(np.eye(rows.shape[1]) if hessian is None else hessian, damping)
+        rows = np.where(dead, 0, rows)
         # Without correlations there is nothing to pass on, and no reason to compete in blocks.
         diagonal = np.count_nonzero(hessian) == len(hessian)
         width = len(hessian) if diagonal else block_size
-        factor = np.linalg.cholesky(inverse_of(hessian, target.path)).T
-        pattern = (int(keep), group[1]) if group else None
-        kept = prune_columns(rows, factor, width, int(keep), pattern)
-        values.append(from_rows(target.layout, rows))
-        masks.append(from_rows(target.layout, kept))
-    chosen.write(values, masks)
+        factor = np.linalg.cholesky(inverse_of(hessian, targets[i].path)).T
+        kept = prune_columns(rows, factor, width, keep, group)
+        return from_rows(layout, rows), from_rows(layout, kept)
+
+    unseen = solve_layers(
+        chosen, data, batch_size, PRODUCTS, solve, sequential=sequential, verbose=verbose
+    )
+    warn_of_magnitude(unseen, "sparsegpt", stacklevel=3)
     return chosen.report()
 
 

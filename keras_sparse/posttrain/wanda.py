@@ -11,11 +11,9 @@ from typing_extensions import Unpack
 from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
-from keras_sparse.posttrain.layer_hessians import warn_of_magnitude
-from keras_sparse.posttrain.layer_inputs import summed_squares
-from keras_sparse.posttrain.layer_shares import layer_budget
+from keras_sparse.posttrain.layer_inputs import SQUARES
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
-from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -32,6 +30,8 @@ def wanda(
     *,
     per_output: bool = True,
     batch_size: int = 128,
+    sequential: bool = True,
+    verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
 ) -> SparsityReport:
@@ -56,6 +56,10 @@ def wanda(
             more, where the count does not divide, for those that miss it most). False for a
             ranking of all weights of a layer.
         batch_size: Samples in a forward pass, for arrays.
+        sequential: Whether layers are pruned one after another, a block of them (such as a
+            transformer's layer) at a time, for the inputs that they get from those pruned before.
+            False for the inputs that they get in the dense model: one pass of the data.
+        verbose: Whether to show progress.
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
@@ -76,21 +80,25 @@ def wanda(
     """
     boolean("per_output", per_output)
     integer("batch_size", batch_size)
+    boolean("sequential", sequential)
+    boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
     group = group_of(chosen.recipe.granularity, "wanda")
-    weights = chosen.read()
-    squares = _squares(chosen, data, batch_size)
-    scores = [np.abs(w) * np.sqrt(square) for w, square in zip(weights, squares, strict=True)]
-    budget = layer_budget(chosen, squares)
-    if group is None and per_output:
-        chosen.check_scores(scores)
-        masks = [
-            from_rows(layout, largest_of_rows(to_rows(layout, score), int(keep)))
-            for layout, score, keep in zip(chosen.layouts, scores, budget, strict=True)
-        ]
-    else:
-        masks = chosen.masks(scores, budget)
-    chosen.write(weights, masks)
+    by_output = group is None and per_output
+
+    def solve(
+        i: int, weight: np.ndarray, squares: np.ndarray | None, keep: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores = np.abs(weight) * np.sqrt(1.0 if squares is None else squares)
+        if not by_output:
+            return weight, chosen.mask_of(i, scores, keep)
+        layout = chosen.layouts[i]
+        return weight, from_rows(layout, largest_of_rows(to_rows(layout, scores), keep))
+
+    unseen = solve_layers(
+        chosen, data, batch_size, SQUARES, solve, sequential=sequential, verbose=verbose
+    )
+    warn_of_magnitude(unseen, "wanda", stacklevel=3, seen=_SEEN)
     return chosen.report()
 
 
@@ -115,11 +123,3 @@ def largest_of_rows(scores: np.ndarray, keep: int) -> np.ndarray:
         rows = np.argsort(-missed, kind="stable")[:more]
         kept[rows, following[rows]] = True
     return kept
-
-
-def _squares(chosen: PrunedWeights, data: Any, batch_size: int) -> list[np.ndarray]:
-    batches = calibration_batches(chosen.model, data, batch_size, targets=False)
-    squares = summed_squares(chosen, (x for x, _ in batches))
-    unseen = [t.path for t, s in zip(chosen.selection.targets, squares, strict=True) if s is None]
-    warn_of_magnitude(unseen, "wanda", stacklevel=4, seen=_SEEN)
-    return [np.ones(()) if found is None else found for found in squares]

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_sparse as ks
-from tests.cases import METHODS
+from tests.cases import KINDS, METHODS, REGIMES
 from tests.training import Probe, assert_same, compiled, dense_net, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
@@ -26,7 +26,11 @@ EVERY = {**METHODS, **MORE}
 SCORED = ("SNIP", "GraSP", "SynFlow")
 
 
-@pytest.fixture(params=["bfloat16", "float64"])
+# Of methods alike one in each type, and in bfloat16 all others.
+ALSO_IN_FLOAT64 = (*KINDS, "DeepR", "L0", "CrAM")
+
+
+@pytest.fixture
 def policy(request):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(request.param)
@@ -34,7 +38,21 @@ def policy(request):
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", EVERY)
+def thorough_unless(name, kept):
+    return [] if name in kept else [pytest.mark.thorough]
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"),
+    [
+        *[("bfloat16", name) for name in EVERY],
+        *[
+            pytest.param("float64", name, marks=thorough_unless(name, ALSO_IN_FLOAT64))
+            for name in EVERY
+        ],
+    ],
+    indirect=["policy"],
+)
 def test_weights_of_any_float_type(images, name, policy):
     model = compiled(dense_net(), keras.optimizers.SGD(0.01, momentum=0.9))
     method = EVERY[name]()
@@ -84,7 +102,14 @@ def test_sparsity_0_is_neutral_where_weights_are_read_by_gather(method):
     assert_same(plain, neutral)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in SCORED])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=thorough_unless(name, (*REGIMES, *MORE)))
+        for name in EVERY
+        if name not in SCORED
+    ],
+)
 def test_weights_that_are_read_by_gather(name):
     words, labels = words_and_labels()
     model = word_net()

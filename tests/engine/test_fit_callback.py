@@ -207,9 +207,18 @@ def test_the_same_callback_twice_and_two_callbacks_are_refused(images):
     assert ks.report(model).sparsity == pytest.approx(0.8, abs=2e-3)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def pickled(callback):
+    return pickle.loads(pickle.dumps(callback))
+
+
 @pytest.mark.parametrize(
-    "method", [ks.ACDC(0.8), ks.RigL(0.8, seed=1), ks.CrAM([0.5], seed=0), ks.L0(seed=0)]
+    ("method", "copied"),
+    [
+        (ks.ACDC(0.8), copy.deepcopy),
+        (ks.RigL(0.8, seed=1), pickled),
+        (ks.CrAM([0.5], seed=0), pickled),
+        (ks.L0(seed=0), copy.deepcopy),
+    ],
 )
 @pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
 def test_a_used_callback_can_be_copied(images, method, copied):

@@ -6,7 +6,7 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.engine.buffers import parts
-from tests.cases import METHODS
+from tests.cases import METHODS, REGIMES
 from tests.training import STEPS, assert_same, compiled, dense_net, fit, values
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_sparse.SparsityWarning")
@@ -24,7 +24,12 @@ def multi(rate=0.05):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.jax] * (name in ALSO_ON_JAX)) for name in METHODS],
+    [
+        pytest.param(name, marks=[pytest.mark.jax])
+        if name in ALSO_ON_JAX
+        else pytest.param(name, marks=[] if name in REGIMES else [pytest.mark.thorough])
+        for name in METHODS
+    ],
 )
 def test_several_optimizers_train_as_one(images, name):
     """Two optimizers of equal settings give what one gives."""
@@ -60,7 +65,11 @@ def test_resets_and_slots_are_those_of_each_part(images):
 
 
 @pytest.mark.parametrize(
-    "name", ["ACDC", "GMP", "StaticMask", "RigL", "DPF", "EdgePopup", "CyclicGaP"]
+    "name",
+    [
+        *["GMP", "StaticMask", "RigL", "DPF", "EdgePopup"],
+        *[pytest.param(name, marks=pytest.mark.thorough) for name in ("ACDC", "CyclicGaP")],
+    ],
 )
 def test_a_loop_of_ones_own_is_fit(images, name):
     import tensorflow as tf

@@ -109,7 +109,9 @@ def test_history_has_each_epoch_once(reference):
     assert (reference / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("at", [(0, 2), (2, 3), (4, 6)], ids=str)
+@pytest.mark.parametrize(
+    "at", [pytest.param((0, 2), marks=pytest.mark.thorough), (2, 3), (4, 6)], ids=str
+)
 def test_interrupted_and_resumed_equals_uninterrupted(reference, tmp_path, at):
     out = interrupted(tmp_path / "run", *at)
     assert read_result(out) is None

@@ -6,8 +6,9 @@ import pytest
 from keras import layers, ops
 
 import keras_sparse as ks
-from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows, recorded
+from keras_sparse.posttrain.layer_inputs import chosen_layers, input_rows
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.posttrain.recording import recorded
 from tests.posttrain.calibrated import one_layer
 
 

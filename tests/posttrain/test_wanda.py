@@ -8,8 +8,9 @@ import pytest
 from keras import layers
 
 import keras_sparse as ks
-from keras_sparse.posttrain.layer_inputs import recorded, squared_inputs, summed_layers
+from keras_sparse.posttrain.layer_inputs import squared_inputs, summed_layers
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.posttrain.recording import recorded
 from keras_sparse.posttrain.wanda import largest_of_rows
 from tests.posttrain.calibrated import check_common, one_layer, small_net
 from tests.training import kernels

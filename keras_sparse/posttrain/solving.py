@@ -1,0 +1,148 @@
+"""Pruning layer by layer: statistics of each layer's inputs, and one problem after another."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from keras_sparse.messages.warning import SparsityWarning
+from keras_sparse.posttrain.layer_inputs import SQUARES, Statistic
+from keras_sparse.posttrain.layer_shares import layer_budget
+from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.posttrain.recording import called_in_order, summed
+from keras_sparse.probe.blocks import blocks
+from keras_sparse.probe.calibration import calibration_batches
+
+Solve = Callable[[int, np.ndarray, "np.ndarray | None", int], tuple[np.ndarray, np.ndarray]]
+
+
+def solve_layers(
+    chosen: PrunedWeights,
+    data: Any,
+    batch_size: int,
+    statistic: Statistic,
+    solve: Solve,
+    *,
+    sequential: bool,
+    verbose: bool,
+) -> list[str]:
+    """Prunes each layer by itself, for the inputs that it gets.
+
+    How many weights a layer keeps is settled first, by the inputs in the dense model (see
+    `layer_budget`). One after another, a block of layers at a time, layers are then solved with
+    the statistic of their inputs in the model as far as it is pruned. A block is a layer that
+    stands in the model itself, with all that it holds, such as a transformer's; for its inputs
+    the model runs as far as its last call.
+
+    Memory: the statistics of the layers of one block, and the inputs of one batch to them. The
+    weights as they were are kept in files until all is done.
+
+    Args:
+        chosen: The weights to prune.
+        data: Calibration data. See `calibration_batches`.
+        batch_size: Samples in a batch, for arrays.
+        statistic: What is summed up over the inputs.
+        solve: Called as `solve(i, weight, statistic, keep)` for target i, with its weights as
+            float64, the sum (`None` where the inputs cannot be seen) and how many weights stay.
+            Returns new weights and a boolean mask, both of the weight's shape.
+        sequential: False for the inputs in the dense model, all layers in one run.
+        verbose: Whether to show progress.
+
+    Returns:
+        The paths of targets whose inputs cannot be seen.
+
+    Raises:
+        ValueError: As `calibration_batches` and `layer_budget`, or if nothing is left of a layer
+            and the recipe is strict. The model is then as it was.
+    """
+    batches = [x for x, _ in calibration_batches(chosen.model, data, batch_size, targets=False)]
+    squares = summed(chosen, SQUARES.layers(chosen), batches, SQUARES.of)
+    budget = layer_budget(chosen, [np.ones(()) if s is None else s for s in squares])
+    chosen.recipe.check_filled(chosen.selection, [int(keep) for keep in budget])
+    layers = statistic.layers(chosen)
+    stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
+    unseen = []
+    with _restored_on_failure(chosen) as change:
+        for members, calls in track(stages, "layer by layer", disable=not verbose):
+            looked_at = [layer if i in members else None for i, layer in enumerate(layers)]
+            found: Sequence[np.ndarray | None] = [None] * len(layers)
+            if any(layer is not None for layer in looked_at):
+                found = summed(chosen, looked_at, batches, statistic.of, calls)
+            for i in members:
+                weight = chosen.read_one(i)
+                change(i, *solve(i, weight, found[i], int(budget[i])))
+                if found[i] is None:
+                    unseen.append(chosen.selection.targets[i].path)
+    return unseen
+
+
+def _stages(
+    chosen: PrunedWeights, layers: Sequence[keras.layers.Layer | None], x: Any
+) -> list[tuple[Sequence[int], int | None]]:
+    """Targets that are solved together, and how often their layers are called on a batch."""
+    known = [layer for layer in layers if layer is not None]
+    order = called_in_order(chosen.model, known, x)
+    block = blocks(chosen.model)
+    members: dict[int, list[int]] = {}
+    unseen = []
+    for i, layer in enumerate(layers):
+        if layer is None or id(layer) not in order:
+            unseen.append(i)
+        else:
+            members.setdefault(block[id(layer)], []).append(i)
+
+    def first_call(places: Sequence[int]) -> int:
+        return min(order.index(id(layers[i])) for i in places)
+
+    stages: list[tuple[Sequence[int], int | None]] = [(unseen, None)] if unseen else []
+    for places in sorted(members.values(), key=first_call):
+        stages.append((places, sum(order.count(key) for key in {id(layers[i]) for i in places})))
+    return stages
+
+
+@contextlib.contextmanager
+def _restored_on_failure(chosen: PrunedWeights) -> Iterator[Callable[..., None]]:
+    """Gives a function that writes a target's values and mask; an error takes all of them back."""
+    changed: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def file(i: int) -> Path:
+            return Path(folder) / f"{i}.npy"
+
+        def change(i: int, values: np.ndarray, mask: np.ndarray) -> None:
+            np.save(file(i), np.asarray(keras.ops.convert_to_numpy(chosen.variables[i]), float))
+            changed.append(i)
+            chosen.write_one(i, values, mask)
+
+        try:
+            yield change
+        except BaseException:
+            for i in changed:
+                before = np.load(file(i))
+                chosen.write_one(i, before, np.ones(before.shape, bool))
+            raise
+
+
+def warn_of_magnitude(
+    paths: Sequence[str],
+    method: str,
+    stacklevel: int,
+    seen: str = "Dense, EinsumDense (without an axis that inputs, kernel and outputs share) and "
+    "ungrouped convolution layers",
+) -> None:
+    """Names the weights that are pruned by magnitude because their inputs cannot be seen."""
+    if paths:
+        warnings.warn(
+            f"{method} sees the inputs of {seen} only. Pruned by magnitude instead: "
+            f"{', '.join(paths)}. To leave them dense, name them in exclude.",
+            SparsityWarning,
+            stacklevel=stacklevel,
+        )
