@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -59,9 +60,12 @@ def _computes_by(layer: keras.layers.Layer) -> str:
 
 
 def _telling(layer: keras.layers.Layer, call: Callable[..., Any], note: Note) -> Any:
-    def told(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = call(inputs, *args, **kwargs)
-        note(layer, inputs, outputs)
+    # Some layers are called by keywords alone.
+    first = next(iter(inspect.signature(call).parameters), "inputs")
+
+    def told(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        note(layer, args[0] if args else kwargs.get(first), outputs)
         return outputs
 
     return told

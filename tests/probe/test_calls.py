@@ -40,6 +40,19 @@ def test_layers_are_restored_after_an_error():
     model(ones())
 
 
+def test_layers_that_are_called_by_keywords_are_heard():
+    inner = layers.Dense(2)
+
+    class Outer(layers.Layer):
+        def call(self, inputs):
+            return inner(inputs=inputs)
+
+    model = keras.Sequential([keras.Input((3,)), Outer()])
+    x, heard = np.ones((1, 3), "float32"), []
+    run_recorded(model, [inner], x, lambda layer, inputs, outputs: heard.append(inputs))
+    np.testing.assert_array_equal(heard[0], x)
+
+
 def test_a_layer_s_own_call_comes_back():
     model = net()
     layer = model.layers[0]
