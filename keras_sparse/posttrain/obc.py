@@ -30,7 +30,7 @@ def obc(
     *,
     damping: float = 1e-4,
     batch_size: int = 128,
-    sequential: bool = True,
+    sequential: bool = False,
     verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],

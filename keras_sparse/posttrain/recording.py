@@ -49,42 +49,57 @@ def _values(inputs: Any) -> np.ndarray | None:
 
 
 def recorded(
+    model: keras.Model, layers: Sequence[keras.layers.Layer | None], x: Any
+) -> list[list[np.ndarray]]:
+    """The inputs that layers get, one for each time they are called on a batch.
+
+    Raises:
+        ValueError: As `told_inputs`.
+    """
+    seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
+    told_inputs(model, layers, x, lambda layer, inputs: seen[id(layer)].append(inputs))
+    return [seen[id(layer)] for layer in layers]
+
+
+def told_inputs(
     model: keras.Model,
     layers: Sequence[keras.layers.Layer | None],
     x: Any,
+    tell: Callable[[keras.layers.Layer, np.ndarray], None],
     calls: int | None = None,
-) -> list[list[np.ndarray]]:
-    """The inputs that layers get, one for each time they are called on a batch.
+) -> None:
+    """Tells of the inputs of each call of some layers while a batch runs through the model.
 
     Args:
         model: A built Keras model.
         layers: Layers inside it.
         x: A batch of inputs.
+        tell: Called with a layer and its inputs.
         calls: How often all of the layers together are called (see `called_in_order`): the
             model is left after the last of these calls. Defaults to running it to its end.
 
     Raises:
-        ValueError: If they are not finite: in products infinity times zero would be NaN.
+        ValueError: If inputs are not finite: in products infinity times zero would be NaN.
     """
-    seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
+    heard = 0
 
     def note(layer: keras.layers.Layer, inputs: Any, _: Any) -> None:
+        nonlocal heard
         values = _values(inputs)
-        if values is not None:
-            seen[id(layer)].append(values)
-        if sum(map(len, seen.values())) == calls:
-            raise _Seen
-
-    known = [layer for layer in layers if layer is not None]
-    with contextlib.suppress(_Seen):
-        run_recorded(model, known, x, note)
-    for layer in known:
-        if not all(np.isfinite(inputs).all() for inputs in seen[id(layer)]):
+        if values is None:
+            return
+        if not np.isfinite(values).all():
             raise ValueError(
                 f"The inputs of {layer.name!r} are not finite. Look for NaN or infinity in the "
                 "calibration data and the model's weights."
             )
-    return [seen[id(layer)] for layer in layers]
+        tell(layer, values)
+        heard += 1
+        if heard == calls:
+            raise _Seen
+
+    with contextlib.suppress(_Seen):
+        run_recorded(model, [layer for layer in layers if layer is not None], x, note)
 
 
 def summed(
@@ -101,14 +116,21 @@ def summed(
         layers: For each of them its layer, `None` for what is left out.
         batches: Inputs of the model.
         of: What is summed up.
-        calls: As in `recorded`.
+        calls: As in `told_inputs`.
     """
     found: list[np.ndarray | None] = [None] * len(layers)
-    for x in batches:
-        for i, inputs in enumerate(recorded(chosen.model, layers, x, calls)):
-            for part in (part for one in inputs for part in _parts(layers[i], one)):
-                value = of(layers[i], chosen.variables[i], np.asarray(part, np.float64))
+    places: dict[int, list[int]] = {}
+    for i, layer in enumerate(layers):
+        places.setdefault(id(layer), []).append(i)
+
+    def add(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
+        for i in places[id(layer)]:
+            for part in _parts(layer, inputs):
+                value = of(layer, chosen.variables[i], np.asarray(part, np.float64))
                 found[i] = value if found[i] is None else found[i] + value
+
+    for x in batches:
+        told_inputs(chosen.model, layers, x, add, calls)
     return found
 
 

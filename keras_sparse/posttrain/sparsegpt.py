@@ -31,7 +31,7 @@ def sparsegpt(
     block_size: int = 128,
     damping: float = 0.01,
     batch_size: int = 128,
-    sequential: bool = True,
+    sequential: bool = False,
     verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],

@@ -30,7 +30,7 @@ def wanda(
     *,
     per_output: bool = True,
     batch_size: int = 128,
-    sequential: bool = True,
+    sequential: bool = False,
     verbose: bool = False,
     allocation: Allocation = "global",
     **kwargs: Unpack[PatternArguments],
