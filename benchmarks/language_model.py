@@ -175,7 +175,7 @@ def describe(content: dict) -> bench.Document:
 if __name__ == "__main__":
     script = bench.Script(__doc__, text=str, epochs=4, models=2)
     config = {**script.chosen({"epochs": None}), "calibration": 256}
-    found = {"text": str(Path(script.args.text).resolve())}
+    found = {"text": str(Path(script.args.text or "").resolve())}
     variants = {"dense": bench.Variant({**config, **found}, train)}
     variants |= {m: bench.Variant({**config, **found, "method": m}, after="dense") for m in METHODS}
     study = bench.Study(variants, range(script.args.models), run)
