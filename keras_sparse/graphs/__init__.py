@@ -4,6 +4,8 @@ from keras_sparse.graphs.data.block_graph import block_graph
 from keras_sparse.graphs.data.graph import Cleaning, Graph
 from keras_sparse.graphs.data.load import load
 from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.gist.accounting import communication_volume, forward_macs, sub_gcns
+from keras_sparse.graphs.gist.gist import GIST
 from keras_sparse.graphs.gist.partition import cut_weight, merge_weight, partition_features
 from keras_sparse.graphs.layers.cuts import Cut
 from keras_sparse.graphs.layers.gat_conv import GATConv
@@ -13,19 +15,28 @@ from keras_sparse.graphs.loaders.cluster import ClusterLoader
 from keras_sparse.graphs.loaders.full_graph import FullGraph
 from keras_sparse.graphs.loaders.partitioning import edge_cut, partition_nodes
 from keras_sparse.graphs.networks import gat, gcn, sage
+from keras_sparse.graphs.rivals.data_parallel import DataParallel
+from keras_sparse.graphs.rivals.ensemble import SubGCNEnsemble
+from keras_sparse.graphs.rivals.local_sgd import LocalSGD
 
 __all__ = [
+    "GIST",
     "Cleaning",
     "ClusterLoader",
     "Cut",
+    "DataParallel",
     "FullGraph",
     "GATConv",
     "Graph",
     "GraphConv",
+    "LocalSGD",
     "SAGEConv",
+    "SubGCNEnsemble",
     "block_graph",
+    "communication_volume",
     "cut_weight",
     "edge_cut",
+    "forward_macs",
     "gat",
     "gcn",
     "load",
@@ -34,4 +45,5 @@ __all__ = [
     "partition_features",
     "partition_nodes",
     "sage",
+    "sub_gcns",
 ]

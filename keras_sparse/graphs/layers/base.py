@@ -63,6 +63,15 @@ class GraphLayer(keras.layers.Layer):
         """How the output's features consist of the group `"out"`."""
         return Cut("out")
 
+    def multiplications(self, nodes: int, edges: int) -> int:
+        """Multiplications of a forward pass, each with an addition; a sparse input as a dense one.
+
+        Args:
+            nodes: Number of nodes.
+            edges: Number of entries that the adjacency stores.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not count its multiplications")
+
     def compute_output_shape(self, features_shape: Any, adjacency_shape: Any) -> Any:
         """The shape `(nodes, features)` of the output."""
         return (features_shape[0], self.units * self.output_cut.repeats)
