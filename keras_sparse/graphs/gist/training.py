@@ -133,7 +133,8 @@ class RoundTraining:
 
         Returns:
             Of each round: `loss` (the mean of the workers'), `local_step`, `comm_bytes` (since
-            `fit` began), `compute_seconds`, `sync_seconds`, `coverage`, `val_...`.
+            `fit` began), `compute_seconds` (as it ran), `worker_seconds` (of the slowest worker),
+            `sync_seconds` (all else), `coverage`, `val_...`.
 
         Raises:
             ValueError: If the model is not compiled, or an argument is out of range.
@@ -198,6 +199,7 @@ class RoundTraining:
             "local_step": float(steps.stop),
             "comm_bytes": float(backend.traffic),
             "compute_seconds": computed,
+            "worker_seconds": max(answer.seconds for answer in answers),
             "sync_seconds": time.perf_counter() - began - computed,
             **self.round_logs(round),
         }
@@ -280,7 +282,15 @@ class RoundTraining:
             self.seed,
             self.kept,
             self.same_batches,
+            self._cut_input(),
         )
+
+    def _cut_input(self) -> tuple[int, int, int] | None:
+        """What workers need to know of the features' group if it is cut."""
+        (piece, *_), *_ = (pieces for pieces in self.groups.inputs if pieces)
+        if not self.groups.cut[piece.group]:
+            return None
+        return self.groups.widths[piece.group], self.num_subgcns, piece.group
 
     def _identity(self, plan: Budget) -> dict[str, Any]:
         """What workers and a backup must agree upon, by the names that errors use.

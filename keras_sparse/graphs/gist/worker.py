@@ -11,9 +11,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.sparse_tensors import with_columns
 from keras_sparse.graphs.gist.cutting import model_weights
+from keras_sparse.graphs.gist.partition import partition_features
 from keras_sparse.graphs.gist.slots import slots_to_keep
 from keras_sparse.graphs.loaders.base import GraphLoader
+from keras_sparse.graphs.loaders.batches import Batch
 from keras_sparse.messages.arguments import integer
 
 # What else than weights a worker is given and hands back.
@@ -33,6 +36,8 @@ class Recipe:
             state goes to and fro with the weights, `"gradients"` for one step of none, whose
             gradients are handed back.
         same_batches: Whether all workers see the same batches.
+        cut_input: Number of input features, of workers, and of the features' group, if each
+            worker has a block of them.
     """
 
     optimizer: Any
@@ -41,6 +46,24 @@ class Recipe:
     seed: int
     kept: str
     same_batches: bool
+    cut_input: tuple[int, int, int] | None = None
+
+    def batch(self, step: int, round: int, rank: int) -> Batch:
+        """What a worker sees in a step.
+
+        Args:
+            step: Number of the step.
+            round: Number of the round.
+            rank: Number of the worker.
+        """
+        (features, adjacency), labels, weights = self.loader.batch_at(
+            step, 0 if self.same_batches else rank
+        )
+        if self.cut_input is not None:
+            width, workers, group = self.cut_input
+            blocks = partition_features(width, workers, self.seed, round, group)
+            features = with_columns(features, blocks[rank])
+        return (features, adjacency), labels, weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +125,8 @@ class Worker:
         began = time.perf_counter()
         self._begin(values, round, rank)
         loss = 0.0
-        stream = 0 if self.recipe.same_batches else rank
         for step in steps:
-            x, y, weight = self.recipe.loader.batch_at(step, stream)
+            x, y, weight = self.recipe.batch(step, round, rank)
             if self.schedule is not None:
                 self.model.optimizer.learning_rate = self.schedule(step)
             loss = float(self.model.train_on_batch(x, y, weight))

@@ -1,5 +1,7 @@
 """GIST as a whole: what it equals, what it covers, what it sends, and what it refuses."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -102,6 +104,27 @@ def test_what_no_worker_has_stays_bit_for_bit(whole):
     assert changed[mine].any()
     assert not changed[~mine].any()
     assert mine.mean() == 1 / 4 == history["coverage"][0]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_input_features_are_cut_with_the_rows_of_the_first_kernel(graph, sparse):
+    """Where only they are cut, and nothing is hidden, a worker's logits are those of its block."""
+    dense = dataclasses.replace(graph, features=graph.features.toarray())
+    loader = graphs.FullGraph(graph if sparse else dense, "gcn")
+    model = network((), sparse_features=sparse)
+    kernel, bias = model.get_weights()
+    gist = graphs.GIST(model, 2, 1, partition_input=True)
+    weights, history = trained(gist, loader, 2, keras.optimizers.SGD(0.1))
+    losses, expected = [], kernel.copy()
+    for block in gist.cutting.blocks(0):
+        narrow = graphs.gcn(len(block[0]), 3, (), sparse_features=False)
+        narrow.set_weights([kernel[block[0]], bias])
+        narrow.compile(keras.optimizers.SGD(0.1), loss())
+        cut = dataclasses.replace(graph, features=dense.features[:, block[0]])
+        losses += narrow.fit(graphs.FullGraph(cut, "gcn"), verbose=0).history["loss"]
+        expected[block[0]] = narrow.get_weights()[0]
+    assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
+    np.testing.assert_allclose(weights[0], expected, atol=1e-6)
 
 
 def test_coverage_grows_as_chance_has_it(graph):
