@@ -11,9 +11,14 @@ from keras_sparse.graphs.layers.cuts import Cut
 from keras_sparse.graphs.layers.gat_conv import GATConv
 from keras_sparse.graphs.layers.graph_conv import GraphConv
 from keras_sparse.graphs.layers.sage_conv import SAGEConv
+from keras_sparse.graphs.loaders.base import GraphLoader
 from keras_sparse.graphs.loaders.cluster import ClusterLoader
+from keras_sparse.graphs.loaders.fast_gcn import FastGCNLoader
 from keras_sparse.graphs.loaders.full_graph import FullGraph
+from keras_sparse.graphs.loaders.ladies import LadiesLoader
+from keras_sparse.graphs.loaders.neighbor import NeighborLoader
 from keras_sparse.graphs.loaders.partitioning import edge_cut, partition_nodes
+from keras_sparse.graphs.loaders.saint import SaintLoader
 from keras_sparse.graphs.networks import gat, gcn, sage
 from keras_sparse.graphs.rivals.data_parallel import DataParallel
 from keras_sparse.graphs.rivals.ensemble import SubGCNEnsemble
@@ -25,12 +30,17 @@ __all__ = [
     "ClusterLoader",
     "Cut",
     "DataParallel",
+    "FastGCNLoader",
     "FullGraph",
     "GATConv",
     "Graph",
     "GraphConv",
+    "GraphLoader",
+    "LadiesLoader",
     "LocalSGD",
+    "NeighborLoader",
     "SAGEConv",
+    "SaintLoader",
     "SubGCNEnsemble",
     "block_graph",
     "communication_volume",

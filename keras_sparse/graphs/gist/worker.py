@@ -56,14 +56,14 @@ class Recipe:
             round: Number of the round.
             rank: Number of the worker.
         """
-        (features, adjacency), labels, weights = self.loader.batch_at(
+        (features, *links), labels, weights = self.loader.batch_at(
             step, 0 if self.same_batches else rank
         )
         if self.cut_input is not None:
             width, workers, group = self.cut_input
             blocks = partition_features(width, workers, self.seed, round, group)
             features = with_columns(features, blocks[rank])
-        return (features, adjacency), labels, weights
+        return (features, *links), labels, weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ class FullGraph(GraphLoader):
         split: Whose nodes have weight.
         steps: How often an epoch of Keras passes over the graph. Between passes there are no
             callbacks at the end of an epoch, which take longer than a pass over a small graph.
+        adjacencies: How often the adjacency is given, as to a network with one for each layer.
         **kwargs: As of `keras.utils.PyDataset`.
 
     Raises:
@@ -42,10 +43,18 @@ class FullGraph(GraphLoader):
     """
 
     def __init__(
-        self, graph: Graph, kind: str, split: str = "train", *, steps: int = 1, **kwargs: Any
+        self,
+        graph: Graph,
+        kind: str,
+        split: str = "train",
+        *,
+        steps: int = 1,
+        adjacencies: int = 1,
+        **kwargs: Any,
     ) -> None:
         super().__init__(graph, kind, split, **kwargs)
         self.steps = integer("steps", steps)
+        self.adjacencies = integer("adjacencies", adjacencies)
         self._made: Batch | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,5 +74,6 @@ class FullGraph(GraphLoader):
             values = graph.features.nnz if scipy.sparse.issparse(graph.features) else 0
             size = Size(graph.num_nodes, normalized(graph.adjacency, self.kind).nnz, values)
             nodes = np.arange(graph.num_nodes)
-            self._made = batch_of(graph, nodes, self.split, self.kind, size)
+            inputs, labels, weights = batch_of(graph, nodes, self.split, self.kind, size)
+            self._made = ((inputs[0], *inputs[1:] * self.adjacencies), labels, weights)
         return self._made
