@@ -18,6 +18,7 @@ PAGES = {
     "A trained model and no time": "one_shot.md",
     "Small files and ONNX": "files.md",
     "Models pruned by tfmot": "tfmot.md",
+    "Wide graph networks on several workers": "graphs.md",
     "Own training loops and GANs": "own_loops.md",
     "Properties of every method": "properties.md",
 }
@@ -55,6 +56,7 @@ REFERENCE = {
         "distribute/rounds",
         "distribute/cluster",
         "distribute/launch",
+        "distribute/helpers",
     ),
     "Structured pruning": (
         "structured/prune",
@@ -93,7 +95,19 @@ REFERENCE = {
         "graphs/loaders/full_graph",
         "graphs/loaders/cluster",
         "graphs/loaders/partitioning",
+        "graphs/loaders/neighbor",
+        "graphs/loaders/layerwise",
+        "graphs/loaders/ladies",
+        "graphs/loaders/fast_gcn",
+        "graphs/loaders/saint",
+        "graphs/loaders/base",
+        "graphs/gist/gist",
+        "graphs/gist/training",
         "graphs/gist/partition",
+        "graphs/gist/accounting",
+        "graphs/rivals/local_sgd",
+        "graphs/rivals/data_parallel",
+        "graphs/rivals/ensemble",
     ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
     "Deployment": (
@@ -130,6 +144,7 @@ REFERENCE = {
         "plots/runs",
         "plots/mask_image",
         "plots/pretraining",
+        "plots/rounds",
     ),
     "Runs and comparisons": (
         "experiments/config",
