@@ -103,6 +103,7 @@ REFERENCE = {
         "graphs/loaders/base",
         "graphs/gist/gist",
         "graphs/gist/training",
+        "graphs/gist/wide",
         "graphs/gist/partition",
         "graphs/gist/accounting",
         "graphs/rivals/local_sgd",

@@ -7,6 +7,7 @@ from keras_sparse.graphs.data.normalization import normalized
 from keras_sparse.graphs.gist.accounting import communication_volume, forward_macs, sub_gcns
 from keras_sparse.graphs.gist.gist import GIST
 from keras_sparse.graphs.gist.partition import cut_weight, merge_weight, partition_features
+from keras_sparse.graphs.gist.wide import WideGIST
 from keras_sparse.graphs.layers.cuts import Cut
 from keras_sparse.graphs.layers.gat_conv import GATConv
 from keras_sparse.graphs.layers.graph_conv import GraphConv
@@ -42,6 +43,7 @@ __all__ = [
     "SAGEConv",
     "SaintLoader",
     "SubGCNEnsemble",
+    "WideGIST",
     "block_graph",
     "communication_volume",
     "cut_weight",

@@ -14,8 +14,6 @@ from keras_sparse.distribute.helpers import Helpers
 from keras_sparse.distribute.rounds import Rounds, pack, unpack
 from keras_sparse.graphs.gist.worker import Answer, Recipe, Worker
 
-BACKENDS = ("sequential", "process", "tf.distribute")
-
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -33,11 +31,33 @@ class Part:
 class Backend:
     """Trains the parts of a round.
 
+    Args:
+        rounds: Which it ends.
+        recipe: How workers train.
+        sizes: For each worker the sizes of its blocks; those that are equal may share a model.
+        make: Makes the sub-network of a worker.
+        threads: Of each process that is started.
+
     Attributes:
         traffic: Bytes that went between server and workers so far.
     """
 
     traffic = 0
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        recipe: Recipe,
+        sizes: Sequence[Any],
+        make: Callable[[int], keras.Model],
+        threads: int,
+    ) -> None:
+        self._rounds, self._recipe, self._sizes = rounds, recipe, list(sizes)
+        self._begin(make, threads)
+
+    def _begin(self, make: Callable[[int], keras.Model], threads: int) -> None:
+        """Makes the workers."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _begin")
 
     def train(self, part: Callable[[int], Part], round: int, steps: range) -> list[Answer]:
         """Trains all parts, and ends the round.
@@ -66,16 +86,9 @@ class Sequential(Backend):
     Its traffic is what would be sent if they were apart.
     """
 
-    def __init__(
-        self,
-        rounds: Rounds,
-        recipe: Recipe,
-        sizes: Sequence[Any],
-        make: Callable[[int], keras.Model],
-    ) -> None:
-        self._rounds, self._sizes = rounds, list(sizes)
+    def _begin(self, make: Callable[[int], keras.Model], threads: int) -> None:
         self._workers = {
-            size: Worker(make(self._sizes.index(size)), recipe) for size in self._sizes
+            size: Worker(make(self._sizes.index(size)), self._recipe) for size in self._sizes
         }
 
     def train(self, part: Callable[[int], Part], round: int, steps: range) -> list[Answer]:
@@ -96,18 +109,11 @@ class Sequential(Backend):
 class Processes(Backend):
     """A process for each worker; this one is their server and holds the whole model."""
 
-    def __init__(
-        self,
-        rounds: Rounds,
-        recipe: Recipe,
-        sizes: Sequence[Any],
-        make: Callable[[int], keras.Model],
-        threads: int = 1,
-    ) -> None:
-        self._rounds = rounds
-        models = [keras.saving.serialize_keras_object(make(rank)) for rank in range(len(sizes))]
+    def _begin(self, make: Callable[[int], keras.Model], threads: int) -> None:
+        count = len(self._sizes)
+        models = [keras.saving.serialize_keras_object(make(rank)) for rank in range(count)]
         function = f"{__name__}:answering"
-        self._helpers = Helpers(len(sizes), function, (models, recipe), threads)
+        self._helpers = Helpers(count, function, (models, self._recipe), threads)
 
     def train(self, part: Callable[[int], Part], round: int, steps: range) -> list[Answer]:
         """Trains all parts, and ends the round."""
@@ -159,19 +165,12 @@ class Collective(Backend):
     comes to all of the others: `m (m - 1)` of them a round, and nothing comes from a server.
     """
 
-    def __init__(
-        self,
-        rounds: Rounds,
-        recipe: Recipe,
-        sizes: Sequence[Any],
-        make: Callable[[int], keras.Model],
-    ) -> None:
-        self._rounds, self._count = rounds, len(sizes)
-        self._worker = Worker(make(rounds.workers.rank), recipe)
+    def _begin(self, make: Callable[[int], keras.Model], threads: int) -> None:
+        self._worker = Worker(make(self._rounds.workers.rank), self._recipe)
 
     def train(self, part: Callable[[int], Part], round: int, steps: range) -> list[Answer]:
         """Trains this worker's part, hands it over and waits for the others'."""
-        parts = [part(rank) for rank in range(self._count)]
+        parts = [part(rank) for rank in range(len(self._sizes))]
         rank = self._rounds.workers.rank
         self._rounds.workers.check()
         mine = self._worker.train(parts[rank].values, round, rank, steps)
@@ -179,6 +178,13 @@ class Collective(Backend):
         said = self._rounds.exchange([*mine.values, told], [[*p.like, told] for p in parts])
         self.traffic = self._rounds.traffic
         return [Answer(values, *map(float, words)) for *values, words in said]
+
+
+BACKENDS: dict[str, type[Backend]] = {
+    "sequential": Sequential,
+    "process": Processes,
+    "tf.distribute": Collective,
+}
 
 
 def described(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.graphs.gist.feature_groups import FeatureGroups, WeightAxes
+from keras_sparse.graphs.gist.feature_groups import FeatureGroups, WeightAxes, WeightAxis
 from keras_sparse.graphs.gist.partition import (
     Places,
     cut_weight,
@@ -40,14 +40,26 @@ class Cutting:
         self.groups, self.num_blocks, self.seed = groups, num_blocks, seed
         weights = model_weights(model)
         self.names = tuple(weight.path for weight in weights)
-        self.shapes = tuple(tuple(weight.shape) for weight in weights)
         self.axes: tuple[WeightAxes, ...] = tuple(
             axes
-            for layer in _with_weights(model)
+            for layer in layers_with_weights(model)
             for axes in groups.weights.get(
                 layer.name, tuple((None,) * len(weight.shape) for weight in layer.weights)
             )
         )
+
+        # Of the groups' widths, which may be more than the given model's.
+        self.shapes = tuple(
+            tuple(
+                size if axis is None else self._length(axis)
+                for size, axis in zip(weight.shape, axes, strict=True)
+            )
+            for weight, axes in zip(weights, self.axes, strict=True)
+        )
+
+    def _length(self, axis: WeightAxis) -> int:
+        widths = self.groups.widths
+        return axis.repeats * sum(widths[piece.group] * piece.repeats for piece in axis.pieces)
 
     def blocks(self, round: int) -> list[Blocks]:
         """For each sub-network its features of each group.
@@ -122,8 +134,9 @@ def merge_all(
 
 def model_weights(model: keras.Model) -> list[Any]:
     """The weights of a model layer by layer, which its narrow copies have in the same order."""
-    return [weight for layer in _with_weights(model) for weight in layer.weights]
+    return [weight for layer in layers_with_weights(model) for weight in layer.weights]
 
 
-def _with_weights(model: keras.Model) -> list[Any]:
+def layers_with_weights(model: keras.Model) -> list[Any]:
+    """The layers of a model that have weights, in the order of `model_weights`."""
     return [layer for layer in model.layers if layer.weights]

@@ -105,6 +105,15 @@ class FeatureGroups:
             offset += repeats * width
         return Cut("in", axis.repeats).indices(np.concatenate(found), offset)
 
+    def cut_input(self, num_blocks: int) -> tuple[int, int, int] | None:
+        """Of input features that are cut their number, that of blocks, and their group.
+
+        Args:
+            num_blocks: Number of blocks.
+        """
+        pieces = [piece for each in self.inputs for piece in each if self.cut[piece.group]]
+        return (self.widths[pieces[0].group], num_blocks, pieces[0].group) if pieces else None
+
 
 def feature_groups(
     model: keras.Model, *, partition_input: bool = False, whole: Collection[str] = ()

@@ -17,10 +17,7 @@ from keras_sparse.distribute.rounds import Rounds
 from keras_sparse.graphs.gist.backends import (
     BACKENDS,
     Backend,
-    Collective,
     Part,
-    Processes,
-    Sequential,
     described,
 )
 from keras_sparse.graphs.gist.budget import Budget, budget
@@ -155,7 +152,7 @@ class RoundTraining:
         )
         self.look_at(plan)
         rounds = Rounds(self._communicator(), self._identity(plan), self.backup)
-        rounds.begin(self.shared(), [])
+        self.begin(rounds)
         backend = self._backend(rounds, self._recipe(loader))
         listeners = keras.callbacks.CallbackList(
             list(callbacks),
@@ -183,7 +180,7 @@ class RoundTraining:
                 listeners.on_epoch_end(round, logs)
         finally:
             backend.close()
-        rounds.finish(self.shared())
+        self.finish(rounds)
         listeners.on_train_end()
         return self.model.history
 
@@ -192,7 +189,7 @@ class RoundTraining:
         steps = plan.steps(round)
         answers = backend.train(lambda rank: self.part(round, rank), round, steps)
         self.put_together(round, answers)
-        rounds.save(self.shared())
+        self.save(rounds)
         computed = backend.critical_seconds(answers)
         return {
             "loss": float(np.mean([answer.loss for answer in answers])),
@@ -203,6 +200,18 @@ class RoundTraining:
             "sync_seconds": time.perf_counter() - began - computed,
             **self.round_logs(round),
         }
+
+    def begin(self, rounds: Rounds) -> None:
+        """Makes workers equal, or as they were after the latest round that was kept."""
+        rounds.begin(self.shared(), [])
+
+    def save(self, rounds: Rounds) -> None:
+        """Keeps what a round has come to."""
+        rounds.save(self.shared())
+
+    def finish(self, rounds: Rounds) -> None:
+        """Ends the training, after which nothing needs to be kept."""
+        rounds.finish(self.shared())
 
     def validate(self, loader: GraphLoader) -> dict[str, float]:
         """The metrics of what the rounds have come to.
@@ -269,10 +278,7 @@ class RoundTraining:
         def make(rank: int) -> keras.Model:
             return sub_network(self.model, self.groups, sizes[rank])
 
-        if self.backend == "process":
-            return Processes(rounds, recipe, sizes, make, self.threads)
-        kind = Sequential if self.backend == "sequential" else Collective
-        return kind(rounds, recipe, sizes, make)
+        return BACKENDS[self.backend](rounds, recipe, sizes, make, self.threads)
 
     def _recipe(self, loader: GraphLoader) -> Recipe:
         return Recipe(
@@ -282,15 +288,8 @@ class RoundTraining:
             self.seed,
             self.kept,
             self.same_batches,
-            self._cut_input(),
+            self.groups.cut_input(self.num_subgcns),
         )
-
-    def _cut_input(self) -> tuple[int, int, int] | None:
-        """What workers need to know of the features' group if it is cut."""
-        (piece, *_), *_ = (pieces for pieces in self.groups.inputs if pieces)
-        if not self.groups.cut[piece.group]:
-            return None
-        return self.groups.widths[piece.group], self.num_subgcns, piece.group
 
     def _identity(self, plan: Budget) -> dict[str, Any]:
         """What workers and a backup must agree upon, by the names that errors use.

@@ -22,7 +22,12 @@ class GraphLayer(keras.layers.Layer):
     """Base of layers that are called with the features and the adjacency of a graph.
 
     The arguments are those of `GraphConv`.
+
+    Attributes:
+        columns_apart: Whether each output feature is made of its own columns of the weights alone.
     """
+
+    columns_apart = True
 
     def __init__(
         self,

@@ -36,6 +36,9 @@ class GATConv(GraphLayer):
     Source: Velickovic et al. (2018), equations 1-6.
     """
 
+    # All columns of a head make its attention.
+    columns_apart = False
+
     def __init__(
         self,
         units: int,
