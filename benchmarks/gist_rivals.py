@@ -1,6 +1,6 @@
 """GIST beside local SGD, ensembles and one machine, by width, and on nodes drawn by LADIES.
 
-    python benchmarks/gist_rivals.py --repeats 3
+    python benchmarks/gist_rivals.py --only methods --repeats 3
 
 A block graph of 6,000 nodes, of which 2,400 are for training. GraphSAGE sees clusters, 6 of 60 in
 a batch; the GCN sees 256 nodes a batch and as many that LADIES draws for each layer. Adam at 0.005,
@@ -138,94 +138,121 @@ def run(config: dict, folder: Path) -> dict:
     }
 
 
-def describe(content: dict) -> Document:
-    results = content["results"]
+Holding = list[tuple[str, bool]]
 
-    def of(name: str, what: str) -> list[float]:
-        return [each[name][what] for runs in results.values() for each in runs if name in each]
 
-    def points_of(name: str) -> float:
-        return 100 * mean(of(name, "accuracy"))
+class Measured:
+    """What runs of one kind came to, by names of trainings."""
 
-    def busy(name: str) -> float:
+    def __init__(self, runs: list[dict]) -> None:
+        self.runs = runs
+
+    def of(self, name: str, what: str) -> list[float]:
+        """What was measured of a training, for each seed."""
+        return [each[name][what] for each in self.runs]
+
+    def points(self, name: str) -> float:
+        """Mean test accuracy in percent."""
+        return 100 * mean(self.of(name, "accuracy"))
+
+    def busy(self, name: str) -> float:
         """Seconds of a worker's steps."""
-        pairs = zip(of(name, "steps"), of(name, "step_ms"), strict=True)
+        pairs = zip(self.of(name, "steps"), self.of(name, "step_ms"), strict=True)
         return mean([steps * ms / 1000 for steps, ms in pairs])
 
+
+def claims_of_methods(found: Measured) -> Holding:
+    counted = [name for name in found.runs[0] if name.startswith(("GIST", "local SGD"))]
+    exact = all(
+        4 * values == sent
+        for name in counted
+        for values, sent in zip(found.of(name, "values"), found.of(name, "bytes"), strict=True)
+    )
+    claims = [("Bytes sent by GIST and local SGD are those of the closed form", exact)]
+    for m in (2, 4):
+        gist, local, ensemble = (f"{name}, m={m}" for name in ("GIST", "local SGD", "ensemble"))
+        gap = found.points(gist) - found.points(local)
+        claims.append((f"m={m}: GIST is at most 2 points below local SGD ({gap:+.2f})", gap >= -2))
+        steps = mean(found.of(gist, "step_ms")) / mean(found.of(local, "step_ms"))
+        text = f"m={m}: a step of GIST takes less than one of local SGD ({steps:.2f} of it)"
+        claims.append((text, steps < 1))
+        ratio = mean(found.of(ensemble, "inference_ms")) / mean(found.of(gist, "inference_ms"))
+        text = f"m={m}: an ensemble's inference takes at least {0.7 * m:.1f} times GIST's"
+        claims.append((f"{text} ({ratio:.2f})", ratio >= 0.7 * m))
+    return claims
+
+
+def claims_of_widths(found: Measured) -> Holding:
+    claims = []
+    for m in (2, 4):
+        one, several = ([f"width {w}, m={n}" for w in WIDTHS] for n in (1, m))
+        pairs = list(zip(one, several, strict=True))
+        gaps = [found.points(a) - found.points(b) for a, b in pairs]
+        faster = [found.busy(a) / found.busy(b) for a, b in pairs]
+        shown = ", ".join(f"{gap:+.2f}" for gap in gaps)
+        text = f"m={m}: points lost to one machine grow by at most one with the width ({shown})"
+        claims.append((text, gaps[-1] <= gaps[0] + 1))
+        shown = ", ".join(f"{each:.2f}" for each in faster)
+        text = f"m={m}: the factor by which a worker is done sooner is larger at width 1024 than 64"
+        claims.append((f"{text} ({shown})", faster[-1] > faster[0]))
+    return claims
+
+
+def claims_of_ladies(found: Measured) -> Holding:
+    claims = []
+    for m in (2, 4):
+        one, several = "LADIES, m=1", f"LADIES, m={m}"
+        gap = found.points(several) - found.points(one)
+        quicker = found.busy(one) / found.busy(several)
+        text = (
+            f"m={m}: at most 2 points below one machine ({gap:+.2f}), and a worker is done sooner "
+            f"(by a factor of {quicker:.2f})"
+        )
+        claims.append((text, gap >= -2 and quicker > 1))
+    return claims
+
+
+CLAIMS = {"methods": claims_of_methods, "widths": claims_of_widths, "ladies": claims_of_ladies}
+
+
+def describe(content: dict) -> Document:
+    ((kind, runs),) = content["results"].items()
+    found = Measured(runs)
     header = (
         *("training", "test accuracy %", "MB sent", "CPU ms of a step"),
         *("CPU seconds of a worker's steps", "CPU ms of an inference"),
     )
-    blocks: list = []
-    for kind, runs in results.items():
-        rows = [
-            (
-                name,
-                f"{points_of(name):.2f} ± {100 * spread(of(name, 'accuracy')):.2f}",
-                f"{mean(of(name, 'bytes')) / 1e6:.2f}",
-                f"{mean(of(name, 'step_ms')):.1f}",
-                f"{busy(name):.1f}",
-                f"{mean(of(name, 'inference_ms')):.0f}",
-            )
-            for name in runs[0]
-        ]
-        blocks += [f"## {kind}", Table(kind, header, rows)]
-    lines = []
-
-    def note(text: str, holds: bool) -> None:
-        lines.append(f"{text}: {'holds' if holds else 'does not hold'}.")
-
-    counted = [n for n in results["methods"][0] if n.startswith(("GIST", "local SGD"))]
-    exact = all(
-        4 * values == sent
-        for name in counted
-        for values, sent in zip(of(name, "values"), of(name, "bytes"), strict=True)
+    rows = [
+        (
+            name,
+            f"{found.points(name):.2f}"
+            + f" ± {100 * spread(found.of(name, 'accuracy')):.2f}" * (len(runs) > 1),
+            f"{mean(found.of(name, 'bytes')) / 1e6:.2f}",
+            f"{mean(found.of(name, 'step_ms')):.1f}",
+            f"{found.busy(name):.1f}",
+            f"{mean(found.of(name, 'inference_ms')):.0f}",
+        )
+        for name in runs[0]
+    ]
+    lines = [
+        f"{text}: {'holds' if holds else 'does not hold'}." for text, holds in CLAIMS[kind](found)
+    ]
+    lines.append(f"Number of seeds, each with a graph of its own: {len(runs)}.")
+    picture = points(
+        {name: found.of(name, "accuracy") for name in runs[0]},
+        "test accuracy: each run, and the mean",
+        {},
     )
-    note("Bytes sent by GIST and local SGD are those of the closed form", exact)
-    for m in (2, 4):
-        gist, local, ensemble = (f"{name}, m={m}" for name in ("GIST", "local SGD", "ensemble"))
-        gap = points_of(gist) - points_of(local)
-        note(f"m={m}: GIST is at most 2 points below local SGD ({gap:+.2f})", gap >= -2)
-        steps = mean(of(gist, "step_ms")) / mean(of(local, "step_ms"))
-        text = f"m={m}: a step of GIST takes less than one of local SGD ({steps:.2f} of it)"
-        note(text, steps < 1)
-        ratio = mean(of(ensemble, "inference_ms")) / mean(of(gist, "inference_ms"))
-        least = 0.7 * m
-        text = f"m={m}: an ensemble's inference takes at least {least:.1f} times GIST's"
-        note(f"{text} ({ratio:.2f})", ratio >= least)
-        gaps = [points_of(f"width {w}, m=1") - points_of(f"width {w}, m={m}") for w in WIDTHS]
-        shown = ", ".join(f"{gap:+.2f}" for gap in gaps)
-        note(
-            f"m={m}: the loss of accuracy to one machine does not grow by more than a point from "
-            f"narrow to wide ({shown} at {', '.join(map(str, WIDTHS))})",
-            gaps[-1] <= gaps[0] + 1,
-        )
-        faster = [busy(f"width {w}, m=1") / busy(f"width {w}, m={m}") for w in WIDTHS]
-        shown = ", ".join(f"{each:.2f}" for each in faster)
-        note(
-            f"m={m}: a worker is done sooner than one machine by a factor that is larger at width "
-            f"1024 than at 64 ({shown})",
-            faster[-1] > faster[0],
-        )
-        gap = points_of(f"LADIES, m={m}") - points_of("LADIES, m=1")
-        quicker = busy("LADIES, m=1") / busy(f"LADIES, m={m}")
-        note(
-            f"m={m}: with LADIES GIST is at most 2 points below one machine ({gap:+.2f}) and a "
-            f"worker is done sooner (by a factor of {quicker:.2f})",
-            gap >= -2 and quicker > 1,
-        )
-    lines.append(f"{len(results['methods'])} seeds, each with a graph of its own.")
-    shown = {name: of(name, "accuracy") for runs in results.values() for name in runs[0]}
-    picture = points(shown, "test accuracy: each run, and the mean", {})
-    blocks += ["## Claims", notes(lines)]
-    return Document("GIST and its rivals", blocks, picture, "accuracy of each training")
+    blocks = [Table(kind, header, rows), notes(lines)]
+    return Document(f"GIST and its rivals: {kind}", blocks, picture, "accuracy of each training")
 
 
 def main() -> None:
-    script = Script(__doc__, repeats=3)
-    variants = {kind: Variant({"kind": kind}) for kind in EPOCHS}
-    study = Study(variants, range(script.args.repeats), run)
-    script.study(study, describe, {"epochs": EPOCHS, "local_iterations": ROUND})
+    script = Script(__doc__, only=EPOCHS, repeats=3)
+    for kind in script.args.only:
+        study = Study({kind: Variant({"kind": kind})}, range(script.args.repeats), run)
+        config = {"epochs": EPOCHS[kind], "local_iterations": ROUND}
+        script.study(study, describe, config, name=f"gist_rivals_{kind}")
 
 
 if __name__ == "__main__":

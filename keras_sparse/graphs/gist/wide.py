@@ -89,12 +89,7 @@ class WideGIST(RoundTraining):
 
     def feature_groups(self) -> FeatureGroups:
         """Hidden features are cut, and are m times as many as those of a part."""
-        groups = feature_groups(self.model)
-        widths = [
-            width * self.num_subgcns if cut else width
-            for width, cut in zip(groups.widths, groups.cut, strict=True)
-        ]
-        return dataclasses.replace(groups, widths=tuple(widths))
+        return widened(feature_groups(self.model), self.num_subgcns)
 
     def _first(self, number: int, weight: np.ndarray) -> None:
         """What a weight begins with."""
@@ -167,3 +162,17 @@ class WideGIST(RoundTraining):
         """As of `GIST`."""
         super().compile(optimizer, loss, weighted_metrics)
         self._metrics = weighted_metrics
+
+
+def widened(groups: FeatureGroups, times: int) -> FeatureGroups:
+    """Groups of features of which those that are cut are several times as many.
+
+    Args:
+        groups: Of a worker's model.
+        times: How many times.
+    """
+    widths = [
+        width * times if cut else width
+        for width, cut in zip(groups.widths, groups.cut, strict=True)
+    ]
+    return dataclasses.replace(groups, widths=tuple(widths))

@@ -1,12 +1,16 @@
 """The weights stay in files: the same training, begun rightly, evaluated rightly, resumed."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
 
 from keras_sparse import graphs
-from keras_sparse.graphs.gist.cutting import model_weights
+from keras_sparse.graphs.gist.cutting import Cutting, model_weights
+from keras_sparse.graphs.gist.feature_groups import feature_groups
 from keras_sparse.graphs.gist.weight_files import WeightFiles, fill
+from keras_sparse.graphs.gist.wide import widened
 from tests.graphs.gist.small import assert_same, loss, network, small_graph, trained
 
 pytestmark = pytest.mark.jax
@@ -54,6 +58,14 @@ def test_it_is_the_training_of_a_model_in_memory(graph, name, tmp_path):
     assert wide.evaluate(test) == pytest.approx(in_memory, rel=1e-4)
     assert found["val_accuracy"][-1] == pytest.approx(in_memory[1])
     assert expected
+
+
+def test_a_network_of_two_thousand_million_weights_has_parts_of_width_4096():
+    part = graphs.sage(100, 47, (4096, 4096), seed=0)
+    assert part.count_params() == 34_766_895
+    cutting = Cutting(part, widened(feature_groups(part), 8), 8, seed=0)
+    assert sum(map(math.prod, cutting.shapes)) == 2_157_183_023
+    assert {sizes[1:3] for sizes in cutting.sizes()} == {(4096, 4096)}
 
 
 def test_large_arrays_begin_as_small_ones_would(monkeypatch):
