@@ -1,5 +1,6 @@
 """The examples run, and the method that one of them adds keeps the engine's properties."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_gradient_scores_are_averaged_over_replicas(taylor, images, mirrored):
     for one, two in zip(kernels(model), kernels(single), strict=True):
         assert np.mean((one != 0) != (two != 0)) < 0.002
     assert_same(model, single, 1e-2)
+
+
+@pytest.mark.slow
+def test_gist_cora_runs(shortened, tmp_path):
+    output = shortened("gist_cora", GRAPH="synthetic-sbm", WIDTH=64, EPOCHS=240)
+    assert "of the weights between cut features were trained" in output
+    assert float(re.search(r"([\d.]+)% of the test nodes", output)[1]) > 60  # chance is 20
+    assert (tmp_path / "gist_cora.png").stat().st_size > 10_000
+    assert keras.saving.load_model(tmp_path / "gist_cora.keras").count_params() > 0

@@ -28,7 +28,7 @@ MAY_USE = {
     "posttrain": (*_BELOW_ENGINE, "engine", "deploy", "plots"),
     "structured": (*_BELOW_ENGINE, "engine", "distribute", "deploy", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
-    "graphs": _GROUND,
+    "graphs": (*_BELOW_ENGINE, "engine", "distribute"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

@@ -126,6 +126,18 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
 
 
 @pytest.mark.slow
+def test_the_page_on_graphs_is_right(histories, tmp_path, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "graphs.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == 3
+    assert min(map(float, printed)) > 0.6  # chance is a fifth
+    for name in ("wide.keras", "by_cost.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_path):
     one_shot, hurting, as_far = blocks((ROOT / "docs" / "one_shot.md").read_text("utf-8"), "python")
     names = run(one_shot, {})
@@ -281,6 +293,16 @@ def a_hidden_layer(names):
     return {"x": x, "kernel": kernel, "weights": np.linspace(-1, 1, kernel.shape[1])}
 
 
+def trained_in_rounds():
+    """A training in rounds, and what it is given."""
+    graph = ks.graphs.load("synthetic-sbm", nodes=200)
+    network = ks.graphs.gcn(graph.num_features, graph.num_classes, (8,), layer_norm=True)
+    gist = ks.graphs.GIST(network, 2, 25)
+    gist.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    loaders = [ks.graphs.FullGraph(graph, "gcn", split) for split in ("train", "validation")]
+    return {"gist": gist, "loader": loaders[0], "validation": loaders[1]}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
@@ -290,6 +312,7 @@ OF_THE_READERS_OWN = {
     "sparse_optimizer": selection_of,
     "prune_wrapper": a_loop,
     "own_loop": a_loop,
+    "rounds": lambda names: trained_in_rounds(),
     "hull": lambda names: {"phi": np.eye(9), "labels": np.ones(9)},
     "pretraining": lambda names: {"steps": [0, 1], "losses": [1, 0.5]},
     "distributed_selection": a_hidden_layer,

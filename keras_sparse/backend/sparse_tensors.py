@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.sparse
 
 
 def is_sparse(tensor: Any) -> bool:
@@ -71,6 +72,30 @@ def with_values(matrix: Any, values: Any) -> Any:
 
         return BCOO((values, matrix.indices), shape=matrix.shape)
     return matrix.with_values(values)
+
+
+def with_columns(matrix: Any, columns: np.ndarray) -> Any:
+    """Some columns of a matrix, sparse or dense, in another order.
+
+    What a sparse one stores elsewhere is kept as zeros in the first of them, so that as many
+    entries are stored for any columns.
+
+    Args:
+        matrix: `(n, d)`.
+        columns: Indices of the columns, `(k,)`.
+
+    Returns:
+        `(n, k)`.
+    """
+    if not is_sparse(matrix):
+        return keras.ops.take(matrix, columns, axis=1)
+    rows, old, values = (keras.ops.convert_to_numpy(each) for each in entries(matrix))
+    place = np.full(matrix.shape[1], -1)
+    place[columns] = np.arange(len(columns))
+    new = place[old]
+    kept = values * (new >= 0)
+    shape = (matrix.shape[0], len(columns))
+    return from_scipy(scipy.sparse.coo_array((kept, (rows, np.maximum(new, 0))), shape))
 
 
 def row_count(matrix: Any) -> Any:

@@ -26,6 +26,7 @@ def gcn(
     *,
     layer_norm: bool = False,
     sparse_features: bool = True,
+    own_adjacency: bool = False,
     seed: int | None = None,
     **kwargs: Any,
 ) -> keras.Model:
@@ -44,6 +45,7 @@ def gcn(
         hidden: Units of the hidden layers, which have ReLU.
         layer_norm: Whether a layer normalization without parameters follows each of them.
         sparse_features: Whether the features come as a sparse matrix.
+        own_adjacency: Whether each layer takes an adjacency of its own, as `LadiesLoader` gives.
         seed: Makes the initial weights and dropout reproducible.
         **kwargs: Of each layer: `dropout`, `aggregation`, `kernel_regularizer`, ...
 
@@ -53,9 +55,10 @@ def gcn(
     Source: Kipf and Welling (2017), equation 9; Wolfe (2023), equation 1.
     """
     sizes = num_features, num_classes
+    form = sparse_features, own_adjacency
     first = functools.partial(GraphConv, activation="relu")
     follow = _standardization(layer_norm)
-    return _stacked("gcn", sizes, hidden, first, GraphConv, follow, sparse_features, seed, kwargs)
+    return _stacked("gcn", sizes, hidden, first, GraphConv, follow, form, seed, kwargs)
 
 
 def sage(
@@ -65,6 +68,7 @@ def sage(
     *,
     layer_norm: bool = True,
     sparse_features: bool = False,
+    own_adjacency: bool = False,
     seed: int | None = None,
     **kwargs: Any,
 ) -> keras.Model:
@@ -76,6 +80,7 @@ def sage(
         hidden: Units of the hidden layers, which have ReLU.
         layer_norm: Whether a layer normalization without parameters comes before each ReLU.
         sparse_features: Whether the features come as a sparse matrix.
+        own_adjacency: Whether each layer takes an adjacency of its own, as `LadiesLoader` gives.
         seed: Makes the initial weights and dropout reproducible.
         **kwargs: Of each layer: `dropout`, `aggregation`, `kernel_regularizer`, ...
 
@@ -85,10 +90,9 @@ def sage(
     Source: Hamilton et al. (2017), Algorithm 1; Wolfe (2023), section 2.4.2.
     """
     sizes = num_features, num_classes
+    form = sparse_features, own_adjacency
     follow = [*_standardization(layer_norm), layers.ReLU]
-    return _stacked(
-        "sage", sizes, hidden, SAGEConv, SAGEConv, follow, sparse_features, seed, kwargs
-    )
+    return _stacked("sage", sizes, hidden, SAGEConv, SAGEConv, follow, form, seed, kwargs)
 
 
 def gat(
@@ -99,6 +103,7 @@ def gat(
     *,
     layer_norm: bool = False,
     sparse_features: bool = True,
+    own_adjacency: bool = False,
     seed: int | None = None,
     **kwargs: Any,
 ) -> keras.Model:
@@ -111,6 +116,7 @@ def gat(
         heads: Heads of the hidden layers. The last layer has one.
         layer_norm: Whether a layer normalization without parameters follows each hidden layer.
         sparse_features: Whether the features come as a sparse matrix.
+        own_adjacency: Whether each layer takes an adjacency of its own, as `LadiesLoader` gives.
         seed: Makes the initial weights and dropout reproducible.
         **kwargs: Of each layer: `dropout`, `attention_dropout`, `kernel_regularizer`, ...
 
@@ -120,10 +126,11 @@ def gat(
     Source: Velickovic et al. (2018), section 3.3.
     """
     sizes = num_features, num_classes
+    form = sparse_features, own_adjacency
     first = functools.partial(GATConv, heads=heads, activation="elu")
     last = functools.partial(GATConv, concatenate=False)
     follow = _standardization(layer_norm)
-    return _stacked("gat", sizes, hidden, first, last, follow, sparse_features, seed, kwargs)
+    return _stacked("gat", sizes, hidden, first, last, follow, form, seed, kwargs)
 
 
 def _stacked(
@@ -133,14 +140,15 @@ def _stacked(
     hidden_layer: Callable[..., keras.layers.Layer],
     last_layer: Callable[..., keras.layers.Layer],
     follow: Sequence[Callable[[], keras.layers.Layer]],
-    sparse_features: bool,
+    form: tuple[bool, bool],
     seed: int | None,
     kwargs: dict[str, Any],
 ) -> keras.Model:
     """Hidden layers, what follows each of them, and the layer that makes the logits."""
     integer("num_features", sizes[0])
     integer("num_classes", sizes[1])
-    boolean("sparse_features", sparse_features)
+    sparse_features = boolean("sparse_features", form[0])
+    own_adjacency = boolean("own_adjacency", form[1])
     random_seed("seed", seed)
     if not isinstance(hidden, Sequence):
         raise wrong("hidden", hidden, "a list of numbers of units")
@@ -151,13 +159,18 @@ def _stacked(
         return {"kernel_initializer": initializers.GlorotUniform(drawn), "seed": drawn, **kwargs}
 
     features = x = keras.Input((sizes[0],), sparse=sparse_features, name="features")
-    adjacency = keras.Input((None,), sparse=True, name="adjacency")
+    links = [
+        keras.Input((None,), sparse=True, name=f"adjacency{number or ''}")
+        for number in range(len(hidden) + 1 if own_adjacency else 1)
+    ]
     for number, units in enumerate(hidden):
-        x = hidden_layer(units, name=f"hidden{number + 1}", **own(number))(x, adjacency)
+        x = hidden_layer(units, name=f"hidden{number + 1}", **own(number))(
+            x, links[own_adjacency * number]
+        )
         for make in follow:
             x = make()(x)
-    logits = last_layer(sizes[1], name="logits", **own(len(hidden)))(x, adjacency)
-    return keras.Model((features, adjacency), logits, name=name)
+    logits = last_layer(sizes[1], name="logits", **own(len(hidden)))(x, links[-1])
+    return keras.Model((features, *links), logits, name=name)
 
 
 def _standardization(layer_norm: bool) -> list[Callable[[], keras.layers.Layer]]:

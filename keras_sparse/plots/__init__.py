@@ -2,6 +2,7 @@
 
 from keras_sparse.plots.mask_image import mask_image
 from keras_sparse.plots.pretraining import pretraining_curve
+from keras_sparse.plots.rounds import training_by_cost
 from keras_sparse.plots.runs import (
     layer_sparsity,
     plot_acdc_schedule,
@@ -16,6 +17,7 @@ __all__ = [
     "plot_acdc_schedule",
     "pretraining_curve",
     "read_history",
+    "training_by_cost",
     "training_curve",
     "write_history",
 ]

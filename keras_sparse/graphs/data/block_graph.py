@@ -8,8 +8,6 @@ import scipy.sparse
 from keras_sparse.graphs.data.graph import Graph
 from keras_sparse.messages.arguments import integer, number
 
-_TRAIN_A_CLASS = 20
-
 
 def block_graph(
     nodes: int = 1000,
@@ -20,22 +18,24 @@ def block_graph(
     within: float = 0.7,
     words_a_node: int = 20,
     topical: float = 0.3,
+    train_a_class: int = 20,
     seed: int = 0,
 ) -> Graph:
     """A stochastic block graph with bags of words as features.
 
     A class is a block. Of each node's words a share is drawn from the class's own part of the
-    vocabulary, the others from all of it. Per class 20 nodes are for training, half of the rest
+    vocabulary, the others from all of it. Per class some nodes are for training, half of the rest
     for validation, half for testing.
 
     Args:
-        nodes: Number of nodes, at least 30 a class.
+        nodes: Number of nodes, per class at least 10 more than are for training.
         num_classes: Number of classes.
         words: Number of words, at least one a class.
         degree: Mean number of edges of a node that are drawn; duplicates and loops are dropped.
         within: Share of edges that stay within a block, in [0, 1].
         words_a_node: How many words are drawn for a node.
         topical: Share of words that tell the class, in [0, 1].
+        train_a_class: Nodes for training of each class.
         seed: Seed of all draws.
 
     Raises:
@@ -44,7 +44,9 @@ def block_graph(
     Source: Holland et al. (1983), section 2.
     """
     integer("num_classes", num_classes)
-    integer("nodes", nodes, 30 * num_classes, cure=f"That is 30 for each of {num_classes} classes")
+    least = integer("train_a_class", train_a_class) + 10
+    cure = f"That is {least} for each of {num_classes} classes"
+    integer("nodes", nodes, least * num_classes, cure=cure)
     integer("words", words, num_classes)
     number("degree", degree, "[0, inf)")
     number("within", within, "[0, 1]")
@@ -69,13 +71,13 @@ def block_graph(
 
     shuffled = draw.permutation(nodes)
     by_class = [shuffled[labels[shuffled] == each] for each in range(num_classes)]
-    rest = np.concatenate([each[_TRAIN_A_CLASS:] for each in by_class])
+    rest = np.concatenate([each[train_a_class:] for each in by_class])
     return Graph.from_edges(
         np.stack([first, second], axis=1),
         bags,
         labels,
         num_classes,
-        train=np.concatenate([each[:_TRAIN_A_CLASS] for each in by_class]),
+        train=np.concatenate([each[:train_a_class] for each in by_class]),
         validation=rest[::2],
         test=rest[1::2],
         name="synthetic-sbm",

@@ -15,6 +15,7 @@ SPLITS = ("train", "validation", "test")
 # The label of a node whose class nobody knows.
 UNKNOWN = -1
 _NOBODY: Any = ()
+_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Graph:
     ```
 
     Args:
-        features: `(n, d)`, a NumPy array or a SciPy sparse matrix of finite numbers.
+        features: `(n, d)`, a NumPy array or a SciPy sparse matrix of finite numbers. A float32
+            array that is memory-mapped (`numpy.load(..., mmap_mode="r")`) stays on the disk, and
+            loaders read of it what they need.
         adjacency: SciPy sparse `(n, n)`, symmetric, in CSR form with sorted indices.
         labels: Class indices `(n,)`, -1 for unknown ones.
         num_classes: Number of classes.
@@ -194,7 +197,10 @@ def _checked_features(features: Any, nodes: int) -> Any:
         if sparse
         else np.asarray(features, np.float32)
     )
-    if not np.isfinite(found.data if sparse else found).all():
+    values = found.data if sparse else found
+    # A part at a time: what is memory-mapped may be larger than the memory.
+    parts = (values[first : first + _ROWS] for first in range(0, len(values), _ROWS))
+    if not all(np.isfinite(part).all() for part in parts):
         raise wrong("features", features, "finite numbers")
     return found
 

@@ -31,8 +31,8 @@ def normalized(adjacency: Any, kind: str) -> scipy.sparse.csr_array:
     """
     one_of("kind", kind, KINDS)
     edges = scipy.sparse.csr_array(adjacency)
-    edges.eliminate_zeros()
     links = scipy.sparse.csr_array(edges != 0, dtype=np.float64)
+    links.eliminate_zeros()
     if kind == "mean":
         degree = links.sum(axis=1)
         rows = scipy.sparse.diags_array(1 / np.maximum(degree, 1))

@@ -55,7 +55,7 @@ def cut_weight(weight: np.ndarray, places: Places) -> np.ndarray:
 
     Source: Wolfe (2023), section 2.2.1.
     """
-    return weight[_grid(weight, places)]
+    return weight[grid(weight, places)]
 
 
 def merge_weight(
@@ -82,10 +82,16 @@ def merge_weight(
         return np.mean(parts, axis=0, dtype=np.float64).astype(weight.dtype)
     merged = weight.copy()
     for part, place in zip(parts, places, strict=True):
-        merged[_grid(weight, place)] = part
+        merged[grid(weight, place)] = part
     return merged
 
 
-def _grid(weight: np.ndarray, places: Places) -> tuple[np.ndarray, ...]:
+def grid(weight: np.ndarray, places: Places) -> tuple[np.ndarray, ...]:
+    """What selects a sub-network's part of a weight.
+
+    Args:
+        weight: The weight of the whole network.
+        places: As of `cut_weight`.
+    """
     pairs = zip(weight.shape, places, strict=True)
     return np.ix_(*(np.arange(size) if place is None else place for size, place in pairs))

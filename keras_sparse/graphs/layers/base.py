@@ -22,7 +22,12 @@ class GraphLayer(keras.layers.Layer):
     """Base of layers that are called with the features and the adjacency of a graph.
 
     The arguments are those of `GraphConv`.
+
+    Attributes:
+        columns_apart: Whether each output feature is made of its own columns of the weights alone.
     """
+
+    columns_apart = True
 
     def __init__(
         self,
@@ -62,6 +67,15 @@ class GraphLayer(keras.layers.Layer):
     def output_cut(self) -> Cut:
         """How the output's features consist of the group `"out"`."""
         return Cut("out")
+
+    def multiplications(self, nodes: int, edges: int) -> int:
+        """Multiplications of a forward pass, each with an addition; a sparse input as a dense one.
+
+        Args:
+            nodes: Number of nodes.
+            edges: Number of entries that the adjacency stores.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not count its multiplications")
 
     def compute_output_shape(self, features_shape: Any, adjacency_shape: Any) -> Any:
         """The shape `(nodes, features)` of the output."""

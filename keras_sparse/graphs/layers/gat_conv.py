@@ -36,6 +36,9 @@ class GATConv(GraphLayer):
     Source: Velickovic et al. (2018), equations 1-6.
     """
 
+    # All columns of a head make its attention.
+    columns_apart = False
+
     def __init__(
         self,
         units: int,
@@ -65,6 +68,12 @@ class GATConv(GraphLayer):
     def output_cut(self) -> Cut:
         """How the output's features consist of the group `"out"`: once over for each head."""
         return Cut("out", repeats=self.heads if self.concatenate else 1)
+
+    def multiplications(self, nodes: int, edges: int) -> int:
+        """Multiplications of a forward pass, as of `GraphLayer`."""
+        width = self.heads * self.units
+        # The kernel, the attention's two vectors, and the messages.
+        return nodes * (self.kernel.shape[0] + 2) * width + edges * width
 
     def build(self, features_shape: Any, adjacency_shape: Any) -> None:
         """Makes the weights for features `(n, d)`."""

@@ -45,6 +45,10 @@ class GraphConv(GraphLayer):
         """For each axis of each weight the group of features that cuts it, `None` if none does."""
         return {"kernel": (Cut("in"), Cut("out")), "bias": (Cut("out"),)}
 
+    def multiplications(self, nodes: int, edges: int) -> int:
+        """Multiplications of a forward pass, as of `GraphLayer`."""
+        return nodes * self.kernel.shape[0] * self.units + edges * self.units
+
     def build(self, features_shape: Any, adjacency_shape: Any) -> None:
         """Makes the weights for features `(n, d)`."""
         self.add_kernel((features_shape[-1], self.units))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from keras_sparse.backend.sparse_tensors import from_scipy
 from keras_sparse.graphs.data.graph import Graph
 from keras_sparse.graphs.data.normalization import normalized
 
-# Inputs (features and adjacency), labels and weights.
-Batch = tuple[tuple[Any, Any], np.ndarray, np.ndarray]
+# Inputs (features, and an adjacency for all layers or one for each), labels and weights.
+Batch = tuple[tuple[Any, ...], np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +48,52 @@ def batch_of(graph: Graph, nodes: np.ndarray, split: str, kind: str, size: Size)
     Source: Chiang et al. (2019), section 3.2.
     """
     inner = normalized(graph.adjacency[nodes][:, nodes], kind)
+    return assembled(graph, nodes, [inner], graph.mask(split)[nodes], size)
+
+
+def assembled(
+    graph: Graph,
+    nodes: np.ndarray,
+    adjacencies: Sequence[Any],
+    weights: np.ndarray,
+    size: Size,
+    total: float | None = None,
+) -> Batch:
+    """A batch of some nodes.
+
+    Args:
+        graph: The graph.
+        nodes: Indices of the nodes, `(k,)`.
+        adjacencies: Sparse `(k, k)`.
+        weights: Of the nodes' losses, `(k,)`.
+        size: What is padded to.
+        total: What the sum of weighted losses is divided by. Defaults to the sum of weights.
+    """
     rows = graph.features[nodes]
     features = (
         _padded_sparse(rows, (size.nodes, rows.shape[1]), size.values)
         if scipy.sparse.issparse(rows)
         else np.pad(rows, ((0, size.nodes - len(nodes)), (0, 0)))
     )
-    adjacency = _padded_sparse(inner, (size.nodes, size.nodes), size.edges)
-    mask = np.zeros(size.nodes, np.float32)
-    mask[: len(nodes)] = graph.mask(split)[nodes]
+    shape = (size.nodes, size.nodes)
+    links = [_padded_sparse(each, shape, size.edges) for each in adjacencies]
+    scaled = np.zeros(size.nodes, np.float32)
+    scaled[: len(nodes)] = weights
+    scaled *= size.nodes / max(float(scaled.sum()) if total is None else total, 1e-12)
     # A node outside of the split may have no label, and then counts as class 0 with weight 0.
     labels = np.zeros(size.nodes, np.int32)
     labels[: len(nodes)] = np.maximum(graph.labels[nodes], 0)
-    return (features, adjacency), labels, mask * (size.nodes / max(float(mask.sum()), 1.0))
+    return (features, *links), labels, scaled
+
+
+def largest_rows(matrix: Any, count: int) -> int:
+    """How many entries some rows of a sparse matrix have at most.
+
+    Args:
+        matrix: In CSR form.
+        count: Number of rows.
+    """
+    return int(np.sort(np.diff(matrix.indptr))[-count:].sum())
 
 
 def _padded_sparse(matrix: Any, shape: tuple[int, int], count: int) -> Any:

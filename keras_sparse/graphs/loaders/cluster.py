@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import scipy.sparse
 
-from keras_sparse.graphs.data.graph import SPLITS, Graph
-from keras_sparse.graphs.data.normalization import KINDS, normalized
+from keras_sparse.graphs.data.graph import Graph
+from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.loaders.base import GraphLoader
 from keras_sparse.graphs.loaders.batches import Batch, Size, batch_of
 from keras_sparse.graphs.loaders.partitioning import chosen_partitioner, partition_nodes
-from keras_sparse.messages.arguments import boolean, instance, integer, one_of
+from keras_sparse.messages.arguments import boolean, integer
 
 
-class ClusterLoader(keras.utils.PyDataset):
+class ClusterLoader(GraphLoader):
     """Batches that are the union of several clusters, with the edges between them.
 
     The graph is cut once; each epoch the clusters are shuffled and taken several at a time, and
@@ -64,10 +64,7 @@ class ClusterLoader(keras.utils.PyDataset):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.graph = instance("graph", graph, Graph, "a Graph")
-        self.kind = one_of("kind", kind, KINDS)
-        self.split = one_of("split", split, SPLITS)
+        super().__init__(graph, kind, split, seed, **kwargs)
         integer("num_parts", num_parts, 1, graph.num_nodes)
         integer("parts_per_batch", parts_per_batch, 1, num_parts)
         self.partitioner = chosen_partitioner(partitioner)
@@ -75,23 +72,19 @@ class ClusterLoader(keras.utils.PyDataset):
         self.parts_per_batch = min(parts_per_batch, len(self.parts))
         self.size = self._largest()
         self.shuffle = boolean("shuffle", shuffle)
-        self._draw = np.random.default_rng(seed)
-        self._order = np.arange(len(self.parts))
-        self.on_epoch_end()
 
     def __len__(self) -> int:
         return len(self.parts) // self.parts_per_batch
 
-    def __getitem__(self, index: int) -> Batch:
+    def batch(self, epoch: int, index: int, stream: int = 0) -> Batch:
+        """The union of the clusters whose turn it is."""
+        order = np.arange(len(self.parts))
+        if self.shuffle:
+            order = self.generator(stream, epoch).permutation(order)
         first = index * self.parts_per_batch
-        chosen = self._order[first : first + self.parts_per_batch]
+        chosen = order[first : first + self.parts_per_batch]
         nodes = np.sort(np.concatenate([self.parts[each] for each in chosen]))
         return batch_of(self.graph, nodes, self.split, self.kind, self.size)
-
-    def on_epoch_end(self) -> None:
-        """Draws the order of the next epoch."""
-        if self.shuffle:
-            self._order = self._draw.permutation(len(self.parts))
 
     def _largest(self) -> Size:
         """What no batch exceeds: the largest clusters together, with all of their edges."""

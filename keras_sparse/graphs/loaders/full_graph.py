@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import scipy.sparse
 
 from keras_sparse.backend.repeated_batch import repeated_batch
-from keras_sparse.graphs.data.graph import SPLITS, Graph
-from keras_sparse.graphs.data.normalization import KINDS, normalized
+from keras_sparse.graphs.data.graph import Graph
+from keras_sparse.graphs.data.normalization import normalized
+from keras_sparse.graphs.loaders.base import GraphLoader
 from keras_sparse.graphs.loaders.batches import Batch, Size, batch_of
-from keras_sparse.messages.arguments import instance, integer, one_of
+from keras_sparse.messages.arguments import integer
 
 
-class FullGraph(keras.utils.PyDataset):
+class FullGraph(GraphLoader):
     """The whole graph, for `fit`, `evaluate` and `predict`.
 
     ```python
@@ -35,6 +35,7 @@ class FullGraph(keras.utils.PyDataset):
         split: Whose nodes have weight.
         steps: How often an epoch of Keras passes over the graph. Between passes there are no
             callbacks at the end of an epoch, which take longer than a pass over a small graph.
+        adjacencies: How often the adjacency is given, as to a network with one for each layer.
         **kwargs: As of `keras.utils.PyDataset`.
 
     Raises:
@@ -42,16 +43,22 @@ class FullGraph(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, graph: Graph, kind: str, split: str = "train", *, steps: int = 1, **kwargs: Any
+        self,
+        graph: Graph,
+        kind: str,
+        split: str = "train",
+        *,
+        steps: int = 1,
+        adjacencies: int = 1,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        instance("graph", graph, Graph, "a Graph")
-        one_of("kind", kind, KINDS)
-        one_of("split", split, SPLITS)
+        super().__init__(graph, kind, split, **kwargs)
         self.steps = integer("steps", steps)
-        values = graph.features.nnz if scipy.sparse.issparse(graph.features) else 0
-        size = Size(graph.num_nodes, normalized(graph.adjacency, kind).nnz, values)
-        self.batch = batch_of(graph, np.arange(graph.num_nodes), split, kind, size)
+        self.adjacencies = integer("adjacencies", adjacencies)
+        self._made: Batch | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": None}
 
     def dataset(self) -> Any:
         """The same for `fit` to read faster: a `tf.data.Dataset` on TensorFlow, itself on JAX."""
@@ -60,5 +67,13 @@ class FullGraph(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.batch
+    def batch(self, epoch: int, index: int, stream: int = 0) -> Batch:
+        """The whole graph, made at the first call."""
+        if self._made is None:
+            graph = self.graph
+            values = graph.features.nnz if scipy.sparse.issparse(graph.features) else 0
+            size = Size(graph.num_nodes, normalized(graph.adjacency, self.kind).nnz, values)
+            nodes = np.arange(graph.num_nodes)
+            inputs, labels, weights = batch_of(graph, nodes, self.split, self.kind, size)
+            self._made = ((inputs[0], *inputs[1:] * self.adjacencies), labels, weights)
+        return self._made

@@ -81,3 +81,13 @@ def test_rows_may_end_where_the_next_begins():
     graph = graphs.Graph.from_edges([(0, 4), (2, 4)], np.ones((5, 1)), [0] * 5)
     again = graphs.Graph(graph.features, graph.adjacency, graph.labels, 1)
     assert again.num_edges == len(EDGES)
+
+
+def test_features_that_are_memory_mapped_stay_on_the_disk(tmp_path):
+    np.save(tmp_path / "features.npy", X)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    graph = graphs.Graph.from_edges(EDGES, mapped, LABELS, train=[0, 1])
+    assert np.shares_memory(graph.features, mapped)
+    assert not graph.features.flags.writeable
+    loader = graphs.ClusterLoader(graph, "gcn", num_parts=3, partitioner="random", shuffle=False)
+    assert loader[0][0][0].shape == (1, 2)

@@ -1,0 +1,1 @@
+"""What GIST is compared with: other ways to train one graph network with several workers."""
