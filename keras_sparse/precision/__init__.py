@@ -1,0 +1,21 @@
+"""Training in low precision: fewer bits for a part of the steps, simulated.
+
+The arithmetic is floating point throughout; what is saved is counted, not timed.
+"""
+
+from keras_sparse.precision.schedules.base import PrecisionSchedule
+from keras_sparse.precision.schedules.constant import ConstantPrecision
+from keras_sparse.precision.schedules.cyclic import CyclicPrecision, cpt_suite
+from keras_sparse.precision.schedules.deficit import DeficitPrecision
+from keras_sparse.precision.schedules.delayed import DelayedPrecision
+from keras_sparse.precision.schedules.staircase import StepPrecision
+
+__all__ = [
+    "ConstantPrecision",
+    "CyclicPrecision",
+    "DeficitPrecision",
+    "DelayedPrecision",
+    "PrecisionSchedule",
+    "StepPrecision",
+    "cpt_suite",
+]
