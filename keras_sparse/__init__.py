@@ -10,6 +10,7 @@ from keras_sparse import (
     models,
     plots,
     posttrain,
+    precision,
     structured,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
@@ -25,6 +26,7 @@ from keras_sparse.layers.wrapping import prune_wrap, prune_wrappers, strip_pruni
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.methods import *
 from keras_sparse.posttrain import *
+from keras_sparse.precision.scheduler import PrecisionScheduler
 from keras_sparse.probe.batch_norm import batch_norm_tuning
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
@@ -53,6 +55,7 @@ __all__ = [
     "OneShot",
     "PlainCheckpoint",
     "Polynomial",
+    "PrecisionScheduler",
     "PretrainingProbe",
     "PruneWrapper",
     "Quantize",
@@ -77,6 +80,7 @@ __all__ = [
     "migrate",
     "models",
     "plots",
+    "precision",
     "prune_wrap",
     "prune_wrappers",
     "report",

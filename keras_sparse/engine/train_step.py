@@ -69,3 +69,9 @@ def _tidy(model: keras.Model) -> None:
         vars(model).pop("train_step")
         if slot.before is not None:
             model.train_step = slot.before
+
+
+def standing_around(model: keras.Model) -> list[Around]:
+    """What a model's training steps are computed within."""
+    current = vars(model).get("train_step")
+    return list(current.around) if isinstance(current, TrainStep) else []

@@ -3,6 +3,8 @@
 The arithmetic is floating point throughout; what is saved is counted, not timed.
 """
 
+from keras_sparse.precision.choice import PrecisionReport
+from keras_sparse.precision.cost import BitOps, aggregation_macs, bitops
 from keras_sparse.precision.schedules.base import PrecisionSchedule
 from keras_sparse.precision.schedules.constant import ConstantPrecision
 from keras_sparse.precision.schedules.cyclic import CyclicPrecision, cpt_suite
@@ -11,11 +13,15 @@ from keras_sparse.precision.schedules.delayed import DelayedPrecision
 from keras_sparse.precision.schedules.staircase import StepPrecision
 
 __all__ = [
+    "BitOps",
     "ConstantPrecision",
     "CyclicPrecision",
     "DeficitPrecision",
     "DelayedPrecision",
+    "PrecisionReport",
     "PrecisionSchedule",
     "StepPrecision",
+    "aggregation_macs",
+    "bitops",
     "cpt_suite",
 ]
