@@ -26,6 +26,8 @@ from keras_sparse.layers.wrapping import prune_wrap, prune_wrappers, strip_pruni
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.methods import *
 from keras_sparse.posttrain import *
+from keras_sparse.precision.low_precision import LowPrecision, strip_precision
+from keras_sparse.precision.range_test import precision_range_test
 from keras_sparse.precision.scheduler import PrecisionScheduler
 from keras_sparse.probe.batch_norm import batch_norm_tuning
 from keras_sparse.sparsity.duration import Duration
@@ -51,6 +53,7 @@ __all__ = [
     "Constant",
     "Duration",
     "GrowPrunePartition",
+    "LowPrecision",
     "Moment",
     "OneShot",
     "PlainCheckpoint",
@@ -81,12 +84,14 @@ __all__ = [
     "models",
     "plots",
     "precision",
+    "precision_range_test",
     "prune_wrap",
     "prune_wrappers",
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
+    "strip_precision",
     "strip_pruning",
     "structured",
 ]

@@ -5,6 +5,8 @@ The arithmetic is floating point throughout; what is saved is counted, not timed
 
 from keras_sparse.precision.choice import PrecisionReport
 from keras_sparse.precision.cost import BitOps, aggregation_macs, bitops
+from keras_sparse.precision.critical_period import PeriodResult, critical_period_sweep
+from keras_sparse.precision.range_test import PrecisionRange
 from keras_sparse.precision.schedules.base import PrecisionSchedule
 from keras_sparse.precision.schedules.constant import ConstantPrecision
 from keras_sparse.precision.schedules.cyclic import CyclicPrecision, cpt_suite
@@ -18,10 +20,13 @@ __all__ = [
     "CyclicPrecision",
     "DeficitPrecision",
     "DelayedPrecision",
+    "PeriodResult",
+    "PrecisionRange",
     "PrecisionReport",
     "PrecisionSchedule",
     "StepPrecision",
     "aggregation_macs",
     "bitops",
     "cpt_suite",
+    "critical_period_sweep",
 ]
