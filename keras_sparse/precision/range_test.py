@@ -138,6 +138,7 @@ def precision_range_test(
                 _endless(model, data, batch_size, seed),
                 steps_per_epoch=last,
                 epochs=steps // last,
+                shuffle=False,
                 verbose=0,
                 callbacks=[scheduler],
             ).history
