@@ -19,6 +19,7 @@ PAGES = {
     "Small files and ONNX": "files.md",
     "Models pruned by tfmot": "tfmot.md",
     "Own training loops and GANs": "own_loops.md",
+    "Training in low precision": "precision.md",
     "Properties of every method": "properties.md",
 }
 line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
@@ -55,6 +56,18 @@ REFERENCE = {
         "distribute/rounds",
         "distribute/cluster",
         "distribute/launch",
+    ),
+    "Low precision": (
+        "precision/scheduler",
+        "precision/schedules/cyclic",
+        "precision/schedules/constant",
+        "precision/schedules/staircase",
+        "precision/schedules/deficit",
+        "precision/schedules/delayed",
+        "precision/range_test",
+        "precision/critical_period",
+        "precision/cost",
+        "precision/low_precision",
     ),
     "Structured pruning": (
         "structured/prune",

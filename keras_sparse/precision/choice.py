@@ -77,7 +77,7 @@ def check_keep_float(keep_float: str | Iterable[str]) -> tuple[str, ...]:
         ValueError: If a word in it is not one of `KEEP_FLOAT`.
     """
     several = isinstance(keep_float, Iterable) and not isinstance(keep_float, str)
-    words: Any = keep_float if several else (() if keep_float is None else (keep_float,))
+    words: Any = keep_float if several else (keep_float,)
     return tuple(one_of("keep_float", word, KEEP_FLOAT) for word in words)
 
 

@@ -50,7 +50,7 @@ def critical_period_sweep(
 
     ```python
     ks.precision.critical_period_sweep(
-        build, (x, y), (x_test, y_test), steps=800, deficits=[200, 400]
+        build, (x, y), (x, y), steps=80, deficits=[20, 40], windows=[(0, 20), (60, 79)]
     )
     ```
 
@@ -91,13 +91,17 @@ def critical_period_sweep(
     plans: list[tuple[tuple[int, int] | None, int, PrecisionSchedule]] = [
         (None, steps, ConstantPrecision(q_max))
     ]
-    for length in deficits:
+    several = isinstance(deficits, Sequence) and not isinstance(deficits, str)
+    for length in deficits if several else [deficits]:
         integer("deficits", length)
         plans.append(((0, length), length + steps, DeficitPrecision(0, length, q_min, q_max)))
-    for first, end in windows:
+    for first, end in _windows(windows):
         planned = DeficitPrecision(first, end, q_min, q_max, total_steps=steps)
         plans.append(((first, end), steps, planned))
     found = []
+    for name, pair in (("data", data), ("validation_data", validation_data)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise wrong(name, pair, "(inputs, targets)")
     for window, total, schedule in plans:
         decays = steps if lr_decay == "after_deficit" else total
         model = instance("build(steps)", build(decays), keras.Model, "a compiled keras.Model")
@@ -108,6 +112,13 @@ def critical_period_sweep(
         measured = model.evaluate(*validation_data, verbose=0, return_dict=True)
         found.append(PeriodResult(window, total, _chosen(measured, monitor)))
     return found
+
+
+def _windows(windows: Any) -> list[tuple[int, int]]:
+    pairs = isinstance(windows, Sequence) and not isinstance(windows, str)
+    if not pairs or not all(isinstance(w, (tuple, list)) and len(w) == 2 for w in windows):
+        raise wrong("windows", windows, "a list of pairs (first step, step after the last)")
+    return [(first, end) for first, end in windows]
 
 
 def _train(

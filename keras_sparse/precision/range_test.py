@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from keras_sparse.backend.random_state import undisturbed_random
 from keras_sparse.backend.replicas import strategy_scope
-from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, wrong
+from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, text, wrong
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.plots.drawing import BLUE, GREY, PicturePath, new_figure, written
 from keras_sparse.precision.scheduler import PrecisionScheduler
@@ -84,7 +84,8 @@ def precision_range_test(
 
     ```python
     found = ks.precision_range_test(model, (x_train, y_train))
-    model.fit(x_train, y_train, callbacks=[ks.PrecisionScheduler("CR", q_min=found.q_min)])
+    low = ks.PrecisionScheduler("CR", q_min=found.q_min)
+    model.fit(x_train, y_train, epochs=60, callbacks=[low])
     ```
 
     Args:
@@ -119,6 +120,7 @@ def precision_range_test(
     one_of("criterion", criterion, CRITERIA)
     number("threshold", threshold, "(0, 1)")
     optional(number, "chance", chance, "[0, 1)")
+    text("monitor", monitor)
     boolean("restore", restore)
     integer("batch_size", batch_size)
     integer("seed", seed, 0)
