@@ -92,8 +92,8 @@ def critical_period_sweep(
         (None, steps, ConstantPrecision(q_max))
     ]
     several = isinstance(deficits, Sequence) and not isinstance(deficits, str)
-    for length in deficits if several else [deficits]:
-        integer("deficits", length)
+    lengths: Sequence[Any] = deficits if several else [deficits]
+    for length in [integer("deficits", each) for each in lengths]:
         plans.append(((0, length), length + steps, DeficitPrecision(0, length, q_min, q_max)))
     for first, end in _windows(windows):
         planned = DeficitPrecision(first, end, q_min, q_max, total_steps=steps)
