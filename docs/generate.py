@@ -20,6 +20,7 @@ PAGES = {
     "Models pruned by tfmot": "tfmot.md",
     "Wide graph networks on several workers": "graphs.md",
     "Own training loops and GANs": "own_loops.md",
+    "Training in low precision": "precision.md",
     "Properties of every method": "properties.md",
 }
 line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
@@ -57,6 +58,18 @@ REFERENCE = {
         "distribute/cluster",
         "distribute/launch",
         "distribute/helpers",
+    ),
+    "Low precision": (
+        "precision/scheduler",
+        "precision/schedules/cyclic",
+        "precision/schedules/constant",
+        "precision/schedules/staircase",
+        "precision/schedules/deficit",
+        "precision/schedules/delayed",
+        "precision/range_test",
+        "precision/critical_period",
+        "precision/cost",
+        "precision/low_precision",
     ),
     "Structured pruning": (
         "structured/prune",

@@ -10,6 +10,7 @@ from keras_sparse import (
     models,
     plots,
     posttrain,
+    precision,
     structured,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
@@ -25,6 +26,9 @@ from keras_sparse.layers.wrapping import prune_wrap, prune_wrappers, strip_pruni
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.methods import *
 from keras_sparse.posttrain import *
+from keras_sparse.precision.low_precision import LowPrecision, strip_precision
+from keras_sparse.precision.range_test import precision_range_test
+from keras_sparse.precision.scheduler import PrecisionScheduler
 from keras_sparse.probe.batch_norm import batch_norm_tuning
 from keras_sparse.sparsity.duration import Duration
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
@@ -49,10 +53,12 @@ __all__ = [
     "Constant",
     "Duration",
     "GrowPrunePartition",
+    "LowPrecision",
     "Moment",
     "OneShot",
     "PlainCheckpoint",
     "Polynomial",
+    "PrecisionScheduler",
     "PretrainingProbe",
     "PruneWrapper",
     "Quantize",
@@ -77,12 +83,15 @@ __all__ = [
     "migrate",
     "models",
     "plots",
+    "precision",
+    "precision_range_test",
     "prune_wrap",
     "prune_wrappers",
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
+    "strip_precision",
     "strip_pruning",
     "structured",
 ]

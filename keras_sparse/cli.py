@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse_cli.options import OPTIONS, PRUNE_OPTIONS, SHRINK_OPTIONS, make_parser
+from keras_sparse_cli import options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a check that fails, 2 for an error that was explained, 130 if
         interrupted, or what a launched script ended with.
     """
-    return run(make_parser().parse_args(argv))
+    return run(options.make_parser().parse_args(argv))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _given_options(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of a run's configuration that the command line gives."""
-    given = {name: getattr(args, name) for name in (*OPTIONS, "augment") if name in args}
+    given = {name: getattr(args, name) for name in (*options.OPTIONS, "augment") if name in args}
     given |= {name: tuple(given[name]) for name in ("keep_dense", "exclude") if name in given}
     if "model_args" in args:
         given["model_args"] = dict(args.model_args)
@@ -140,9 +140,23 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _list_methods(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments.command import method_table
+    from keras_sparse.experiments.command import method_table, precision_table
 
-    Console().print(method_table())
+    for table in (method_table(), precision_table()):
+        Console().print(table)
+
+
+def _precision_range(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments import precision_range
+
+    given = {name: getattr(args, name) for name in options.RANGE_OPTIONS if name in args}
+    found = precision_range.find_range(precision_range.RangeConfig(**given))
+    if args.json:
+        print(json.dumps(precision_range.range_result(found), indent=2))
+    else:
+        Console().print(precision_range.range_table(found))
+    if args.picture:
+        found.plot(args.picture)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -224,25 +238,25 @@ def _show(found: Any, as_json: bool) -> None:
 def _shrink(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import shrinking
 
-    options = (*SHRINK_OPTIONS, "keep_zeros")
+    names = (*options.SHRINK_OPTIONS, "keep_zeros")
     made = shrinking.ShrinkConfig, shrinking.shrink_classifier, shrinking.shrink_table
-    _make_smaller(args, "shrunk", options, *made)
+    _make_smaller(args, "shrunk", names, *made)
 
 
 def _prune(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import pruning
 
     made = pruning.PruneConfig, pruning.prune_classifier, pruning.prune_table
-    _make_smaller(args, "pruned", PRUNE_OPTIONS, *made)
+    _make_smaller(args, "pruned", options.PRUNE_OPTIONS, *made)
 
 
 def _make_smaller(
-    args: argparse.Namespace, ending: str, options: Any, config: Any, make: Any, table: Any
+    args: argparse.Namespace, ending: str, names: Any, config: Any, make: Any, table: Any
 ) -> None:
     from keras_sparse.experiments.saving import save_packed
     from keras_sparse.storage.files import check_destination, replace_file
 
-    how = config(**{name: getattr(args, name) for name in options if name in args})
+    how = config(**{name: getattr(args, name) for name in names if name in args})
     file = Path(args.file)
     out = check_destination(args.out or file.with_name(f"{file.stem}_{ending}.keras"), ".keras")
     told = args.json and check_destination(args.json, ".json")
@@ -277,7 +291,8 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
-    if args.command in ("list-methods", "report", "inspect", "eligibility", "benchmark"):
+    looks = ("list-methods", "report", "inspect", "eligibility", "benchmark", "precision-range")
+    if args.command in looks:
         return "Interrupted."
     if args.command == "train" and (Path(out).expanduser() / "config.json").exists():
         return f"Interrupted. To go on: keras-sparse train --out {shlex.quote(out)} --resume"
@@ -290,6 +305,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "compare": _compare,
     "launch": _launch,
     "list-methods": _list_methods,
+    "precision-range": _precision_range,
     "report": _report,
     "export": _export,
     "shrink": _shrink,

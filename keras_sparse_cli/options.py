@@ -49,6 +49,20 @@ OPTIONS = {
     ),
     "keep_dense": Option((), str, "layers to leave dense: first, last, depthwise", many=True),
     "exclude": Option((), str, "names or globs of layers to leave dense", many=True),
+    "precision": Option(
+        None, str, "schedule of simulated low precision that list-methods shows (default: float)"
+    ),
+    "q_min": Option(3, int, "its fewest bits, which precision-range finds"),
+    "q_max": Option(8, int, "its most bits"),
+    "cycles": Option(8, int, "its cycles"),
+}
+
+# The same for `precision-range`, whose fields are those of `RangeConfig`.
+RANGE_OPTIONS = {
+    **{name: OPTIONS[name] for name in ("data", "model", "q_max")},
+    "steps": Option(100, int, "steps of training with each number of bits, a multiple of 20"),
+    **{name: OPTIONS[name] for name in ("batch_size", "learning_rate", "momentum", "seed")},
+    "limit": OPTIONS["limit"],
 }
 
 # The same for `shrink`, whose fields are those of `ShrinkConfig`.
@@ -301,6 +315,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_smaller(prune, "pruned", PRUNE_OPTIONS)
     prune.set_defaults(command="prune")
+
+    precision = commands.add_parser(
+        "precision-range",
+        parents=[common],
+        help="find the fewest bits that a network learns with",
+        description="Trains a network anew for some steps with 2, 3, ... bits, simulated, and "
+        "prints the accuracy of each, and the fewest bits with which it is clearly above chance: "
+        "the --q-min of train --precision.",
+        epilog="keras-sparse precision-range --data mnist --model lenet5",
+    )
+    _add(RANGE_OPTIONS, precision)
+    precision.add_argument("--picture", metavar="FILE.png", help="draw it as well")
+    precision.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    precision.set_defaults(command="precision-range")
 
     inspect = commands.add_parser(
         "inspect",

@@ -19,8 +19,10 @@ from keras_sparse.experiments import demo, progress
 from keras_sparse.experiments import run as runs
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import RunConfig, read_config, read_result
+from keras_sparse.experiments.precision_range import RangeConfig
+from keras_sparse.precision.schedules.cyclic import SUITE
 from keras_sparse.storage import lock
-from keras_sparse_cli.options import OPTIONS
+from keras_sparse_cli.options import OPTIONS, RANGE_OPTIONS
 from tests.training import Interrupt, compiled, conv_net, fit
 
 pytestmark = pytest.mark.skipif(
@@ -168,13 +170,42 @@ def test_a_truncated_result_is_named(finished, tmp_path, capsys):
     assert "Delete it" in message
 
 
+def test_training_in_low_precision(tmp_path):
+    """With a sparse method; the logs say what it cost."""
+    words = [*SMALL, "--precision", "CR", "--cycles", "2", "--q-min", "4", "--q-max", "6"]
+    assert main([*words, "--epochs", "4", "--out", str(tmp_path / "run")]) == 0
+    result = read_result(tmp_path / "run")
+    assert (result["precision"], result["q_min"]) == ("CR", 4)
+    assert result["sparsity"] > 0.5
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    relative = float(rows[-1].split(",")[rows[0].split(",").index("relative_bitops")])
+    assert 0.7 < relative < 0.9  # 0.793 of long cycles, Wolfe (2023), 6.3.2.
+
+
+def test_a_wrong_precision_is_told_the_nearest(tmp_path, capsys):
+    message = failed(capsys, *SMALL, "--precision", "CRR", "--out", tmp_path / "run")
+    assert "precision must be one of 'RR', 'RTH'" in message
+
+
+def test_the_range_of_precision(capsys, tmp_path):
+    picture = tmp_path / "range.png"
+    words = ["--data", "digits", "--model", "lenet300", "--q-max", "3", "--steps", "20"]
+    assert main(["precision-range", *words, "--json", "--picture", str(picture)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["q_min"] in (2, 3)
+    assert list(found["curve"]) == ["2", "3"]
+    assert picture.stat().st_size > 1000
+    config = RangeConfig()
+    assert {name: option.default for name, option in RANGE_OPTIONS.items()} == vars(config)
+
+
 def test_tables_in_a_pipe_are_as_wide_as_they_are():
     script = "import sys; from keras_sparse_cli.command import main; sys.exit(main())"
     words = [sys.executable, "-c", script, "list-methods"]
     variables = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=variables)
     lines = [line.split()[0] for line in done.stdout.splitlines()]
-    assert lines == ["name", *METHODS]
+    assert lines == ["name", *METHODS, "precision", *SUITE]
 
 
 @pytest.mark.parametrize("after", [0.03, 0.1, 0.3, 1.0, 2.0])

@@ -48,6 +48,13 @@ def test_edge_mobilenet_runs(shortened, tmp_path):
 
 
 @pytest.mark.slow
+def test_cyclic_precision_runs(shortened):
+    output = shortened("cyclic_precision", SCHEDULES=("RR",))
+    assert "RR: " in output
+    assert "CR and AC/DC at 90 % zeros: 9" in output
+
+
+@pytest.mark.slow
 def test_compression_aware_runs(shortened, tmp_path):
     operators = {"sparsities": [0.9], "operators": ["3bit"]}
     output = shortened("compression_aware", EPOCHS=2, OPERATORS=operators)

@@ -114,13 +114,13 @@ def test_the_readmes_files_are_there(readme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["checkpoints", "own_loops"])
+@pytest.mark.parametrize("page", ["checkpoints", "own_loops", "precision"])
 def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     names = {}
     for code in blocks((ROOT / "docs" / f"{page}.md").read_text("utf-8"), "python"):
         run(code, names)
     printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
-    assert len(printed) == {"checkpoints": 3, "own_loops": 2}[page]
+    assert len(printed) == {"checkpoints": 3, "own_loops": 2, "precision": 2}[page]
     assert min(map(float, printed)) > 0.9
     assert zeros(names["model"]) > 0.7
 
@@ -307,6 +307,7 @@ def trained_in_rounds():
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
     "grow_and_prune": lambda names: {"a": np.eye(4), "b": np.ones(4), "start": np.zeros(4)},
+    "critical_period": lambda names: {"build": lambda steps: network()},
     "communicator": lambda names: {"build": network},
     "runs": a_run,
     "sparse_optimizer": selection_of,

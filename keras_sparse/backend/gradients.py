@@ -32,6 +32,39 @@ def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) ->
     return [tf.convert_to_tensor(slope) for slope in found]
 
 
+def straight_through(function: Callable[[Any], Any], value: Any) -> Any:
+    """`function(value)`, through which gradients pass as if it were the identity.
+
+    Args:
+        function: Takes and returns a tensor of one shape and type. It reads no variable.
+        value: The tensor.
+    """
+
+    @ops.custom_gradient
+    def passed(x: Any) -> Any:
+        return function(x), lambda *slopes, upstream=None: slopes[0] if slopes else upstream
+
+    return passed(value)
+
+
+def with_gradient(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A tensor as it is, whose gradient is changed on its way back.
+
+    Args:
+        value: The tensor.
+        change: Takes and returns a gradient. It reads no variable.
+    """
+
+    @ops.custom_gradient
+    def passed(x: Any) -> Any:
+        def back(*slopes: Any, upstream: Any = None) -> Any:
+            return change(slopes[0] if slopes else upstream)
+
+        return ops.copy(x), back
+
+    return passed(value)
+
+
 def masked_gradient(gradient: Any, mask: Any) -> Any:
     """A gradient with zeros where a mask is False; slices stay slices."""
     rows = getattr(gradient, "indices", None)

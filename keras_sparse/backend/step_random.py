@@ -40,6 +40,29 @@ def _start(seed: int, stream: int) -> int:
     return _mixed_number(seed + _GOLDEN * (stream + 1))
 
 
+def noise(shape: Any, seed: int, step: Any, stream: int = 0) -> Any:
+    """Uniform numbers in [0, 1), float32, by the backend's own generator of stateless numbers.
+
+    Faster than `uniform`, and other on each backend: for noise that is drawn for whole
+    activations.
+
+    Args:
+        shape: The tensor's shape, may be a tensor.
+        seed: Integer.
+        step: Integer scalar, may be a tensor.
+        stream: Integer; other streams of the same step give other numbers.
+    """
+    start = _mixed_number(seed + _GOLDEN * (stream + 1)) >> 1
+    if keras.backend.backend() == "jax":
+        import jax
+
+        key = jax.random.fold_in(jax.random.key(start), step)
+        return jax.random.uniform(key, shape)
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform(shape, tf.stack([start, tf.cast(step, "int32")]))
+
+
 @functools.cache
 def _drawn() -> Callable[[Any, Any, Any], Any]:
     """`_numbers`, of which TensorFlow traces one graph for all tensors of a model."""

@@ -14,6 +14,7 @@ from keras import ops
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
+from keras_sparse.engine.train_step import replace_step
 from keras_sparse.messages.arguments import file_path
 from keras_sparse.sparsity.selection import Selection
 
@@ -91,7 +92,7 @@ def install(
         remove(model)
         raise
     if sparse.train_step is not None:
-        model.train_step = sparse.train_step
+        replace_step(model, sparse.train_step)
     _retrace(model)
     return sparse, previous is not None
 
@@ -117,7 +118,7 @@ def remove(model: keras.Model) -> None:
         return
     _put(model, sparse.inner_optimizer)
     if sparse.train_step is not None:
-        vars(model).pop("train_step", None)
+        replace_step(model, None)
     _retrace(model)
 
 

@@ -17,6 +17,7 @@ from keras_sparse.experiments.pool import Job
 from keras_sparse.experiments.progress import RunsProgress
 from keras_sparse.experiments.table import table, write
 from keras_sparse.plots.runs import read_history
+from keras_sparse.precision.schedules.cyclic import cpt_suite
 
 
 def compare_and_show(
@@ -131,4 +132,16 @@ def method_table() -> Table:
         made.add_column(name, no_wrap=name == "name")
     for name, method in METHODS.items():
         made.add_row(name, method.line, method.source)
+    return made
+
+
+def precision_table() -> Table:
+    """A table of the schedules of low precision that can be chosen by name."""
+    made = Table(box=None, pad_edge=False)
+    for name in ("precision", "what it does", "savings"):
+        made.add_column(name, no_wrap=name == "precision")
+    for name, schedule in cpt_suite().items():
+        sort = f"{schedule.form} {schedule.profile}"
+        side = f", reflected {schedule.reflection}ly" if schedule.reflection else ""
+        made.add_row(name, f"{sort}{side}", schedule.savings)
     return made

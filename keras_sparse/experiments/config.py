@@ -14,8 +14,10 @@ import keras
 from keras_sparse import data, models
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.experiments.catalog import METHODS
-from keras_sparse.messages.arguments import integer, number
+from keras_sparse.messages.arguments import integer, number, one_of
 from keras_sparse.messages.names import unknown_name
+from keras_sparse.precision.scheduler import PrecisionScheduler
+from keras_sparse.precision.schedules.cyclic import SUITE
 from keras_sparse.probe.batch_norm import batch_norm_tuning, batch_normalizations
 from keras_sparse.sparsity.granularity import get_granularity
 from keras_sparse.storage.files import read_json
@@ -52,6 +54,10 @@ class RunConfig:
         allocation: `"global"`, `"uniform"`, `"er"` or `"erk"`. Defaults to the method's own.
         keep_dense: Any of `"first"`, `"last"` and `"depthwise"`.
         exclude: Layer names or globs of what stays dense.
+        precision: A schedule of low precision, such as `"CR"`; `None` for float.
+        q_min: Its fewest bits.
+        q_max: Its most bits.
+        cycles: Its cycles.
         model_args: Further arguments of the model's builder, such as `{"width": 8}`.
 
     Raises:
@@ -74,6 +80,10 @@ class RunConfig:
     allocation: str | None = None
     keep_dense: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    precision: str | None = None
+    q_min: int = 3
+    q_max: int = 8
+    cycles: int = 8
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,6 +115,21 @@ class RunConfig:
         for name in ("keep_dense", "exclude"):  # JSON has lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self.callback()
+        self.precision_callback()
+
+    def precision_callback(self) -> PrecisionScheduler | None:
+        """A new callback of low precision, or `None` for training in float."""
+        if self.precision is None:
+            return None
+        one_of("precision", self.precision, SUITE)
+        return PrecisionScheduler(
+            self.precision,
+            q_min=self.q_min,
+            q_max=self.q_max,
+            cycles=self.cycles,
+            quantizer="symmetric" if self.callback() else "affine",
+            seed=self.seed,
+        )
 
     def callback(self, calibration: Any = ()) -> SparseCallback | None:
         """A new callback of the method, or `None` for dense training.

@@ -154,7 +154,7 @@ def _fit(
             batch_size=config.batch_size,
             seed=config.seed,
             augment=config.augment,
-            callbacks=[method] if method else [],
+            callbacks=[each for each in (config.precision_callback(), method) if each],
             watching=[begin, *callbacks],
             validation_data=dataset.test,
             validation_batch_size=500,

@@ -46,7 +46,7 @@ def prune_wrap(model: keras.Model, *, exclude: Which = (), keep_dense: Any = ())
     selection = select(model, exclude=exclude, keep_dense=keep_dense)
     chosen = {id(variable) for variable in selection.variables(model)}
 
-    def copied(layer: keras.layers.Layer, copy: keras.layers.Layer) -> keras.layers.Layer:
+    def wrapped(layer: keras.layers.Layer, copy: keras.layers.Layer) -> keras.layers.Layer:
         own = [id(kernel) in chosen for kernel, _ in kernels_of(layer)]
         if not any(own):
             return copy
@@ -57,7 +57,7 @@ def prune_wrap(model: keras.Model, *, exclude: Which = (), keep_dense: Any = ())
             )
         return PruneWrapper(copy)
 
-    return _copy(model, copied, "prune_wrap")
+    return copied(model, wrapped, "prune_wrap")
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
@@ -75,13 +75,14 @@ def strip_pruning(model: keras.Model) -> keras.Model:
     instance("model", model, keras.Model, "a keras.Model")
     for wrapper in prune_wrappers(model):
         wrapper.apply_masks()
-    return _copy(model, lambda _, copy: copy, "strip_pruning")
+    return copied(model, lambda _, copy: copy, "strip_pruning")
 
 
-def _copy(
+def copied(
     model: keras.Model,
     change: Callable[[keras.layers.Layer, keras.layers.Layer], keras.layers.Layer],
     caller: str,
+    wrapper: type[keras.layers.Wrapper] = PruneWrapper,
 ) -> keras.Model:
     """Clones a model layer by layer, without its wrappers, and takes its weights over.
 
@@ -89,6 +90,7 @@ def _copy(
         model: A functional or sequential model.
         change: Makes of a layer and its copy what stands in the new model.
         caller: The name of the public function, for errors.
+        wrapper: The kind of wrapper that is left out.
     """
     inner = [x for x in model._flatten_layers() if isinstance(x, keras.Model)]
     # Functional models, whose class has no public name, are graphs of operations.
@@ -96,13 +98,13 @@ def _copy(
     if others:
         raise ValueError(
             f"{caller} copies functional and sequential models. {others[0].name!r} is a "
-            f"{type(others[0]).__name__}: in a subclassed model, put PruneWrapper around layers, "
-            "or take it away, where they are made."
+            f"{type(others[0]).__name__}: in a subclassed model, put {wrapper.__name__} around "
+            "layers, or take it away, where they are made."
         )
     pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        plain = layer.layer if isinstance(layer, PruneWrapper) else layer
+        plain = layer.layer if isinstance(layer, wrapper) else layer
         copy = plain.__class__.from_config(plain.get_config())
         shapes = plain.get_build_config() if plain.built else None
         if shapes and "shapes_dict" in shapes:

@@ -17,6 +17,8 @@ HAVE_A_MEANING = {
     ("distribute.Communicator", "names"): "a list of one name",
     ("distribute.launch", "arguments"): "a list of one word for the script",
     ("structured.prune", "data"): "None is no data, which most criteria need not",
+    ("precision_range_test", "restore"): "True is one of the two",
+    ("precision.critical_period_sweep", "deficits"): "[3] is a length",
     ("bounds.cyclic_descent", "mask"): "None is the largest weights of each partition",
 }
 NEED_MORE = {

@@ -133,6 +133,10 @@ class GraphLayer(keras.layers.Layer):
             return aggregate(features, matrix, self.aggregation)
         return ops.matmul(features, matrix)
 
+    def gather(self, adjacency: Any, features: Any) -> Any:
+        """The sum of the features, dense, over the neighbors of each node."""
+        return aggregate(adjacency, features, self.aggregation)
+
     def finish(self, output: Any) -> Any:
         """Adds the bias and applies the activation."""
         if self.bias is not None:

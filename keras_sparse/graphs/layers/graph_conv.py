@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from keras_sparse.graphs.layers.aggregation import aggregate
 from keras_sparse.graphs.layers.base import GraphLayer
 from keras_sparse.graphs.layers.cuts import Cut, WeightCuts
 
@@ -57,4 +56,4 @@ class GraphConv(GraphLayer):
     def call(self, features: Any, adjacency: Any, training: bool | None = None) -> Any:
         """Features `(n, units)`."""
         transformed = self.times(self.drop(features, training), self.kernel)
-        return self.finish(aggregate(adjacency, transformed, self.aggregation))
+        return self.finish(self.gather(adjacency, transformed))

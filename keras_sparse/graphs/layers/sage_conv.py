@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from keras_sparse.backend.sparse_tensors import dense, is_sparse
-from keras_sparse.graphs.layers.aggregation import aggregate
 from keras_sparse.graphs.layers.base import GraphLayer
 from keras_sparse.graphs.layers.cuts import Cut, WeightCuts
 
@@ -46,5 +45,5 @@ class SAGEConv(GraphLayer):
     def call(self, features: Any, adjacency: Any, training: bool | None = None) -> Any:
         """Features `(n, units)`."""
         own = dense(features) if is_sparse(features) else features
-        joined = ops.concatenate([own, aggregate(adjacency, own, self.aggregation)], axis=-1)
+        joined = ops.concatenate([own, self.gather(adjacency, own)], axis=-1)
         return self.finish(self.times(self.drop(joined, training), self.kernel))

@@ -394,7 +394,7 @@ def test_the_model_has_its_own_step_again_afterwards(images):
     model = compiled(conv_net())
     inside = []
     watch = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: inside.append(model.train_step.__self__)
+        on_epoch_begin=lambda epoch, logs: inside.append(model.train_step.replaced.__self__)
     )
     fit(model, images, ks.SAM(), watch, epochs=1)
     assert isinstance(inside[0], TwoGradientStep)
