@@ -10,6 +10,7 @@ from keras_sparse import (
     models,
     plots,
     posttrain,
+    streaming,
     structured,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
@@ -83,6 +84,7 @@ __all__ = [
     "sample_agreement",
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
+    "streaming",
     "strip_pruning",
     "structured",
 ]

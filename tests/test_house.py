@@ -29,6 +29,7 @@ MAY_USE = {
     "structured": (*_BELOW_ENGINE, "engine", "distribute", "deploy", "plots"),
     "layers": (*_BELOW_ENGINE, "engine"),
     "graphs": _GROUND,
+    "streaming": (*_BELOW_ENGINE, "engine"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

@@ -33,6 +33,7 @@ ROOMS = {
     "plots.": ks.plots,
     "deploy.": ks.deploy,
     "distribute.": ks.distribute,
+    "streaming.": ks.streaming,
     "structured.": ks.structured,
     "migrate.": ks.migrate,
 }
