@@ -147,9 +147,10 @@ class ReplayBuffer:
             OSError: If the disk is full; what is stored stays.
         """
         label = integer("label", label, 0, _LARGEST_LABEL)
-        example = check_example(example, self.compression)
-        store = self._store_for(example)
+        example = self.checked(example)
+        store = self.store or self._made_store(example.shape, example.dtype, fresh=True)
         prepared = store.prepare(example)
+        self.store = store
         size = store.size(prepared)
         if self.capacity_bytes is not None and size > self.capacity_bytes:
             store.discard(prepared)
@@ -166,13 +167,17 @@ class ReplayBuffer:
             self._remove(store, place)
         self._append(store, prepared, label)
 
-    def _store_for(self, example: np.ndarray) -> Store:
-        if self.store is None:
-            self.store = self._made_store(example.shape, example.dtype, fresh=True)
-        elif described(example) != self._stored_as(self.store):
+    def checked(self, example: np.ndarray) -> np.ndarray:
+        """An example, as an array that can be stored.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        found = check_example(example, self.compression)
+        if self.store is not None and described(found) != self._stored_as(self.store):
             allowed = f"like those stored, {self._stored_as(self.store)}"
-            raise wrong("example", described(example), allowed)
-        return self.store
+            raise wrong("example", described(found), allowed)
+        return found
 
     @staticmethod
     def _stored_as(store: Store) -> str:
