@@ -72,6 +72,9 @@ class StreamLearner(abc.ABC):
     def announce(self, y: np.ndarray) -> None:  # noqa: B027 - most need not be told
         """Is told the classes of all examples of a stream before it begins."""
 
+    def end_batch(self) -> None:  # noqa: B027 - most learn from each example at once
+        """Is told that a batch of the stream has ended, and that it is going to be tested."""
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """How likely each class is.
 
@@ -168,6 +171,8 @@ class StreamLearner(abc.ABC):
         bar = keras.utils.Progbar(len(plan.indices), verbose=int(verbose))
         for done, index in enumerate(plan.indices[begin:].tolist(), begin + 1):
             self.partial_fit(x[index], int(labels[index]))
+            if done in plan.ends:
+                self.end_batch()
             if test is not None and done in positions:
                 met = np.unique(labels[plan.indices[:done]]) if plan.by_class else None
                 history.events.append(self.evaluate(*test, done, met, k))

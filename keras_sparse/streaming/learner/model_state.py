@@ -11,7 +11,7 @@ from keras_sparse.messages.arguments import wrong
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return list(model.variables)
     if not optimizer.built:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,6 +24,8 @@ class OfflineBatches(keras.utils.PyDataset):
         augment: As for `StreamingLearner`.
         standardize: As for `StreamingLearner`.
         seed: Of the order and the augmentation.
+        target: What the loss is given, of a model's inputs and one-hot or soft labels, in place of
+            the labels.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class OfflineBatches(keras.utils.PyDataset):
         augment: Augment | None = None,
         standardize: Any = None,
         seed: int = 0,
+        target: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
         super().__init__(workers=1)
         self.x, self.y = x, np.asarray(y)
         self.classes, self.batch_size, self.augment = classes, batch_size, augment
         self.standardize, self.seed, self.epoch = standardizer(standardize), seed, 0
+        self.target = target
 
     def __len__(self) -> int:
         return -(-len(self.y) // self.batch_size)
@@ -50,7 +55,8 @@ class OfflineBatches(keras.utils.PyDataset):
         if self.augment is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
             x, soft = self.augment(x, soft, random)
-        return self.standardize(x), soft
+        inputs = self.standardize(x)
+        return inputs, soft if self.target is None else self.target(inputs, soft)
 
     def on_epoch_end(self) -> None:
         """Begins another order."""
@@ -99,12 +105,31 @@ def train_offline(
     integer("batch_size", batch_size)
     number("learning_rate", learning_rate, "(0, inf)")
     data = OfflineBatches(x, y, classes, batch_size, augment, standardize, seed)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(data))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits)
+    fit_offline(model, data, loss, rate, epochs, weight_decay)
+
+
+def fit_offline(
+    model: keras.Model,
+    data: keras.utils.PyDataset,
+    loss: keras.losses.Loss,
+    rate: Any,
+    epochs: int,
+    weight_decay: float,
+) -> None:
+    """Trains a model by SGD with momentum 0.9, and does not touch its own optimizer.
+
+    Args:
+        model: A built model.
+        data: Batches.
+        loss: What is minimized.
+        rate: The learning rate or its schedule.
+        epochs: Passes over the batches.
+        weight_decay: A share of each weight times the learning rate.
+    """
     trained = keras.models.clone_model(model)
     trained.set_weights(model.get_weights())
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(data))
-    trained.compile(
-        keras.optimizers.SGD(rate, momentum=0.9, weight_decay=weight_decay),
-        keras.losses.CategoricalCrossentropy(from_logits=from_logits),
-    )
+    trained.compile(keras.optimizers.SGD(rate, momentum=0.9, weight_decay=weight_decay), loss)
     trained.fit(data, epochs=epochs, shuffle=False, verbose=0)
     model.set_weights(trained.get_weights())

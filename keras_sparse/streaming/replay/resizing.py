@@ -7,23 +7,26 @@ import functools
 import numpy as np
 
 
-def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+def interpolate(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear, with pixel centers at halves and without anti-aliasing, as Keras resizes.
 
     Args:
-        images: Uint8, `(n, h, w, c)`.
+        images: `(n, h, w, c)`.
         height: Of the result, in pixels.
         width: Of the result, in pixels.
 
     Returns:
-        Uint8, `(n, height, width, c)`, rounded.
+        Float32, `(n, height, width, c)`.
     """
     n, h, w, c = images.shape
-    if (h, w) == (height, width):
-        return images
     rows = _weights(height, h) @ images.reshape(n, h, w * c).astype(np.float32)
-    turned = rows.reshape(n * height, w, c)
-    return np.rint(_weights(width, w) @ turned).astype(np.uint8).reshape(n, height, width, c)
+    columns = _weights(width, w) @ rows.reshape(n * height, w, c)
+    return columns.reshape(n, height, width, c)
+
+
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Uint8 images of another size, interpolated and rounded."""
+    return np.rint(interpolate(images, height, width)).astype(np.uint8)
 
 
 @functools.cache
