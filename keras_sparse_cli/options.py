@@ -23,7 +23,9 @@ class Option(NamedTuple):
 
 
 OPTIONS = {
-    "data": Option("mnist", str, "data set: mnist, cifar10 or digits (8x8, embedded)"),
+    "data": Option(
+        "mnist", str, "data set: mnist, fashion_mnist, cifar10, cifar100 or digits (8x8, embedded)"
+    ),
     "model": Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
     "method": Option("acdc", str, "a name that list-methods shows, or dense"),
     "sparsity": Option(

@@ -138,7 +138,11 @@ FROZEN = {"ExStream": 12, "DeepSLDA": 20, "REMIND": 6, "REMIND+Extra": 6}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize(
+    "name",
+    # The last two pass over each batch many times; their docstrings run in every test.
+    [*FROZEN, *(pytest.param(name, marks=pytest.mark.thorough) for name in ("iCaRL", "E2EIL"))],
+)
 def test_a_rival_learns_a_stream_and_goes_on_where_it_was(name, tmp_path):
     x, y = patterns(12)
     test, base = patterns(20, seed=1), y < 2
