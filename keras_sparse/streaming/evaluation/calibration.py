@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.messages.arguments import boolean, integer
+from keras_sparse.messages.arguments import boolean, integer, text
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -44,7 +44,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         name: str = "expected_calibration_error",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=text("name", name), dtype=dtype)
         self.bins = integer("bins", bins)
         self.from_logits = boolean("from_logits", from_logits)
         self.counts, self.hits, self.confidences = (

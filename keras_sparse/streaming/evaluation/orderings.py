@@ -33,7 +33,12 @@ class Order(NamedTuple):
     by_class: bool
 
 
-def _labels(y: ArrayLike) -> np.ndarray:
+def class_numbers(y: ArrayLike) -> np.ndarray:
+    """Labels as an array of integers.
+
+    Raises:
+        ValueError: If they are none.
+    """
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise wrong("y", y, "class numbers, one for each example")
@@ -75,7 +80,7 @@ def class_incremental(
     Source: Wolfe (2023), D.1.1.
     """
     integer("per_batch", per_batch)
-    labels, random = _labels(y), np.random.default_rng(random_seed("seed", seed))
+    labels, random = class_numbers(y), np.random.default_rng(random_seed("seed", seed))
     groups = _groups(labels, per_batch, random, shuffle_classes)
     return _by_class([[_shuffled(each, random) for each in group] for group in groups])
 
@@ -94,7 +99,7 @@ def class_iid(y: ArrayLike, per_batch: int = 2, seed: int | None = 0) -> Order:
     Source: Wolfe (2023), D.1.2 (CID).
     """
     integer("per_batch", per_batch)
-    labels, random = _labels(y), np.random.default_rng(random_seed("seed", seed))
+    labels, random = class_numbers(y), np.random.default_rng(random_seed("seed", seed))
     groups = _groups(labels, per_batch, random, True)
     return _by_class([[_shuffled(np.concatenate(group), random)] for group in groups])
 
@@ -113,7 +118,7 @@ def iid(y: ArrayLike, batches: int = 5, seed: int | None = 0) -> Order:
     Source: Wolfe (2023), D.1.2 (ID).
     """
     integer("batches", batches)
-    labels, random = _labels(y), np.random.default_rng(random_seed("seed", seed))
+    labels, random = class_numbers(y), np.random.default_rng(random_seed("seed", seed))
     return _in_parts(_shuffled(np.arange(len(labels)), random), batches)
 
 
@@ -138,7 +143,7 @@ def instance(y: ArrayLike, instances: ArrayLike, batches: int = 5, seed: int | N
     """
     integer("batches", batches)
     random = np.random.default_rng(random_seed("seed", seed))
-    shown = _instances(_labels(y), instances)
+    shown = _instances(class_numbers(y), instances)
     objects = random.permutation(np.unique(shown))
     return _in_parts(np.concatenate([np.flatnonzero(shown == each) for each in objects]), batches)
 
@@ -167,7 +172,7 @@ def class_instance(
     Source: Wolfe (2023), D.1.2 (CI).
     """
     integer("per_batch", per_batch)
-    labels, random = _labels(y), np.random.default_rng(random_seed("seed", seed))
+    labels, random = class_numbers(y), np.random.default_rng(random_seed("seed", seed))
     shown = _instances(labels, instances)
     batches = []
     for group in _groups(labels, per_batch, random, True):

@@ -21,7 +21,7 @@ from keras_sparse.streaming.evaluation.events import (
     event_of_predictions,
     event_positions,
 )
-from keras_sparse.streaming.evaluation.orderings import Order, order_of
+from keras_sparse.streaming.evaluation.orderings import Order, class_numbers, order_of
 
 _ROWS = 256
 State = tuple[dict[str, Any], list[np.ndarray]]
@@ -156,7 +156,7 @@ class StreamLearner(abc.ABC):
             ValueError: If an argument is none that can be used, or the states in `backup` are of
                 another stream.
         """
-        labels = np.asarray(y)
+        labels = class_numbers(y)
         if len(labels) != len(x):
             raise wrong("y", y, f"one class for each of {len(x)} examples")
         plan = order if isinstance(order, Order) else order_of(order, labels, instances, seed)

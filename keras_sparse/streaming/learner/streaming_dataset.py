@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.backend.training_state import fetch_state
-from keras_sparse.messages.arguments import instance, integer, wrong
+from keras_sparse.messages.arguments import boolean, file_path, instance, integer, wrong
 from keras_sparse.storage.states import StateFiles
 from keras_sparse.streaming.evaluation.events import (
     StreamHistory,
     event_of_predictions,
     event_positions,
 )
-from keras_sparse.streaming.evaluation.orderings import Order
+from keras_sparse.streaming.evaluation.orderings import Order, class_numbers
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
 from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
@@ -174,7 +174,8 @@ class TestingEvents(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.stream = instance("stream", stream, StreamingDataset, "a StreamingDataset")
-        self.x, self.y, self.from_logits = x, np.asarray(y), from_logits
+        self.x, self.y = x, class_numbers(y)
+        self.from_logits = boolean("from_logits", from_logits)
         self.positions = event_positions(stream.order, stream.y, events)
         self.history = StreamHistory()
 
@@ -212,7 +213,7 @@ class StreamingBackup(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.stream = instance("stream", stream, StreamingDataset, "a StreamingDataset")
-        self.files = StateFiles(Path(folder).expanduser(), "step")
+        self.files = StateFiles(Path(file_path("folder", folder)).expanduser(), "step")
         self.stream.snapshot_every = integer("every", every)
         self._found = self.files.newest()
         if self._found is not None:

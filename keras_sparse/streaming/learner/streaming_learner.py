@@ -12,7 +12,7 @@ from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.own_loop import sparse_optimizer
-from keras_sparse.messages.arguments import boolean, instance, optional, wrong
+from keras_sparse.messages.arguments import boolean, instance, integer, optional, wrong
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
 from keras_sparse.streaming.learner.learner import State, StreamLearner
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
@@ -104,6 +104,7 @@ class StreamingLearner(StreamLearner):
             self.schedule = self.schedule or PerClassLinearDecay()
             compile_as_the_source(model, from_logits)
         check_soft_labels(model)
+        optional(integer, "steps", steps)
         if sparse is not None:
             model.optimizer = sparse_optimizer(model.optimizer, model, sparse, steps=steps)  # type: ignore[arg-type]
         self._step = any_batch_step(model)

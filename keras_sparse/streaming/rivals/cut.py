@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_sparse.messages.arguments import text, wrong
+from keras_sparse.messages.arguments import instance, text, wrong
 from keras_sparse.messages.names import unknown_name
 
 
@@ -42,6 +42,7 @@ def freeze_first(model: keras.Model, layer: str) -> float:
 
     Source: Wolfe (2023), Figure 11.
     """
+    instance("model", model, keras.Model, "a built keras.Model")
     before = model.count_params()
     frozen = keras.Model(model.inputs, _output(model, text("layer", layer)))
     for each in frozen.layers:

@@ -26,7 +26,9 @@ class E2EIL(BatchIncremental):
     ```
 
     Args:
-        *args: As for `BatchIncremental`.
+        model: As for `BatchIncremental`.
+        layer: As for `BatchIncremental`.
+        memory: As for `BatchIncremental`.
         temperature: By which logits are divided in distillation.
         tuning_epochs: Passes over the balanced examples.
         **kwargs: As for `BatchIncremental`.
@@ -38,9 +40,16 @@ class E2EIL(BatchIncremental):
     """
 
     def __init__(
-        self, *args: Any, temperature: float = 2.0, tuning_epochs: int = 30, **kwargs: Any
+        self,
+        model: keras.Model,
+        layer: str,
+        memory: int = 2000,
+        *,
+        temperature: float = 2.0,
+        tuning_epochs: int = 30,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(model, layer, memory, **kwargs)
         self.temperature = number("temperature", temperature, "(0, inf)")
         self.tuning_epochs = integer("tuning_epochs", tuning_epochs)
 

@@ -101,6 +101,7 @@ class ExStream(StreamLearner):
         self.standardize, self._given = standardizer(standardize), standardize
         self.batch_size = integer("batch_size", batch_size)
         self.random = np.random.default_rng(random_seed("seed", seed))
+        integer("per_class", per_class)
         self.prototypes = [Prototypes(per_class) for _ in range(self.classes)]
         number("learning_rate", learning_rate, "(0, inf)")
         self.head.compile(

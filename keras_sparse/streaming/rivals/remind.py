@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.backend.any_batch import any_batch_step
-from keras_sparse.messages.arguments import boolean, integer, optional, wrong
+from keras_sparse.messages.arguments import boolean, integer, number, optional, wrong
 from keras_sparse.streaming.augmentation.mixing import mix
 from keras_sparse.streaming.learner.batches import standardizer
 from keras_sparse.streaming.learner.learner import State, StreamLearner
@@ -85,10 +85,12 @@ class REMIND(StreamLearner):
         self.trunk, head = cut(model, layer)
         self.head = with_extra_layers(model, head) if boolean("extra", extra) else head
         self.standardize, self._given = standardizer(standardize), standardize
+        integer("codebook_size", codebook_size, 1, 256)
         self.quantizer = ProductQuantizer(codebooks, codebook_size, seed)
         self.buffer = ReplayBuffer(capacity, capacity_bytes, seed=seed)
         self.replay_size = integer("replay_size", replay_size, 0)
-        self.mixup_alpha, self.crop = mixup_alpha, boolean("crop", crop)
+        self.mixup_alpha = optional(number, "mixup_alpha", mixup_alpha, "(0, inf)")
+        self.crop = boolean("crop", crop)
         self.schedule = optional(_schedule, "schedule", schedule) or PerClassLinearDecay()
         self.seed, self.position = seed, 0
         compile_as_the_source(self.head, from_logits=True)
