@@ -126,6 +126,17 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
 
 
 @pytest.mark.slow
+def test_the_page_on_streams_learns(histories, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "streaming.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == 3
+    assert min(map(float, printed)) > 0.75
+    assert zeros(names["sparse"].model) > 0.85
+
+
+@pytest.mark.slow
 def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_path):
     one_shot, hurting, as_far = blocks((ROOT / "docs" / "one_shot.md").read_text("utf-8"), "python")
     names = run(one_shot, {})
@@ -281,6 +292,10 @@ def a_hidden_layer(names):
     return {"x": x, "kernel": kernel, "weights": np.linspace(-1, 1, kernel.shape[1])}
 
 
+def uncompiled(names):
+    return {"model": keras.Sequential.from_config(names["model"].get_config())}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
@@ -298,6 +313,7 @@ OF_THE_READERS_OWN = {
     "layer_selection": two_layers,
     "pretraining_probe": two_layers,
     "pursuit": two_layers,
+    **dict.fromkeys(("streaming_learner", "streaming_dataset", "fine_tuning"), uncompiled),
     "two_layer": two_layers,
     "unit_selection": two_layers,
 }

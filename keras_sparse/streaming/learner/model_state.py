@@ -19,6 +19,13 @@ def _variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *optimizer.variables]
 
 
+def uncompiled_copy(model: keras.Model) -> keras.Model:
+    """A model of the same layers and weights; a clone would also have the metrics."""
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def model_arrays(model: keras.Model) -> list[np.ndarray]:
     """The values of all variables of a model and its optimizer."""
     return [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(model)]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer, number
 from keras_sparse.streaming.learner.batches import Augment, standardizer
+from keras_sparse.streaming.learner.model_state import uncompiled_copy
 
 
 class OfflineBatches(keras.utils.PyDataset):
@@ -128,8 +129,7 @@ def fit_offline(
         epochs: Passes over the batches.
         weight_decay: A share of each weight times the learning rate.
     """
-    trained = keras.models.clone_model(model)
-    trained.set_weights(model.get_weights())
+    trained = uncompiled_copy(model)
     trained.compile(keras.optimizers.SGD(rate, momentum=0.9, weight_decay=weight_decay), loss)
     trained.fit(data, epochs=epochs, shuffle=False, verbose=0)
     model.set_weights(trained.get_weights())

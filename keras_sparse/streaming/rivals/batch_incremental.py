@@ -12,7 +12,11 @@ from numpy.typing import ArrayLike
 from keras_sparse.messages.arguments import integer, number, wrong
 from keras_sparse.streaming.learner.batches import Augment, standardizer
 from keras_sparse.streaming.learner.learner import State, StreamLearner
-from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
+from keras_sparse.streaming.learner.model_state import (
+    assign_arrays,
+    model_arrays,
+    uncompiled_copy,
+)
 from keras_sparse.streaming.learner.offline import OfflineBatches
 from keras_sparse.streaming.learner.streaming_learner import check_classifier
 from keras_sparse.streaming.rivals.cut import cut, features_of, flat
@@ -135,9 +139,7 @@ class BatchIncremental(StreamLearner):
 
     def teacher(self) -> keras.Model:
         """A copy of the model as it is now."""
-        copy = keras.models.clone_model(self.model)
-        copy.set_weights(self.model.get_weights())
-        return copy
+        return uncompiled_copy(self.model)
 
     def state(self) -> State:
         """The model, the exemplars, and what waits for the end of its batch."""

@@ -13,7 +13,7 @@ class FineTuning(StreamingLearner):
     """A `StreamingLearner` that stores and replays nothing.
 
     ```python
-    learner = FineTuning(keras.models.clone_model(model))
+    learner = FineTuning(model)
     learner.partial_fit(x[0], y[0])
     ```
 
