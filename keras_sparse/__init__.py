@@ -11,6 +11,7 @@ from keras_sparse import (
     plots,
     posttrain,
     precision,
+    streaming,
     structured,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
@@ -91,6 +92,7 @@ __all__ = [
     "sample_agreement",
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
+    "streaming",
     "strip_precision",
     "strip_pruning",
     "structured",

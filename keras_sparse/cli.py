@@ -126,6 +126,18 @@ def _compare(args: argparse.Namespace) -> None:
     )
 
 
+def _stream(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.stream_command import stream_and_show
+
+    stream_and_show(
+        Path(args.out).expanduser(),
+        methods=args.method,
+        seeds=args.seeds,
+        common={name: getattr(args, name) for name in options.STREAM_OPTIONS if name in args},
+        processes=args.processes,
+    )
+
+
 def _launch(args: argparse.Namespace) -> int:
     import signal
 
@@ -287,7 +299,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
     if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
-    if args.command == "compare":
+    if args.command in ("compare", "stream"):
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
@@ -303,6 +315,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
     "train": _train,
     "compare": _compare,
+    "stream": _stream,
     "launch": _launch,
     "list-methods": _list_methods,
     "precision-range": _precision_range,

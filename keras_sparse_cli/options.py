@@ -23,7 +23,9 @@ class Option(NamedTuple):
 
 
 OPTIONS = {
-    "data": Option("mnist", str, "data set: mnist, cifar10 or digits (8x8, embedded)"),
+    "data": Option(
+        "mnist", str, "data set: mnist, fashion_mnist, cifar10, cifar100 or digits (8x8, embedded)"
+    ),
     "model": Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
     "method": Option("acdc", str, "a name that list-methods shows, or dense"),
     "sparsity": Option(
@@ -115,6 +117,30 @@ PRUNE_OPTIONS = {
     },
 }
 
+# The same for `stream`, whose fields are those of `StreamConfig`.
+STREAM_OPTIONS = {
+    "data": Option("digits", str, OPTIONS["data"].help),
+    "model": Option("mlp", str, "network: mlp, conv or small-conv"),
+    "order": Option("class-incremental", str, "class-incremental, iid or class-iid"),
+    "capacity": Option(None, int, "examples in the buffer (default: as many as the bytes hold)"),
+    "capacity_mb": Option(None, float, "millions of bytes of the buffer"),
+    "bits": Option(8, int, "bits of a stored pixel"),
+    "area": Option(1.0, float, "share of the pixels that is stored"),
+    "eviction": Option(
+        "class_balanced",
+        str,
+        "class_balanced, uniform, reservoir, mixup, cutmix or sample_pairing",
+    ),
+    "replay": Option(100, int, "examples that are replayed in a step"),
+    "augment": Option("none", str, "none, crop, mixup, cutmix, mix or full"),
+    "base_classes": Option(2, int, "classes that rivals are initialized on"),
+    "base_epochs": Option(50, int, "passes over them"),
+    "offline_epochs": Option(40, int, "passes of the offline reference"),
+    "limit": Option(None, int, "training images to take (default: all)"),
+    "test_limit": Option(None, int, "test images to take (default: all)"),
+    "sparsity": Option(0.9, float, "of the method sparse-cssl"),
+}
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser; `command` of what it returns is the command's name."""
@@ -201,6 +227,31 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_options(compare, without=("method", "sparsity", "seed"))
     compare.set_defaults(command="compare")
+
+    stream = commands.add_parser(
+        "stream",
+        parents=[common],
+        help="compare methods that learn from a stream, one example at a time",
+        description="Trains with each method on one pass over a data set and from each seed, one "
+        "process a run, tests after each batch of classes, and leaves a table and pictures in a "
+        "folder. The same command goes on with what was interrupted.",
+        epilog="keras-sparse stream --data fashion_mnist --model conv --method cssl,slda,remind "
+        "--capacity-mb 3 --seeds 3 --out streamed",
+    )
+    stream.add_argument("--out", required=True, help="folder to write, made if need be")
+    stream.add_argument(
+        "--method",
+        type=_names,
+        required=True,
+        help="with commas: cssl, cssl-pretrained, sparse-cssl, fine-tuning, frozen, exstream, "
+        "slda, remind, remind-extra, icarl, e2eil",
+    )
+    stream.add_argument("--seeds", type=int, default=3, help="runs of each (default: 3)")
+    stream.add_argument(
+        "--processes", type=int, default=2, help="runs at a time, of one thread each (default: 2)"
+    )
+    _add(STREAM_OPTIONS, stream)
+    stream.set_defaults(command="stream")
 
     launch = commands.add_parser(
         "launch",

@@ -39,6 +39,13 @@ def test_runs(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_streaming_digits_runs(shortened):
+    forgetful, replaying, sparse = shortened("streaming_digits", IMAGES=400).splitlines()[-3:]
+    last = [float(line.split("%")[4].split()[-1]) for line in (forgetful, replaying, sparse[14:])]
+    assert last[0] < 30 < 75 < min(last[1:])
+
+
+@pytest.mark.slow
 def test_edge_mobilenet_runs(shortened, tmp_path):
     output = shortened("edge_mobilenet", EPOCHS=2)
     assert "of the prunable weights are zero" in output

@@ -30,6 +30,7 @@ MAY_USE = {
     "layers": (*_BELOW_ENGINE, "engine"),
     "graphs": (*_BELOW_ENGINE, "engine", "distribute"),
     "precision": (*_BELOW_ENGINE, "engine", "layers", "graphs", "plots"),
+    "streaming": (*_BELOW_ENGINE, "engine"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

@@ -137,6 +137,16 @@ def test_the_page_on_graphs_is_right(histories, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 10_000
 
 
+def test_the_page_on_streams_learns(histories, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "streaming.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == 3
+    assert min(map(float, printed)) > 0.75
+    assert zeros(names["sparse"].model) > 0.85
+
+
 @pytest.mark.slow
 def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_path):
     one_shot, hurting, as_far = blocks((ROOT / "docs" / "one_shot.md").read_text("utf-8"), "python")
@@ -303,6 +313,10 @@ def trained_in_rounds():
     return {"gist": gist, "loader": loaders[0], "validation": loaders[1]}
 
 
+def uncompiled(names):
+    return {"model": keras.Sequential.from_config(names["model"].get_config())}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
@@ -322,6 +336,7 @@ OF_THE_READERS_OWN = {
     "layer_selection": two_layers,
     "pretraining_probe": two_layers,
     "pursuit": two_layers,
+    **dict.fromkeys(("streaming_learner", "streaming_dataset", "fine_tuning"), uncompiled),
     "two_layer": two_layers,
     "unit_selection": two_layers,
 }

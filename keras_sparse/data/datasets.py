@@ -17,7 +17,10 @@ from keras_sparse.messages.arguments import boolean, integer, one_of, optional
 # A file that TFDS would fetch for the data set: it tells whether a download can work at all.
 _SOURCES = {
     "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/train-images-idx3-ubyte.gz",
+    "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+    "train-images-idx3-ubyte.gz",
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "cifar100": "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
 }
 _NAMES = (*_SOURCES, "digits")
 
@@ -68,9 +71,10 @@ class Dataset:
 def load(name: str, *, limit: int | None = None, flatten: bool = False, seed: int = 0) -> Dataset:
     """Loads a data set as standardized float32 arrays.
 
-    `"mnist"` and `"cifar10"` are read from where tensorflow-datasets keeps prepared data (the
-    environment variable `TFDS_DATA_DIR`, else `~/tensorflow_datasets`), which may be read-only;
-    what is not prepared there is downloaded first. `"digits"` is embedded in scikit-learn
+    `"mnist"`, `"fashion_mnist"`, `"cifar10"` and `"cifar100"` are read from where
+    tensorflow-datasets keeps prepared data (the environment variable `TFDS_DATA_DIR`, else
+    `~/tensorflow_datasets`), which may be read-only; what is not prepared there is downloaded
+    first. `"digits"` is embedded in scikit-learn
     (1797 images of 8x8) and is always split into the same stratified 1437 and 360 images.
 
     Each channel is shifted and scaled to mean 0 and standard deviation 1 over the *whole* training
@@ -87,7 +91,7 @@ def load(name: str, *, limit: int | None = None, flatten: bool = False, seed: in
     ```
 
     Args:
-        name: `"mnist"`, `"cifar10"` or `"digits"`.
+        name: `"mnist"`, `"fashion_mnist"`, `"cifar10"`, `"cifar100"` or `"digits"`.
         limit: At most how many training images to take, at random but with class counts that
             differ by at most one where there are enough of each; with one seed a smaller set is
             part of a larger one. `None` takes all in the order of the files. The test set stays
@@ -153,7 +157,7 @@ def available(name: str) -> bool:
     """Tells whether `load(name)` works at once, without a download.
 
     Args:
-        name: `"mnist"`, `"cifar10"` or `"digits"` (always true).
+        name: One that `load` takes; `"digits"` always is.
 
     Returns:
         Whether the data set is embedded or prepared on disk.

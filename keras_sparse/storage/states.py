@@ -16,6 +16,47 @@ import numpy as np
 from keras_sparse.storage.files import remove_leftovers, replace_file
 
 _KEPT = 2
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def state_bytes(description: Any, arrays: Sequence[np.ndarray]) -> bytes:
+    """The contents of a file of a state.
+
+    Args:
+        description: Anything that JSON can hold.
+        arrays: The arrays, of any shapes and types that NumPy knows by itself.
+    """
+    named: dict[str, Any] = {f"{i:05}": value for i, value in enumerate(arrays)}
+    file = io.BytesIO()
+    np.savez(file, description=np.array(json.dumps(description)), **named)
+    return file.getvalue()
+
+
+def _read(path: Path) -> tuple[Any, list[np.ndarray]]:
+    with np.load(path) as file:
+        description = json.loads(str(file["description"]))
+        return description, [file[f"{i:05}"] for i in range(len(file.files) - 1)]
+
+
+def read_state(path: Path) -> tuple[Any, list[np.ndarray]]:
+    """The description and the arrays of a file of a state.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it is cut off or no such file.
+        FileNotFoundError: If there is none.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        raise
+    except _DAMAGED as error:
+        reason = error or type(error).__name__
+        raise ValueError(
+            f"{os.fspath(path)!r} is damaged, or no file of a state ({reason})."
+        ) from error
 
 
 class StateFiles:
@@ -34,7 +75,8 @@ class StateFiles:
 
     def _files(self) -> list[Path]:
         """The files, newest first."""
-        return sorted(self.folder.glob(f"{self.prefix}-*.npz"), reverse=True)
+        found = self.folder.glob(f"{self.prefix}-*.npz")
+        return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]), reverse=True)
 
     def newest(self) -> tuple[Any, list[np.ndarray]] | None:
         """The description and the arrays of the newest state that can be read, if there is one.
@@ -48,12 +90,9 @@ class StateFiles:
         damaged, found = [], None
         for path in self._files():
             try:
-                with np.load(path) as file:
-                    description = json.loads(str(file["description"]))
-                    arrays = [file[f"{i:05}"] for i in range(len(file.files) - 1)]
-                found = description, arrays
+                found = _read(path)
                 break
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except _DAMAGED as error:
                 damaged.append(f"{path.name} ({error or type(error).__name__})")
         if damaged and found is None:
             folder = os.fspath(self.folder)
@@ -75,11 +114,9 @@ class StateFiles:
             description: Anything that JSON can hold.
             arrays: The arrays, of any shapes and types that NumPy knows by itself.
         """
-        named: dict[str, Any] = {f"{i:05}": value for i, value in enumerate(arrays)}
-        file = io.BytesIO()
-        np.savez(file, description=np.array(json.dumps(description)), **named)
+        contents = state_bytes(description, arrays)
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self.folder / f"{self.prefix}-{number:05}.npz", file.getvalue())
+        replace_file(self.folder / f"{self.prefix}-{number:05}.npz", contents)
         for old in self._files()[_KEPT:]:
             old.unlink()
 

@@ -22,6 +22,7 @@ from keras_sparse.analysis.bounds import (
     pretraining,
     pruning_rate,
     robust_loss,
+    streaming,
 )
 from keras_sparse.distribute.communicator import alone
 from keras_sparse.engine.rule import Rule
@@ -33,6 +34,7 @@ ROOMS = {
     "plots.": ks.plots,
     "deploy.": ks.deploy,
     "distribute.": ks.distribute,
+    "streaming.": ks.streaming,
     "structured.": ks.structured,
     "migrate.": ks.migrate,
     "precision.": ks.precision,
@@ -46,6 +48,7 @@ BOUNDS = (
     pretraining,
     pruning_rate,
     robust_loss,
+    streaming,
 )
 
 # What the package makes and hands out, and what a method's author derives from.
@@ -84,7 +87,10 @@ NOT_CALLED_BY_USERS = {
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
+    "streaming.StreamHistory": "fit_stream makes it",
+    "streaming.TestingEvent": "a test makes it",
     "structured.Cut": "cut makes it",
+    "bounds.StreamingBound": "streaming_error_bound makes it",
     "structured.LayerwisePruning": "prune_layerwise makes it",
     "structured.GreedySelection": "a selection makes it",
     "structured.PretrainingReport": "pretraining_report makes it",
@@ -267,6 +273,45 @@ def valid(folder):
         ("bounds.fit_growth", "steps"): [1, 2, 3],
         ("bounds.hull_membership", "y"): vector,
         ("bounds.hull_distance", "y"): vector,
+        **{
+            ("bounds." + name, argument): value
+            for name in (
+                "hidden_states",
+                "output",
+                "output_gradients",
+                "linearization_error",
+                "streaming_step",
+            )
+            for argument, value in (
+                ("weights", streaming.initial_weights(3, 3, 3)),
+                ("changed", streaming.initial_weights(3, 3, 3)),
+                ("x", vector),
+            )
+        },
+        ("bounds.streaming_step", "y"): [1],
+        ("bounds.streaming_error_bound", "losses"): vector**2,
+        "margin": 0.5,
+        "depth": 3,
+        "distance": 0.1,
+        "examples": 10,
+        "replayed": 2,
+        "stream": streaming_dataset(),
+        "buffer": ks.streaming.ReplayBuffer(5),
+        "classes": 3,
+        ("streaming.omega_all", "stream"): [0.5, 0.6],
+        ("streaming.omega_all", "offline"): [0.5, 0.6],
+        ("streaming.StreamingDataset", "stream"): (x, y),
+        ("streaming.StreamingBackup", "folder"): folder / "states",
+        **{
+            ("streaming." + name, "model"): soft_model()
+            for name in ("E2EIL", "REMIND", "DeepSLDA", "ExStream", "FineTuning", "ICaRL")
+        },
+        **{
+            ("streaming." + name, "layer"): "hidden"
+            for name in ("E2EIL", "REMIND", "DeepSLDA", "ExStream", "ICaRL", "freeze_first")
+        },
+        ("streaming.StreamingLearner", "model"): soft_model(),
+        ("streaming.freeze_first", "model"): keras.models.clone_model(model()),
         ("one_shot_sweep", "sparsities"): [0.5],
         ("one_shot_sweep", "verbose"): False,
         ("sensitivity", "sparsities"): [0.5],
@@ -319,6 +364,18 @@ def valid(folder):
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
+
+
+def streaming_dataset():
+    return ks.streaming.StreamingDataset(samples(), ks.streaming.ReplayBuffer(5), classes=3)
+
+
+@functools.cache
+def soft_model():
+    """The small model with a loss of soft labels."""
+    net = keras.models.clone_model(model())
+    net.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    return net
 
 
 def of_tfmot(path):

@@ -1,0 +1,45 @@
+"""The variables of a model and its optimizer as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.messages.arguments import wrong
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return list(model.variables)
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return [*model.variables, *optimizer.variables]
+
+
+def uncompiled_copy(model: keras.Model) -> keras.Model:
+    """A model of the same layers and weights; a clone would also have the metrics."""
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def model_arrays(model: keras.Model) -> list[np.ndarray]:
+    """The values of all variables of a model and its optimizer."""
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(model)]
+
+
+def assign_arrays(model: keras.Model, arrays: list[np.ndarray]) -> None:
+    """Gives a model what `model_arrays` gave.
+
+    Raises:
+        ValueError: If it is of another model.
+    """
+    variables = _variables(model)
+    given = [array.shape for array in arrays]
+    if given != [tuple(variable.shape) for variable in variables]:
+        raise wrong("arrays", given, "the shapes of this model's and its optimizer's variables")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
