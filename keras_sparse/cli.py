@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shlex
 import sys
@@ -79,34 +78,10 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments import config as configs
-    from keras_sparse.experiments import run
-    from keras_sparse.experiments.folder import has_step
-    from keras_sparse.experiments.progress import Progress
+    from keras_sparse.experiments.command import train_and_show
 
-    console = Console()
-    given = _given_options(args)
     out = Path(args.out).expanduser()
-    if args.resume:
-        config = configs.read_config(out)
-        if has_step(out):
-            configs.check_settings(given, config, out)
-        config = dataclasses.replace(config, **given)
-    else:
-        config = configs.RunConfig(**given)
-    if configs.read_result(out) is not None and args.resume:
-        console.print(f"The run in {out} is finished.", highlight=False)
-    with Progress(config.method, console) as progress:
-        result = run.train(config, out, args.resume, [progress], args.trained)
-    console.print(
-        f"{config.model} on {config.data}, {config.method}: {result['accuracy']:.2%} test "
-        f"accuracy with {result['sparsity']:.2%} zeros ({result['nonzeros']:,} of "
-        f"{result['weights']:,} weights left), {result['tflite_bytes']:,} bytes as LiteRT "
-        f"({result['tflite_gzip_bytes']:,} gzip), {result['seconds']:.0f} s.\n"
-        f"In {out}: model.keras, model.tflite, history.csv, curve.png, result.json",
-        highlight=False,
-        soft_wrap=True,
-    )
+    train_and_show(out, _given_options(args), resume=args.resume, trained=args.trained)
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
-"""The `compare` and `list-methods` commands: progress, table and pictures."""
+"""The `train`, `compare` and `list-methods` commands: progress, table and pictures."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,63 @@ from rich.table import Table
 
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.comparison import Comparison, compare, read_results
-from keras_sparse.experiments.config import RunConfig
+from keras_sparse.experiments.config import (
+    RunConfig,
+    check_settings,
+    read_config,
+    read_result,
+)
+from keras_sparse.experiments.folder import has_step
 from keras_sparse.experiments.pool import Job
-from keras_sparse.experiments.progress import RunsProgress
+from keras_sparse.experiments.progress import Progress, RunsProgress
+from keras_sparse.experiments.run import train
 from keras_sparse.experiments.table import table, write
 from keras_sparse.plots.runs import read_history
 from keras_sparse.precision.schedules.cyclic import cpt_suite
+
+
+def train_and_show(
+    out: Path,
+    given: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    trained: Any = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Makes a run, shows how far it is, and says what came out and where it lies.
+
+    Args:
+        out: The folder of the run.
+        given: Fields of `RunConfig`; of a run that is resumed those that are named again.
+        resume: Whether to go on with what is in the folder.
+        trained: A trained model for what prunes after training; see `run.train`.
+        console: Where to print. Defaults to standard output.
+
+    Returns:
+        The result of the run.
+    """
+    console = console or Console()
+    if resume:
+        config = read_config(out)
+        if has_step(out):
+            check_settings(given, config, out)
+        config = dataclasses.replace(config, **given)
+    else:
+        config = RunConfig(**given)
+    if resume and read_result(out) is not None:
+        console.print(f"The run in {out} is finished.", highlight=False)
+    with Progress(config.method, console) as progress:
+        result = train(config, out, resume, [progress], trained)
+    console.print(
+        f"{config.model} on {config.data}, {config.method}: {result['accuracy']:.2%} test "
+        f"accuracy with {result['sparsity']:.2%} zeros ({result['nonzeros']:,} of "
+        f"{result['weights']:,} weights left), {result['tflite_bytes']:,} bytes as LiteRT "
+        f"({result['tflite_gzip_bytes']:,} gzip), {result['seconds']:.0f} s.\n"
+        f"In {out}: model.keras, model.tflite, history.csv, curve.png, result.json",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return result
 
 
 def compare_and_show(
