@@ -7,7 +7,8 @@ from keras import layers, ops
 
 from tests.structured.nets import check, conv, head, image
 
-pytestmark = pytest.mark.jax
+# The graph is found alike on both backends: on JAX one test of each kind of operation.
+on_jax_too = pytest.mark.jax
 
 
 def sizes(groups):
@@ -15,6 +16,7 @@ def sizes(groups):
     return {name: group.size for name, group in groups.items() if group.reason is None}
 
 
+@on_jax_too
 def test_residual_add():
     i = image()
     x = conv(8, "a", activation="relu")(i)
@@ -35,6 +37,7 @@ def test_concatenation_and_dense_net():
     assert sizes(groups) == {"a": 6, "b0": 4, "b1": 4, "b2": 4}
 
 
+@on_jax_too
 @pytest.mark.parametrize("multiplier", [1, 2])
 def test_depthwise_and_separable(multiplier):
     i = image()
@@ -45,6 +48,7 @@ def test_depthwise_and_separable(multiplier):
     assert sizes(check(head(x, i))) == {"a": 6, "s": 10}
 
 
+@on_jax_too
 @pytest.mark.parametrize(("groups", "units"), [(2, {"a": 4, "g": 6}), (8, {"a": 8})])
 def test_grouped_convolution(groups, units):
     i = image()
@@ -74,6 +78,7 @@ def test_normalization(norm):
     assert check(head(x, i))["a"].reason is None
 
 
+@on_jax_too
 @pytest.mark.parametrize("order", ["last", "first"])
 def test_flatten_keeps_the_order_of_rows(order):
     i = image(4, 4, 3)
@@ -99,6 +104,7 @@ def test_pooling_padding_cropping_and_up_sampling():
     assert sizes(check(head(conv(4, "b")(x), i))) == {"a": 6, "b": 4}
 
 
+@on_jax_too
 @pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"use_gate": True}])
 def test_attention_heads(options):
     i = keras.Input((5, 6))
@@ -136,6 +142,7 @@ def test_grouped_query_attention_removes_whole_groups(gate):
     assert sizes(groups) == {"embed": 8, "gqa/groups": 4, "gqa/head_dim": 6}
 
 
+@on_jax_too
 def test_einsum_dense():
     i = keras.Input((5, 6))
     x = layers.EinsumDense("abc,cd->abd", (None, 12), bias_axes="d", name="up")(i)
@@ -173,6 +180,7 @@ def test_states_and_time_distributed():
     assert sizes(check(keras.Model(i, layers.Dense(2)(x)))) == {"each": 6, "encoder": 6}
 
 
+@on_jax_too
 def test_embedding_with_mask():
     i = keras.Input((5,), dtype="int32")
     x = layers.Embedding(10, 6, mask_zero=True, name="embed")(i)
@@ -180,6 +188,7 @@ def test_embedding_with_mask():
     assert sizes(check(keras.Model(i, layers.Dense(2)(x)))) == {"embed": 6, "a": 4}
 
 
+@on_jax_too
 def test_channel_shuffle():
     i = image()
     x = conv(18, "a", groups=3)(conv(9, "in")(i))
@@ -227,6 +236,7 @@ def test_one_consumer_of_two_slices():
     assert sizes(groups) == {"a": 4, "b": 4}
 
 
+@on_jax_too
 def test_split_index_and_uneven_slices():
     i = image()
     a, b, c = ops.split(conv(12, "a")(i), [2, 7], axis=-1)
@@ -252,6 +262,7 @@ def test_equal_parts_of_a_gated_unit():
     assert sizes(check(keras.Model(i, layers.Dense(2)(x)))) == {"a": 8}
 
 
+@on_jax_too
 def test_squeeze_and_excitation():
     i = image()
     x = conv(8, "a", activation="relu")(i)
@@ -356,6 +367,7 @@ def test_constants_are_cut_too():
     assert sizes(check(head(x, i))) == {"a": 6}
 
 
+@on_jax_too
 def test_an_own_layer_without_weights_is_tried_out():
     class Swish(layers.Layer):
         def call(self, x):
