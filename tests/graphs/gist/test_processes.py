@@ -71,6 +71,7 @@ def test_processes_are_gone_afterwards(killed):
         killed[1].processes()
 
 
+@pytest.mark.thorough
 def test_a_killed_server_leaves_a_backup_to_go_on_with(sequential, tmp_path):
     script = Path(__file__).with_name("killed_server.py")
     ended = subprocess.run(
