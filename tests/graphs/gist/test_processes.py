@@ -1,5 +1,6 @@
 """Workers that are processes: they agree with one process, and are replaced."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,8 +8,11 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+from rich.console import Console
 
+import keras_sparse as ks
 from keras_sparse import graphs
 from keras_sparse.distribute.helpers import Helpers
 from keras_sparse.storage.processes import environment
@@ -67,6 +71,7 @@ def test_processes_are_gone_afterwards(killed):
         killed[1].processes()
 
 
+@pytest.mark.thorough
 def test_a_killed_server_leaves_a_backup_to_go_on_with(sequential, tmp_path):
     script = Path(__file__).with_name("killed_server.py")
     ended = subprocess.run(
@@ -81,3 +86,20 @@ def test_a_killed_server_leaves_a_backup_to_go_on_with(sequential, tmp_path):
     assert_same(weights, sequential[0])
     assert history["loss"] == pytest.approx(sequential[1]["loss"][2:], rel=1e-5)
     assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="workers are connected by tf.distribute"
+)
+def test_launched_workers_agree_with_one_process(sequential, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    script = Path(__file__).with_name("launched.py")
+    said = io.StringIO()
+    console = Console(file=said, soft_wrap=True)
+    status = ks.distribute.launch(script, [str(tmp_path)], threads=1, console=console)
+    assert status == 0, said.getvalue()
+    for rank in range(2):
+        found = dict(np.load(tmp_path / f"worker-{rank}.npz"))
+        assert found.pop("loss") == pytest.approx(sequential[1]["loss"], rel=1e-5)
+        assert_same(list(found.values()), sequential[0])

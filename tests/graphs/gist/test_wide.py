@@ -42,7 +42,7 @@ def whole_of(wide, name):
     return whole
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", ["gcn", "sage", pytest.param("gat", marks=pytest.mark.thorough)])
 def test_it_is_the_training_of_a_model_in_memory(graph, name, tmp_path):
     loader = graphs.FullGraph(graph, BUILDERS[name][1])
     test = graphs.FullGraph(graph, BUILDERS[name][1], split="test")

@@ -152,7 +152,15 @@ def test_batches_have_one_shape_are_drawn_anew_and_come_back(graph, name):
     assert not np.array_equal(other[1][0], again[1][0])
 
 
-@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ladies",
+        "saint",
+        pytest.param("neighbor", marks=pytest.mark.thorough),
+        pytest.param("fast_gcn", marks=pytest.mark.thorough),
+    ],
+)
 def test_what_is_drawn_trains_a_network(graph, name):
     loader = SAMPLING[name](graph)
     model = graphs.gcn(40, 3, (16,), own_adjacency=name in LAYERWISE, seed=0)
