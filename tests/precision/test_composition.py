@@ -68,7 +68,8 @@ def test_int8_export_afterwards(images, tmp_path):
     model = compiled(dense_net())
     fit(model, images, low(ConstantPrecision(8)), epochs=10)
     path = tmp_path / "model.tflite"
-    ks.deploy.to_litert(model, path, quantize="int8", inputs=images[0][:64], tolerance=1.0)
+    how = {"quantize": "int8", "sparse": False, "tolerance": 1.0}
+    ks.deploy.to_litert(model, path, inputs=images[0][:64], **how)
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(str(path))
