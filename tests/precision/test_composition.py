@@ -103,6 +103,15 @@ def test_a_model_that_is_not_built_yet(images):
     assert history["precision"] == [3, 6]
 
 
+@ON_TENSORFLOW
+def test_a_model_that_is_not_built_yet_and_pruned(images):
+    model = keras.Sequential([layers.Flatten(), layers.Dense(8), layers.Dense(4)])
+    callback = low()
+    with pytest.warns(ks.SparsityWarning, match="symmetric"):
+        fit(compiled(model), images, ks.GMP(0.5, ks.OneShot()), callback, epochs=2)
+    assert callback.report.quantizer == "symmetric"
+
+
 def test_a_recurrent_network(images):
     model = keras.Sequential(
         [
