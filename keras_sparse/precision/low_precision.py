@@ -28,6 +28,7 @@ class LowPrecision(keras.layers.Wrapper):
 
     ```python
     layer = ks.LowPrecision(keras.layers.Dense(64), bits=8)
+    layer.build((None, 32))
     layer.set_bits(4)
     ```
 

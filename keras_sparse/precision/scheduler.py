@@ -150,7 +150,8 @@ class PrecisionScheduler(FitCallback):
             with strategy_scope(model):
                 model.optimizer.build(model.trainable_variables)
         choice = choose(model, self.exclude, self.keep_float)
-        steps = run.steps // (model.optimizer.gradient_accumulation_steps or 1)
+        accumulated = installation.own_optimizer(model).gradient_accumulation_steps
+        steps = run.steps // (accumulated or 1)
         self.planned = self.schedule
         if self.schedule.total_steps is None:
             self.planned = self.schedule.over(self.total_steps or max(steps, 1))
@@ -198,6 +199,9 @@ class PrecisionScheduler(FitCallback):
     @contextlib.contextmanager
     def _around(self, *args: Any) -> Iterator[None]:
         """Puts the bits of the optimizer's step in force."""
+        affine = self.precision.quantization.quantizer == "affine"
+        if affine and installation.find(self.model) is not None:
+            self._settle_quantizer()  # An unbuilt model is made to prune after the epoch began.
         optimizer = self.model.optimizer
         held = zip(optimizer.variables, args[0][2], strict=True) if steps_are_pure() else ()
         scope = keras.StatelessScope(list(held)) if steps_are_pure() else contextlib.nullcontext()
@@ -214,16 +218,14 @@ class PrecisionScheduler(FitCallback):
         steps = epoch * len(self.bits) // self.run.epochs
         self._offset = int(ops.convert_to_numpy(self.model.optimizer.iterations)) - steps
         self.cost.begin(self.bits[:steps])
-        quantizer = self._fitting_quantizer()
-        self.precision.quantization = self._with(quantizer)
-        self.report = PrecisionReport(
-            self._choice.report.quantized, self._choice.report.float32, quantizer
-        )
+        self._settle_quantizer()
 
-    def _with(self, quantizer: str) -> Quantization:
+    def _settle_quantizer(self) -> None:
+        quantizer = self._fitting_quantizer()
         how = dataclasses.replace(self.quantization, quantizer=quantizer)
         how.check_bits(self.planned.q_min)
-        return how
+        self.precision.quantization = how
+        self.report = dataclasses.replace(self._choice.report, quantizer=quantizer)
 
     def _fitting_quantizer(self) -> str:
         kept_zero = self._kept_zero()

@@ -17,6 +17,7 @@ def rounded(x, bits, *args, **kwargs):
     return ops.convert_to_numpy(quantized(x, bits, *args, **kwargs))
 
 
+@pytest.mark.jax
 def test_numbers_worked_out_by_hand():
     np.testing.assert_allclose(rounded([0, 0.1, 0.4, 1], 2), [0, 0, 1 / 3, 1], atol=1e-7)
     expected = [-1, -1 / 7, 3 / 7, 1]
@@ -83,6 +84,7 @@ def test_bits_may_be_a_tensor():
     np.testing.assert_array_equal(rounded(x, ops.convert_to_tensor(3.0)), rounded(x, 3))
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("kind", ["affine", "symmetric"])
 def test_the_gradient_passes_straight_through(kind):
     x = ops.convert_to_tensor(np.array([-3.0, 0.2, 7.0], "float32"))
@@ -107,6 +109,7 @@ def test_the_forward_value_of_a_gradient_quantizer_is_its_input():
     np.testing.assert_array_equal(ops.convert_to_numpy(out), x)
 
 
+@pytest.mark.jax
 def test_stochastic_rounding_is_unbiased():
     slopes = [0.0, 1.0, *[0.3] * 20000]
     found = slopes_of(slopes, 1, step=7)

@@ -68,6 +68,14 @@ def test_many_bits_are_the_float_model(images):
     np.testing.assert_allclose(found.history["loss"], plain.history["loss"], atol=1e-5)
 
 
+def test_equal_ends_train_as_the_static_schedule(images):
+    models = [compiled(dense_net()) for _ in range(2)]
+    schedules = CyclicPrecision(q_min=8, q_max=8), ConstantPrecision(8)
+    for model, schedule in zip(models, schedules, strict=True):
+        fit(model, images, scheduler(schedule, rounding="nearest"), epochs=2)
+    assert_same(*models)
+
+
 def test_low_precision_changes_the_training_and_is_counted(images):
     model = compiled(dense_net())
     callback = scheduler(q_min=2, q_max=6)
@@ -85,7 +93,7 @@ def test_low_precision_changes_the_training_and_is_counted(images):
     assert "keep_float" in callback.report.float32["logits"]
 
 
-def test_the_forward_pass_has_the_bits_of_the_step(images):
+def test_the_forward_pass_has_the_bits_of_the_step():
     """A layer whose output is its rounded kernel shows how many values it takes."""
     seen = []
     keras.utils.set_random_seed(0)
@@ -119,7 +127,8 @@ def test_the_forward_pass_has_the_bits_of_the_step(images):
         assert loss == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_step_by_hand_is_the_same(images):
+@pytest.mark.jax
+def test_a_step_by_hand_is_the_same():
     """One dense layer at 3 bits, gradients to the nearest at 4, against numpy."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(8, 5)).astype("float32")
@@ -195,6 +204,7 @@ def test_a_divergence_gives_the_layers_back(images):
     assert "train_step" not in vars(model)
 
 
+@pytest.mark.jax
 def test_a_new_fit_after_an_interrupted_one_takes_over(images):
     model = compiled(dense_net())
     with pytest.raises(KeyboardInterrupt):
@@ -225,6 +235,7 @@ def test_in_graph(images, settings):
     assert_same(other, plain, 0.02)
 
 
+@pytest.mark.jax
 def test_gradient_accumulation_counts_optimizer_steps(images):
     optimizer = keras.optimizers.SGD(0.05, gradient_accumulation_steps=2)
     callback = scheduler(StepPrecision([(0, 4), (6, 8)]))
