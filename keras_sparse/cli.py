@@ -15,13 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keras_sparse_cli.options import (
-    OPTIONS,
-    PRUNE_OPTIONS,
-    SHRINK_OPTIONS,
-    STREAM_OPTIONS,
-    make_parser,
-)
+from keras_sparse_cli.options import OPTIONS, PRUNE_OPTIONS, SHRINK_OPTIONS, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,6 +128,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _stream(args: argparse.Namespace) -> None:
     from keras_sparse.experiments.stream_command import stream_and_show
+    from keras_sparse_cli.options import STREAM_OPTIONS
 
     stream_and_show(
         Path(args.out).expanduser(),

@@ -30,6 +30,8 @@ SCRIPTS = {
     "selection_time": "selection_time",
     "shrink": "shrink",
     "snip": "snip",
+    "streaming_digits": "streaming",
+    "streaming_speed": "streaming_speed",
 }
 
 
