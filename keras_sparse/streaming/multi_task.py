@@ -78,6 +78,11 @@ class MultiTaskStreaming:
         instance("trunk", trunk, keras.Model, "a built keras.Model")
         if not isinstance(heads, Mapping) or not heads:
             raise wrong("heads", heads, "layers or models by the names of the tasks")
+        if standardize is not None and not isinstance(standardize, Mapping):
+            raise wrong("standardize", standardize, "None, or scales by the names of the tasks")
+        if schedule is not None and (not isinstance(schedule, tuple) or len(schedule) != 2):
+            raise wrong("schedule", schedule, "None, or the first and the last learning rate")
+        integer("seed", seed, 0)
         self.strategy = one_of("strategy", strategy, STRATEGIES)
         self.replay_size = integer("replay_size", replay_size, len(heads))
         kind = keras.optimizers.Optimizer

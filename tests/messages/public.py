@@ -296,6 +296,8 @@ def valid(folder):
         ("streaming.omega_all", "offline"): [0.5, 0.6],
         ("streaming.StreamingDataset", "stream"): (x, y),
         ("streaming.StreamingBackup", "folder"): folder / "states",
+        "trunk": keras.models.clone_model(model()),
+        "heads": {"one": keras.layers.Dense(3)},
         **{
             ("streaming." + name, "model"): soft_model()
             for name in ("E2EIL", "REMIND", "DeepSLDA", "ExStream", "FineTuning", "ICaRL")
