@@ -31,6 +31,7 @@ SCRIPTS = {
     "shrink": "shrink",
     "snip": "snip",
     "streaming_digits": "streaming",
+    "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
 }
 
