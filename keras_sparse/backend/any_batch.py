@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -33,3 +33,42 @@ def any_batch_step(model: keras.Model) -> Callable[[Any, Any], Any]:
         return model.train_step((x, y))
 
     return step
+
+
+def joint_step(
+    models: Sequence[keras.Model], optimizer: keras.optimizers.Optimizer
+) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    """One step of an optimizer on the sum of the losses of several models that share layers.
+
+    Only the weights of these models are touched, also where the optimizer knows others.
+
+    Args:
+        models: Built models of logits.
+        optimizer: Built, of the weights of these models and perhaps others.
+
+    Returns:
+        A function of a batch, inputs and soft labels, for each model.
+
+    Raises:
+        NotImplementedError: On JAX.
+    """
+    if keras.backend.backend() == "jax":
+        raise NotImplementedError("Several models are trained in one step on TensorFlow only.")
+    import tensorflow as tf
+
+    unique = {id(v): v for model in models for v in model.trainable_variables}
+    variables, loss = list(unique.values()), keras.losses.CategoricalCrossentropy(from_logits=True)
+
+    @tf.function(reduce_retracing=True)
+    def step(batches: Any) -> Any:
+        with tf.GradientTape() as tape:
+            losses = [
+                loss(y, model(x, training=True))
+                for model, (x, y) in zip(models, batches, strict=True)
+            ]
+            total = tf.add_n(losses)
+        gradients = tape.gradient(total, [variable.value for variable in variables])
+        optimizer.apply(gradients, variables)
+        return total
+
+    return lambda batches: step([tuple(map(tf.convert_to_tensor, each)) for each in batches])

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from keras_sparse.experiments.document import Document
 from keras_sparse.experiments.pictures import lines
-from keras_sparse.experiments.stream_run import METHODS, StreamConfig, stream_run
+from keras_sparse.experiments.stream_config import METHODS, StreamConfig
+from keras_sparse.experiments.stream_run import stream_run
 from keras_sparse.experiments.stream_summary import (
     OFFLINE,
     class_histogram,
@@ -58,7 +59,7 @@ def stream_and_show(
     integer("seeds", seeds)
     shared = dict(common or {})
     for method in methods:
-        one_of("method", method, tuple(METHODS))
+        one_of("method", method, METHODS)
         StreamConfig(**{**shared, "method": method})
     variants = {name: Variant({**shared, "method": name}) for name in (OFFLINE, *methods)}
     study = Study(variants, range(seeds), stream_run)

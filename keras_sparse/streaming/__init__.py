@@ -12,6 +12,7 @@ from keras_sparse.streaming.learner.streaming_dataset import (
     TestingEvents,
 )
 from keras_sparse.streaming.learner.streaming_learner import StreamingLearner
+from keras_sparse.streaming.multi_task import MultiTaskStreaming
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 from keras_sparse.streaming.rivals.cut import freeze_first
@@ -33,6 +34,7 @@ __all__ = [
     "FineTuning",
     "ICaRL",
     "ImageCompression",
+    "MultiTaskStreaming",
     "PerClassLinearDecay",
     "PerClassRate",
     "ProductQuantizer",

@@ -33,6 +33,9 @@ SCRIPTS = {
     "selection_time": "selection_time",
     "shrink": "shrink",
     "snip": "snip",
+    "streaming_digits": "streaming",
+    "streaming_fashion_mnist": "streaming",
+    "streaming_speed": "streaming_speed",
 }
 
 

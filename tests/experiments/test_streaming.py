@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from keras_sparse.cli import main
-from keras_sparse.experiments.stream_run import (
-    METHODS,
-    StreamConfig,
-    model_of,
-    stream_of,
-    stream_run,
-)
+from keras_sparse.experiments.stream_config import METHODS, StreamConfig, model_of, stream_of
+from keras_sparse.experiments.stream_run import stream_run
 from keras_sparse.experiments.stream_summary import omegas
 from keras_sparse_cli.options import STREAM_OPTIONS
 

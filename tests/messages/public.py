@@ -302,6 +302,8 @@ def valid(folder):
         ("streaming.omega_all", "offline"): [0.5, 0.6],
         ("streaming.StreamingDataset", "stream"): (x, y),
         ("streaming.StreamingBackup", "folder"): folder / "states",
+        "trunk": spare_model(),
+        "heads": {"one": keras.layers.Dense(3)},
         **{
             ("streaming." + name, "model"): soft_model()
             for name in ("E2EIL", "REMIND", "DeepSLDA", "ExStream", "FineTuning", "ICaRL")
@@ -311,7 +313,7 @@ def valid(folder):
             for name in ("E2EIL", "REMIND", "DeepSLDA", "ExStream", "ICaRL", "freeze_first")
         },
         ("streaming.StreamingLearner", "model"): soft_model(),
-        ("streaming.freeze_first", "model"): keras.models.clone_model(model()),
+        ("streaming.freeze_first", "model"): spare_model(),
         ("one_shot_sweep", "sparsities"): [0.5],
         ("one_shot_sweep", "verbose"): False,
         ("sensitivity", "sparsities"): [0.5],
@@ -368,6 +370,12 @@ def valid(folder):
 
 def streaming_dataset():
     return ks.streaming.StreamingDataset(samples(), ks.streaming.ReplayBuffer(5), classes=3)
+
+
+@functools.cache
+def spare_model():
+    """A copy of the small model, for what changes it."""
+    return keras.models.clone_model(model())
 
 
 @functools.cache

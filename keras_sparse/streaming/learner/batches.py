@@ -69,7 +69,7 @@ class ReplayBatches:
         self.augment, self.standardize = augment, standardizer(standardize)
         drawn = random_seed("seed", seed)
         self.seed = int(np.random.default_rng().integers(2**31)) if drawn is None else drawn
-        self.position = 0
+        self.position = self.turn = 0
 
     def checked(self, x: np.ndarray, y: int) -> tuple[np.ndarray, int]:
         """What arrives, if it can be learned.
@@ -82,24 +82,36 @@ class ReplayBatches:
         )
         return self.buffer.checked(x), label
 
-    def batch(self, x: np.ndarray, y: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(
+        self, x: np.ndarray, y: int, size: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The examples and labels of the step of what arrives, which comes first.
 
         Args:
             x: What arrives.
             y: Its class.
+            size: How many examples are replayed. Defaults to B.
 
         Returns:
             Float32 examples and soft labels of `min(B, stored) + 1` rows.
         """
         examples, labels = x[None], np.array([y])
-        if self.replay_size and len(self.buffer):
-            old, old_labels = self.buffer.sample(self.replay_size)
+        size = self.replay_size if size is None else size
+        if size and len(self.buffer):
+            old, old_labels = self.buffer.sample(size)
             examples, labels = np.concatenate([examples, old]), np.concatenate([labels, old_labels])
+        return self._prepared(examples, labels)
+
+    def replayed(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Examples and labels of replayed examples only."""
+        return self._prepared(*self.buffer.sample(size))
+
+    def _prepared(self, examples: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         soft = np.eye(self.classes, dtype=np.float32)[labels]
         if self.augment is not None:
-            random = np.random.default_rng((self.seed, self.position))
+            random = np.random.default_rng((self.seed, self.turn))
             examples, soft = self.augment(examples, soft, random)
+        self.turn += 1
         return self.standardize(examples), soft
 
     def store(self, x: np.ndarray, y: int) -> None:
@@ -111,9 +123,11 @@ class ReplayBatches:
     def state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         """All that later batches depend on."""
         description, arrays = self.buffer.state()
-        return {"buffer": description, "position": self.position, "seed": self.seed}, arrays
+        counters = {"position": self.position, "turn": self.turn, "seed": self.seed}
+        return {"buffer": description, **counters}, arrays
 
     def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Becomes what `state` described."""
         self.buffer.restore(description["buffer"], arrays)
-        self.position, self.seed = description["position"], description["seed"]
+        self.position, self.turn = description["position"], description["turn"]
+        self.seed = description["seed"]

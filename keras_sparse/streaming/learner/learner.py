@@ -177,9 +177,7 @@ class StreamLearner(abc.ABC):
                 met = np.unique(labels[plan.indices[:done]]) if plan.by_class else None
                 history.events.append(self.evaluate(*test, done, met, k))
             if files is not None and done % backup_every == 0:
-                description, arrays = self.state()
-                mine = {"stream": stream, "events": history.to_json(), "learner": description}
-                files.write(done, {"position": done, **mine}, arrays)
+                self._back_up(files, stream, done, history)
             bar.update(done, finalize=done == len(plan.indices))
             if after is not None:
                 after(done)
@@ -187,9 +185,21 @@ class StreamLearner(abc.ABC):
             files.delete()
         return history
 
+    def _back_up(
+        self, files: StateFiles, stream: str, position: int, history: StreamHistory
+    ) -> None:
+        description, arrays = self.state()
+        events = history.to_json()
+        mine = {"position": position, "stream": stream, "events": events, "learner": description}
+        files.write(position, mine, arrays)
+
     def _resumed(self, files: StateFiles | None, stream: str) -> tuple[int, StreamHistory]:
-        found = files.newest() if files is not None else None
-        if files is None or found is None:
+        if files is None:
+            return 0, StreamHistory()
+        found = files.newest()
+        if found is None:
+            # By this state, files of examples that come later are known to be left of this stream.
+            self._back_up(files, stream, 0, StreamHistory())
             return 0, StreamHistory()
         description, arrays = found
         if description["stream"] != stream:

@@ -87,6 +87,8 @@ class ReplayBuffer:
         self.store: Store | None = None
         self.seen = 0
         self._interpolations = array("B")
+        # Whether a folder of images must be empty: not one that a state of this buffer was of.
+        self._fresh = True
 
     def __len__(self) -> int:
         return len(self.index)
@@ -148,7 +150,7 @@ class ReplayBuffer:
         """
         label = integer("label", label, 0, _LARGEST_LABEL)
         example = self.checked(example)
-        store = self.store or self._made_store(example.shape, example.dtype, fresh=True)
+        store = self.store or self._made_store(example.shape, example.dtype)
         prepared = store.prepare(example)
         self.store = store
         size = store.size(prepared)
@@ -183,9 +185,9 @@ class ReplayBuffer:
     def _stored_as(store: Store) -> str:
         return f"{store.dtype}{list(store.shape)}"
 
-    def _made_store(self, shape: tuple[int, ...], dtype: np.dtype[Any], fresh: bool) -> Store:
+    def _made_store(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Store:
         if self.compression.jpeg is not None:
-            return JPEGStore(self.compression, shape, fresh)
+            return JPEGStore(self.compression, shape, self._fresh)
         return PackedStore(self.compression, shape, dtype)
 
     def _full(self, store: Store, size: int) -> bool:
@@ -270,10 +272,10 @@ class ReplayBuffer:
         self._interpolations = array("B", interpolations.tobytes())
         self.seen = description["seen"]
         self.random.bit_generator.state = description["random"]
-        self.store = None
+        self.store, self._fresh = None, False
         if description["stored"] is not None:
             shape, dtype = description["stored"]
-            self.store = self._made_store(tuple(shape), np.dtype(dtype), fresh=False)
+            self.store = self._made_store(tuple(shape), np.dtype(dtype))
             self.store.fill(stored)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,190 @@
+"""What a streaming run is made of: the data as they stream, and the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_sparse import data, streaming
+from keras_sparse.messages.arguments import integer, number, one_of, optional
+from keras_sparse.streaming.evaluation.orderings import Order
+
+METHODS = (
+    "cssl",
+    "cssl-pretrained",
+    "sparse-cssl",
+    "fine-tuning",
+    "frozen",
+    "exstream",
+    "slda",
+    "remind",
+    "remind-extra",
+    "icarl",
+    "e2eil",
+)
+AUGMENTS = {
+    "none": None,
+    "crop": streaming.StreamingAugment(policy=None, mixup_alpha=None, cutmix_alpha=None),
+    "mixup": streaming.StreamingAugment(policy=None, cutmix_alpha=None),
+    "cutmix": streaming.StreamingAugment(policy=None, mixup_alpha=None),
+    "mix": streaming.StreamingAugment(policy=None),
+    "full": streaming.StreamingAugment(),
+}
+# What digits' sixteen levels are stretched by to fill a byte.
+_DIGIT_SCALE = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamConfig:
+    """Everything that a streaming run's result follows from.
+
+    Args:
+        data: A data set of `keras_sparse.data.load`.
+        model: `"mlp"`, `"conv"` or `"small-conv"`.
+        method: A name in `METHODS`.
+        order: `"class-incremental"`, `"iid"` or `"class-iid"`; or by instances, which are made of
+            runs of similar images.
+        events: When to test.
+        capacity: Examples in the buffer; `None` for as many as the bytes hold.
+        capacity_mb: Millions of bytes of the buffer.
+        bits: Of a stored pixel.
+        area: The share of the pixels that is stored.
+        eviction: Of the buffer.
+        replay: B, how many examples are replayed in a step.
+        augment: A name in `AUGMENTS`.
+        base_classes: Classes that rivals are initialized on.
+        base_epochs: Passes over them.
+        offline_epochs: Passes of the offline reference.
+        limit: Training examples; `None` for all.
+        test_limit: Test examples; `None` for all.
+        noise: Standard deviation of what is added to the pixels, in their units.
+        sparsity: Of the method `"sparse-cssl"`.
+        frozen: The name of the last frozen layer of the method `"frozen"`.
+        seed: Of all that is random.
+
+    Raises:
+        ValueError: If a value is none that can be used.
+    """
+
+    data: str = "digits"
+    model: str = "mlp"
+    method: str = "cssl"
+    order: str = "class-incremental"
+    events: str = "batch"
+    capacity: int | None = None
+    capacity_mb: float | None = None
+    bits: int = 8
+    area: float = 1.0
+    eviction: str = "class_balanced"
+    replay: int = 100
+    augment: str = "none"
+    base_classes: int = 2
+    base_epochs: int = 50
+    offline_epochs: int = 40
+    limit: int | None = None
+    test_limit: int | None = None
+    noise: float = 0.0
+    sparsity: float = 0.9
+    frozen: str = "features"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        data.available(self.data)
+        one_of("model", self.model, tuple(MODELS))
+        one_of("method", self.method, ("offline", *METHODS))
+        one_of("order", self.order, streaming.orderings.NAMES[:3])
+        one_of("augment", self.augment, tuple(AUGMENTS))
+        for name in ("capacity", "limit", "test_limit"):
+            optional(integer, name, getattr(self, name))
+        for name in ("base_classes", "base_epochs", "offline_epochs"):
+            integer(name, getattr(self, name))
+        integer("replay", self.replay, 0)
+        integer("seed", self.seed, 0)
+        optional(number, "capacity_mb", self.capacity_mb, "(0, inf)")
+        number("noise", self.noise, "[0, inf)")
+        number("sparsity", self.sparsity, "[0, 1)")
+        streaming.ImageCompression(bits=self.bits, area=self.area)
+        streaming.ReplayBuffer(eviction=self.eviction)
+
+    @property
+    def compression(self) -> streaming.ImageCompression:
+        """Of the buffer's images."""
+        return streaming.ImageCompression(bits=self.bits, area=self.area)
+
+    @property
+    def capacity_bytes(self) -> float | None:
+        """Of the buffer."""
+        return None if self.capacity_mb is None else 1e6 * self.capacity_mb
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A data set as it streams: uint8 images."""
+
+    x: np.ndarray
+    y: np.ndarray
+    test: tuple[np.ndarray, np.ndarray]
+    order: Order
+    classes: int
+    standardize: tuple[Any, Any]
+
+
+def stream_of(config: StreamConfig) -> Stream:
+    """The stream of a configuration."""
+    loaded = data.load(config.data, limit=config.limit, seed=config.seed)
+    scale = _DIGIT_SCALE if config.data == "digits" else 1
+    random = np.random.default_rng(config.seed)
+
+    def pixels(x: np.ndarray) -> np.ndarray:
+        raw = scale * np.rint(x * loaded.std + loaded.mean)
+        if config.noise:
+            raw = raw + random.normal(0, config.noise, raw.shape)
+        return np.clip(np.rint(raw), 0, 255).astype(np.uint8)
+
+    x, y = pixels(loaded.x_train), loaded.y_train
+    test = pixels(loaded.x_test)[: config.test_limit], loaded.y_test[: config.test_limit]
+    order = streaming.orderings.order_of(config.order, y, seed=config.seed)
+    standardize = tuple((scale * each).tolist() for each in (loaded.mean, loaded.std))
+    return Stream(x, y, test, order, loaded.num_classes, standardize)
+
+
+def _mlp(shape: tuple[int, ...], classes: int) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu", name="middle"),
+            layers.Dense(128, activation="relu", name="features"),
+            layers.Dense(classes, name="logits"),
+        ]
+    )
+
+
+def _conv(shape: tuple[int, ...], classes: int, widths: tuple[int, ...]) -> keras.Model:
+    """Four convolutions with batch normalization."""
+    inputs = x = keras.Input(shape)
+    names = ("first", "second", "middle", "fourth")
+    for i, (width, name) in enumerate(zip(widths, names, strict=True)):
+        x = layers.Conv2D(width, 3, strides=1 + i % 2, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU(name=name)(x)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x))
+
+
+MODELS: dict[str, Callable[[tuple[int, ...], int], keras.Model]] = {
+    "mlp": _mlp,
+    "small-conv": lambda shape, classes: _conv(shape, classes, (8, 16, 16, 32)),
+    "conv": lambda shape, classes: _conv(shape, classes, (32, 32, 64, 64)),
+}
+
+
+def model_of(config: StreamConfig, stream: Stream) -> keras.Model:
+    """The network of a configuration, new."""
+    keras.utils.set_random_seed(config.seed)
+    return MODELS[config.model](stream.x.shape[1:], stream.classes)

@@ -1,0 +1,185 @@
+"""Streaming over several data sets: a shared trunk, and a head and a buffer for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_sparse.backend.any_batch import joint_step
+from keras_sparse.messages.arguments import instance, integer, one_of, optional, wrong
+from keras_sparse.messages.names import unknown_name
+from keras_sparse.streaming.evaluation.events import TestingEvent, event_of_predictions
+from keras_sparse.streaming.evaluation.orderings import class_incremental
+from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
+from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
+from keras_sparse.streaming.replay.compression import ImageCompression
+from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
+
+STRATEGIES = ("full_sep", "split_sep", "full_sum", "split_sum")
+_ROWS = 256
+
+
+class MultiTaskStreaming:
+    """Learns data sets one after the other, one example at a time, and replays all of them.
+
+    An example of a task is one of a batch; for each task that came before there is a batch of
+    replayed examples. `full`: B examples for each task; `split`: B divided among them. `sep`: a
+    step of the optimizer for each task, one after the other; `sum`: one step on the sum of their
+    gradients. Heads of tasks that have not come are not touched. On TensorFlow.
+
+    ```python
+    trunk = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    heads = {"one": keras.layers.Dense(3), "two": keras.layers.Dense(4)}
+    learner = MultiTaskStreaming(trunk, heads, replay_size=10)
+    learner.partial_fit("two", x[0], y[0])
+    learner.predict("two", x).shape  # (96, 4)
+    ```
+
+    Args:
+        trunk: A built model.
+        heads: By the names of the tasks: layers or models of logits on what the trunk returns.
+        strategy: `"full_sep"`, `"split_sep"`, `"full_sum"` or `"split_sum"`.
+        replay_size: B.
+        capacity: Examples in the buffer of each task; `None` for any number.
+        compression: Of the buffers' images.
+        augment: As for `StreamingLearner`.
+        standardize: By the names of the tasks: as for `StreamingLearner`.
+        optimizer: Defaults to SGD with momentum 0.9 and weight decay 1e-5.
+        schedule: Start and end of the learning rate within each class; `None` for the optimizer's
+            own.
+        seed: Of the buffers and the augmentation.
+
+    Raises:
+        ValueError: If an argument is none that can be used.
+
+    Source: Wolfe (2023), 5.6.3 and D.2.5.
+    """
+
+    def __init__(
+        self,
+        trunk: keras.Model,
+        heads: Mapping[str, Any],
+        *,
+        strategy: str = "full_sep",
+        replay_size: int = 100,
+        capacity: int | None = None,
+        compression: ImageCompression | None = None,
+        augment: Augment | None = None,
+        standardize: Mapping[str, Any] | None = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        schedule: tuple[float, float] | None = (0.1, 0.001),
+        seed: int = 0,
+    ) -> None:
+        instance("trunk", trunk, keras.Model, "a built keras.Model")
+        if not isinstance(heads, Mapping) or not heads:
+            raise wrong("heads", heads, "layers or models by the names of the tasks")
+        if standardize is not None and not isinstance(standardize, Mapping):
+            raise wrong("standardize", standardize, "None, or scales by the names of the tasks")
+        if schedule is not None and (not isinstance(schedule, tuple) or len(schedule) != 2):
+            raise wrong("schedule", schedule, "None, or the first and the last learning rate")
+        integer("seed", seed, 0)
+        self.strategy = one_of("strategy", strategy, STRATEGIES)
+        self.replay_size = integer("replay_size", replay_size, len(heads))
+        kind = keras.optimizers.Optimizer
+        given = optional(instance, "optimizer", optimizer, kind, "a Keras optimizer")
+        self.optimizer: Any = given or keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-5)
+        self.models = {
+            name: keras.Model(trunk.inputs, head(trunk.outputs[0])) for name, head in heads.items()
+        }
+        scales = standardize or {}
+        self.batches: dict[str, ReplayBatches] = {}
+        self.schedules: dict[str, PerClassLinearDecay] = {}
+        for i, (name, model) in enumerate(self.models.items()):
+            _, classes = check_classifier(model)
+            buffer = ReplayBuffer(capacity, compression=compression, seed=seed + i)
+            self.batches[name] = ReplayBatches(
+                buffer, classes, replay_size, augment, scales.get(name), seed + i
+            )
+            if schedule is not None:
+                self.schedules[name] = PerClassLinearDecay(*schedule)
+        unique = {id(v): v for model in self.models.values() for v in model.trainable_variables}
+        self.optimizer.build(list(unique.values()))
+        self._steps: dict[tuple[str, ...], Any] = {}
+
+    @property
+    def met(self) -> list[str]:
+        """The tasks that have come."""
+        return [name for name, batches in self.batches.items() if batches.position]
+
+    def partial_fit(self, task: str, x: np.ndarray, y: int) -> None:
+        """Learns from one example.
+
+        Args:
+            task: The name of its task.
+            x: The example.
+            y: Its class within the task.
+
+        Raises:
+            ValueError: If it cannot be learned; nothing has changed then.
+        """
+        own = self._of(task)
+        example, label = own.checked(x, y)
+        earlier = [name for name in self.met if name != task]
+        share = self.replay_size
+        if self.strategy.startswith("split"):
+            share //= 1 + len(earlier)
+        batches = {task: own.batch(example, label, share - 1)}
+        batches |= {name: self.batches[name].replayed(share) for name in earlier}
+        schedule = self.schedules.get(task)
+        if schedule is not None and schedule.sizes:
+            self.optimizer.learning_rate = schedule.next(label)
+        if self.strategy.endswith("sum"):
+            self._step(tuple(batches))(list(batches.values()))
+        else:
+            for name, batch in batches.items():
+                self._step((name,))([batch])
+        own.store(example, label)
+
+    def _step(self, names: tuple[str, ...]) -> Any:
+        if names not in self._steps:
+            self._steps[names] = joint_step([self.models[name] for name in names], self.optimizer)
+        return self._steps[names]
+
+    def _of(self, task: str) -> ReplayBatches:
+        if task not in self.batches:
+            raise unknown_name("task", task, self.batches)
+        return self.batches[task]
+
+    def fit_streams(
+        self, streams: Mapping[str, tuple[np.ndarray, ArrayLike]], seed: int | None = 0
+    ) -> None:
+        """Learns from one data set after the other, each class after class.
+
+        Args:
+            streams: By the names of the tasks, in the order in which they come: examples and
+                classes.
+            seed: Of the order inside of each class.
+
+        Raises:
+            ValueError: If one is of no task, or an example cannot be learned.
+        """
+        for task, (x, y) in streams.items():
+            self._of(task)
+            labels, order = np.asarray(y), class_incremental(y, seed=seed)
+            if task in self.schedules:
+                self.schedules[task].announce(labels)
+            for index in order.indices:
+                self.partial_fit(task, x[index], int(labels[index]))
+
+    def predict(self, task: str, x: np.ndarray) -> np.ndarray:
+        """How likely each class of a task is, `(n, classes)`."""
+        scale, model = self._of(task).standardize, self.models[task]
+        parts = [
+            softmax(model.predict_on_batch(scale(x[i : i + _ROWS])))
+            for i in range(0, len(x), _ROWS)
+        ]
+        return np.concatenate(parts)
+
+    def evaluate(self, task: str, x: np.ndarray, y: ArrayLike) -> TestingEvent:
+        """Tests on examples of a task."""
+        return event_of_predictions(self._of(task).position, y, self.predict(task, x))
