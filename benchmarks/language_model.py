@@ -164,7 +164,7 @@ def describe(content: dict) -> bench.Document:
     claims = bench.Table("What the literature reports", header, rows)
     curves = {m: [means[m][p] for p in PATTERNS] for m in METHODS if "after" not in m}
     curves["dense"] = [bench.mean(dense)] * len(PATTERNS)
-    picture = bench.lines({"perplexity": curves}, "pattern", list(PATTERNS), title)
+    picture = bench.lines({"perplexity": curves}, "pattern", list(PATTERNS), title, fractions=False)
     about = ABOUT.format(
         models=len(dense), words=WORDS, length=LENGTH, **config, **runs["dense"][0]
     )

@@ -197,14 +197,17 @@ def lines(
     xlabel: str,
     ticks: Sequence[str] | None = None,
     title: str = "",
+    *,
+    fractions: bool = True,
 ) -> Figure:
-    """Draws fractions, a panel beside the other, each with a line a name.
+    """Draws values, a panel beside the other, each with a line a name.
 
     Args:
         panels: By their titles: by its name the values of each line.
         xlabel: What the values are of.
         ticks: Each of them. Defaults to epochs, from 1.
         title: Of it all.
+        fractions: Whether the values are shown in percent.
     """
     figure, first = new_figure(2 + 4.5 * len(panels), 4.6)
     first.remove()
@@ -215,10 +218,13 @@ def lines(
             at = np.arange(len(values)) + (ticks is None)
             marker = _MARKERS[i % len(_MARKERS)]
             axes.plot(at, values, marker=marker, markersize=4, color=f"C{i}", label=name)
-        if ticks is not None:
+        if ticks is None:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        else:
             axes.set_xticks(range(len(ticks)), ticks, rotation=45)
         axes.set(xlabel=xlabel, ylabel=label)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        if fractions:
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize="small")

@@ -90,6 +90,7 @@ def precision_scatter(
     if not several or not points or not all(isinstance(p, Mapping) for p in points):
         raise wrong("points", points, "a list of mappings with cost, metric and name")
     figure, axes = new_figure(6.5, 4.5)
+    dearest = max(float(point["cost"]) for point in points)
     widest = max((p["q_max"] for p in points if "q_max" in p), default=None)  # type: ignore[type-var]
     for point in points:
         color = _COLORS.get(str(point.get("profile")), GREY)
@@ -104,8 +105,14 @@ def precision_scatter(
             markersize=8,
         )
         place = (point["cost"], point["metric"])
+        inside = 1 if point["cost"] < 0.9 * dearest else -1
         axes.annotate(
-            str(point["name"]), place, textcoords="offset points", xytext=(6, 3), fontsize=7
+            str(point["name"]),
+            place,
+            textcoords="offset points",
+            xytext=(6 * inside, 3),
+            ha="left" if inside > 0 else "right",
+            fontsize=7,
         )
     shown = [Line2D([], [], color=c, marker="o", ls="none", label=n) for n, c in _COLORS.items()]
     shown += [Line2D([], [], color=GREY, marker=m, ls="none", label=n) for n, m in _MARKERS.items()]

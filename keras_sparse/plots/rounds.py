@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from keras_sparse.messages.arguments import instance, optional, text, wrong
 from keras_sparse.plots.drawing import PicturePath, new_figure, written
@@ -64,6 +65,7 @@ def training_by_cost(
     for ax, label in zip(axes, _COSTS, strict=False):
         ax.set(xlabel=label, ylabel=metric)
     axes[2].set(xlabel="round", ylabel="weights between cut features trained", ylim=(0, 1.05))
+    axes[2].xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes:
         ax.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize="small")
