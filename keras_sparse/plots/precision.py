@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ def _endless_colors(count: int) -> list[str]:
 
 
 def precision_scatter(
-    points: Sequence[Mapping[str, object]],
+    points: Sequence[Mapping[str, Any]],
     path: PicturePath = None,
     *,
     label: str = "accuracy",
@@ -90,8 +91,8 @@ def precision_scatter(
     if not several or not points or not all(isinstance(p, Mapping) for p in points):
         raise wrong("points", points, "a list of mappings with cost, metric and name")
     figure, axes = new_figure(6.5, 4.5)
-    dearest = max(float(point["cost"]) for point in points)
-    widest = max((p["q_max"] for p in points if "q_max" in p), default=None)  # type: ignore[type-var]
+    dearest = max(point["cost"] for point in points)
+    widest = max((p["q_max"] for p in points if "q_max" in p), default=None)
     for point in points:
         color = _COLORS.get(str(point.get("profile")), GREY)
         filled = point.get("q_max", widest) == widest
