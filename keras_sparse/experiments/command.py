@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keras_sparse.experiments import progress, run
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.comparison import Comparison, compare, read_results
 from keras_sparse.experiments.config import (
@@ -21,8 +22,7 @@ from keras_sparse.experiments.config import (
 )
 from keras_sparse.experiments.folder import has_step
 from keras_sparse.experiments.pool import Job
-from keras_sparse.experiments.progress import Progress, RunsProgress
-from keras_sparse.experiments.run import train
+from keras_sparse.experiments.progress import RunsProgress
 from keras_sparse.experiments.table import table, write
 from keras_sparse.plots.runs import read_history
 from keras_sparse.precision.schedules.cyclic import cpt_suite
@@ -58,8 +58,8 @@ def train_and_show(
         config = RunConfig(**given)
     if resume and read_result(out) is not None:
         console.print(f"The run in {out} is finished.", highlight=False)
-    with Progress(config.method, console) as progress:
-        result = train(config, out, resume, [progress], trained)
+    with progress.Progress(config.method, console) as shown:
+        result = run.train(config, out, resume, [shown], trained)
     console.print(
         f"{config.model} on {config.data}, {config.method}: {result['accuracy']:.2%} test "
         f"accuracy with {result['sparsity']:.2%} zeros ({result['nonzeros']:,} of "
@@ -119,13 +119,13 @@ def compare_and_show(
     console = console or Console()
     comparison = Comparison(methods, sparsities, seeds, common or {}, equal)
     known = read_results(out, again) if again else {}
-    with RunsProgress(console) as progress:
+    with RunsProgress(console) as shown:
 
         def report(job: Job, result: dict[str, Any] | None, seconds: float) -> None:
             outcome = f"{result['accuracy']:.2%}" if result else "failed"
-            progress.report(job.name, outcome, seconds)
+            shown.report(job.name, outcome, seconds)
 
-        results = compare(comparison, out, processes, report, progress.plan, known)
+        results = compare(comparison, out, processes, report, shown.plan, known)
     first = RunConfig(**comparison.common)
     title = f"{first.model} on {first.data}, equal {equal}"
     summary = write(results, _histories(results, out), out, title, _command(comparison, out))
