@@ -195,8 +195,13 @@ MODELS = {
 }
 
 
-@pytest.mark.jax
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.jax] if name in ("nested", "attention") else [])
+        for name in MODELS
+    ],
+)
 def test_any_model(name, tmp_path):
     make, shape = MODELS[name]
     plain = make()
