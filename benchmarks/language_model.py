@@ -147,12 +147,13 @@ def describe(content: dict) -> bench.Document:
     runs, config = content["results"], content["config"]
     dense = [run["perplexity"] for run in runs["dense"]]
     title = f"A language model pruned after training (dense: {told(dense)})"
+    measured = [name for name in METHODS if name in runs]
     columns = {name: _at(name) for name in PATTERNS}
     columns["seconds"] = bench.cell(lambda run: run["2:4"]["seconds"], ".1f")
-    table = bench.by_variant(title, "method", columns, {name: runs[name] for name in METHODS})
+    table = bench.by_variant(title, "method", columns, {name: runs[name] for name in measured})
     means = {
         method: {p: bench.mean([r[p]["perplexity"] for r in runs[method]]) for p in PATTERNS}
-        for method in METHODS
+        for method in measured
     }
     rows = []
     for pair in CLAIMS:
@@ -162,7 +163,7 @@ def describe(content: dict) -> bench.Document:
         rows.append((*names, f"{one:.1f}", f"{other:.1f}", holds))
     header = ("better", "worse", "perplexity", "against", "")
     claims = bench.Table("What the literature reports", header, rows)
-    curves = {m: [means[m][p] for p in PATTERNS] for m in METHODS if "after" not in m}
+    curves = {m: [means[m][p] for p in PATTERNS] for m in measured if "after" not in m}
     curves["dense"] = [bench.mean(dense)] * len(PATTERNS)
     picture = bench.lines({"perplexity": curves}, "pattern", list(PATTERNS), title, fractions=False)
     about = ABOUT.format(
@@ -173,10 +174,13 @@ def describe(content: dict) -> bench.Document:
 
 
 if __name__ == "__main__":
-    script = bench.Script(__doc__, text=str, epochs=4, models=2)
+    script = bench.Script(__doc__, text=str, epochs=4, models=2, methods=METHODS)
     config = {**script.chosen({"epochs": None}), "calibration": 256}
     found = {"text": str(Path(script.args.text or "").resolve())}
     variants = {"dense": bench.Variant({**config, **found}, train)}
-    variants |= {m: bench.Variant({**config, **found, "method": m}, after="dense") for m in METHODS}
+    variants |= {
+        m: bench.Variant({**config, **found, "method": m}, after="dense")
+        for m in script.args.methods
+    }
     study = bench.Study(variants, range(script.args.models), run)
     script.study(study, describe, config, processes=1)
