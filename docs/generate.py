@@ -57,7 +57,7 @@ REFERENCE = {
         "distribute/rounds",
         "distribute/cluster",
         "distribute/launch",
-        "distribute/helpers",
+        "distribute/worker_processes",
     ),
     "Low precision": (
         "precision/scheduler",

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.distribute.helpers import Helpers
 from keras_sparse.distribute.rounds import Rounds, pack, unpack
+from keras_sparse.distribute.worker_processes import WorkerProcesses
 from keras_sparse.graphs.gist.worker import Answer, Recipe, Worker
 
 
@@ -113,19 +113,19 @@ class Processes(Backend):
         count = len(self._sizes)
         models = [keras.saving.serialize_keras_object(make(rank)) for rank in range(count)]
         function = f"{__name__}:answering"
-        self._helpers = Helpers(count, function, (models, self._recipe), threads)
+        self._processes = WorkerProcesses(count, function, (models, self._recipe), threads)
 
     def train(self, part: Callable[[int], Part], round: int, steps: range) -> list[Answer]:
         """Trains all parts, and ends the round."""
-        parts = [part(rank) for rank in range(self._helpers.count)]
+        parts = [part(rank) for rank in range(self._processes.count)]
         span = [steps.start, steps.stop]
-        said = self._helpers.ask(
+        said = self._processes.ask(
             [
                 ({"rank": rank, "round": round, "steps": span}, pack(each.values))
                 for rank, each in enumerate(parts)
             ]
         )
-        self.traffic = self._helpers.traffic
+        self.traffic = self._processes.traffic
         self._rounds.exchange([], [[]])
         return [
             Answer(unpack(payload, each.like), words["loss"], words["seconds"])
@@ -134,7 +134,7 @@ class Processes(Backend):
 
     def close(self) -> None:
         """Ends the processes."""
-        self._helpers.close()
+        self._processes.close()
 
 
 def answering(setup: tuple[list[Any], Recipe]) -> Any:

@@ -19,7 +19,7 @@ from keras_sparse.streaming.learner.model_state import (
 )
 from keras_sparse.streaming.learner.offline import OfflineBatches
 from keras_sparse.streaming.learner.streaming_learner import check_classifier
-from keras_sparse.streaming.rivals.cut import cut, features_of, flat
+from keras_sparse.streaming.rivals.cut import cut, features_in_parts, flat
 from keras_sparse.streaming.rivals.herding import herding
 
 
@@ -123,11 +123,7 @@ class BatchIncremental(StreamLearner):
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Features of length 1."""
-        parts = [
-            flat(features_of(self.trunk, self.standardize(x[i : i + 256])))
-            for i in range(0, len(x), 256)
-        ]
-        found = np.concatenate(parts)
+        found = flat(features_in_parts(self.trunk, x, self.standardize))
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
     def batches(self, x: np.ndarray, y: np.ndarray, target: Any = None) -> OfflineBatches:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from keras_sparse.messages.arguments import instance, text, wrong
 from keras_sparse.messages.names import unknown_name
+
+_ROWS = 256
 
 
 def cut(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
@@ -57,9 +61,19 @@ def _output(model: keras.Model, layer: str) -> keras.KerasTensor:
     return model.get_layer(layer).output
 
 
-def features_of(trunk: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What a part of a model makes of examples in inference mode."""
-    return np.asarray(trunk.predict_on_batch(x))
+def features_in_parts(
+    trunk: keras.Model, x: np.ndarray, standardize: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """What a part of a model makes of examples in inference mode, some of them at a time.
+
+    Args:
+        trunk: The part.
+        x: Examples as they come.
+        standardize: Makes of them what the model takes.
+    """
+    starts = range(0, len(x), _ROWS)
+    parts = [trunk.predict_on_batch(standardize(x[i : i + _ROWS])) for i in starts]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def flat(features: np.ndarray) -> np.ndarray:

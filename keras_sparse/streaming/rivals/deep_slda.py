@@ -6,15 +6,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer, number
-from keras_sparse.streaming.learner.batches import standardizer
-from keras_sparse.streaming.learner.learner import State, StreamLearner
+from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
-from keras_sparse.streaming.learner.offline import train_offline
-from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
-from keras_sparse.streaming.rivals.cut import cut, features_of, flat
+from keras_sparse.streaming.learner.streaming_learner import softmax
+from keras_sparse.streaming.rivals.cut import flat
+from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
 
 
 class StreamingLDA:
@@ -80,7 +78,7 @@ class StreamingLDA:
         return np.where(self.counts > 0, found, -np.inf)
 
 
-class DeepSLDA(StreamLearner):
+class DeepSLDA(FrozenTrunk):
     """Streaming linear discriminant analysis of a model's frozen features, without replay.
 
     ```python
@@ -109,37 +107,27 @@ class DeepSLDA(StreamLearner):
         standardize: Any = None,
         shrinkage: float = 1e-4,
     ) -> None:
-        self.model, self.classes = check_classifier(model)
-        self.trunk, _ = cut(model, layer)
-        self.standardize, self._given = standardizer(standardize), standardize
+        super().__init__(model, layer, standardize)
         self.lda = StreamingLDA(self.trunk.output_shape[-1], self.classes, shrinkage)
 
-    def base_initialize(self, x: np.ndarray, y: ArrayLike, epochs: int = 50) -> None:
-        """Trains the model offline, freezes it, and fits means and covariance.
-
-        Args:
-            x: Examples.
-            y: Their classes.
-            epochs: Passes over them.
-        """
-        train_offline(
-            self.model, x, y, classes=self.classes, epochs=epochs, standardize=self._given
-        )
-        self.lda.start(self._features(x), np.asarray(y))
+    def begin(self, features: np.ndarray, y: np.ndarray) -> None:
+        """Fits means and covariance."""
+        self.lda.start(features, y)
 
     def partial_fit(self, x: np.ndarray, y: int) -> None:
         """Learns from one example. See `StreamLearner.partial_fit`."""
-        label = integer("label", y, 0, self.classes - 1)
-        self.lda.update(self._features(np.asarray(x)[None])[0], label)
+        label = self.label(y)
+        self.lda.update(self.features(np.asarray(x)[None])[0], label)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """The softmax of the discriminants."""
         if not self.lda.counts.any():
             return np.full((len(x), self.classes), 1 / self.classes, np.float32)
-        return softmax(self.lda.scores(self._features(x)).astype(np.float32))
+        return softmax(self.lda.scores(self.features(x)).astype(np.float32))
 
-    def _features(self, x: np.ndarray) -> np.ndarray:
-        return flat(features_of(self.trunk, self.standardize(x))).astype(np.float64)
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """A vector of each example; maps are averaged."""
+        return flat(super().features(x)).astype(np.float64)
 
     def state(self) -> State:
         """The model, the means and the covariance."""

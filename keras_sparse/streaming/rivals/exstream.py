@@ -6,16 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import integer, number, random_seed
-from keras_sparse.streaming.learner.batches import standardizer
-from keras_sparse.streaming.learner.learner import State, StreamLearner
-from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
-from keras_sparse.streaming.learner.offline import train_offline
-from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
-from keras_sparse.streaming.rivals.cut import cut, features_of
+from keras_sparse.streaming.learner.learner import State
+from keras_sparse.streaming.learner.streaming_learner import softmax
+from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
 
 
 class Prototypes:
@@ -59,7 +55,7 @@ class Prototypes:
         self.counts = np.delete(self.counts, other)
 
 
-class ExStream(StreamLearner):
+class ExStream(FrozenTrunk):
     """Trains what is behind a model's frozen features on prototypes of each class.
 
     After each example the rest of the model passes once over all prototypes.
@@ -96,9 +92,7 @@ class ExStream(StreamLearner):
         batch_size: int = 128,
         seed: int | None = 0,
     ) -> None:
-        self.model, self.classes = check_classifier(model)
-        self.trunk, self.head = cut(model, layer)
-        self.standardize, self._given = standardizer(standardize), standardize
+        super().__init__(model, layer, standardize)
         self.batch_size = integer("batch_size", batch_size)
         self.random = np.random.default_rng(random_seed("seed", seed))
         integer("per_class", per_class)
@@ -110,24 +104,15 @@ class ExStream(StreamLearner):
         )
         self._step = any_batch_step(self.head)
 
-    def base_initialize(self, x: np.ndarray, y: ArrayLike, epochs: int = 50) -> None:
-        """Trains the model offline, freezes its trunk, and stores prototypes.
-
-        Args:
-            x: Examples.
-            y: Their classes.
-            epochs: Passes over them.
-        """
-        train_offline(
-            self.model, x, y, classes=self.classes, epochs=epochs, standardize=self._given
-        )
-        for vector, label in zip(self._features(x), np.asarray(y).tolist(), strict=True):
+    def begin(self, features: np.ndarray, y: np.ndarray) -> None:
+        """Stores prototypes."""
+        for vector, label in zip(features, y.tolist(), strict=True):
             self.prototypes[label].add(vector)
 
     def partial_fit(self, x: np.ndarray, y: int) -> None:
         """Learns from one example. See `StreamLearner.partial_fit`."""
-        label = integer("label", y, 0, self.classes - 1)
-        self.prototypes[label].add(self._features(np.asarray(x)[None])[0])
+        label = self.label(y)
+        self.prototypes[label].add(self.features(np.asarray(x)[None])[0])
         held = [each for each in self.prototypes if len(each.counts)]
         vectors = np.concatenate([each.vectors for each in held])
         sizes = [len(each.counts) for each in self.prototypes]
@@ -142,23 +127,20 @@ class ExStream(StreamLearner):
         """How likely each class is, `(n, classes)`, for a batch of examples."""
         return softmax(self.model.predict_on_batch(self.standardize(x)))
 
-    def _features(self, x: np.ndarray) -> np.ndarray:
-        found = features_of(self.trunk, self.standardize(x))
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """A vector of each example."""
+        found = super().features(x)
         return found.reshape(len(found), -1)
 
     def state(self) -> State:
         """The model, the optimizer, and the prototypes."""
-        body, head = model_arrays(self.model), model_arrays(self.head)
+        sizes, models = self.both_arrays()
         arrays = [array.copy() for each in self.prototypes for array in (each.vectors, each.counts)]
-        sizes = [len(body), len(head)]
-        return {"sizes": sizes, "random": self.random.bit_generator.state}, [*body, *head, *arrays]
+        return {"sizes": sizes, "random": self.random.bit_generator.state}, [*models, *arrays]
 
     def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Becomes what `state` described."""
-        body, head = description["sizes"]
-        assign_arrays(self.model, arrays[:body])
-        assign_arrays(self.head, arrays[body : body + head])
-        rest = arrays[body + head :]
+        rest = self.assign_both(description["sizes"], arrays)
         for each, vectors, counts in zip(self.prototypes, rest[::2], rest[1::2], strict=True):
             each.vectors, each.counts = vectors, counts
         self.random.bit_generator.state = description["random"]

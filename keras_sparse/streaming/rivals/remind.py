@@ -7,31 +7,26 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import boolean, integer, number, optional, wrong
 from keras_sparse.streaming.augmentation.mixing import mix
-from keras_sparse.streaming.learner.batches import standardizer
-from keras_sparse.streaming.learner.learner import State, StreamLearner
-from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
-from keras_sparse.streaming.learner.offline import train_offline
+from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
 from keras_sparse.streaming.learner.streaming_learner import (
-    check_classifier,
     compile_as_the_source,
     softmax,
 )
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 from keras_sparse.streaming.replay.resizing import interpolate
-from keras_sparse.streaming.rivals.cut import cut, features_of
+from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
 from keras_sparse.streaming.rivals.product_quantizer import ProductQuantizer
 
 # Of a random resized crop of maps: least share of the area, and the aspect ratios.
 _LEAST_AREA, _RATIOS = 2 / 7, (3 / 4, 4 / 3)
 
 
-class REMIND(StreamLearner):
+class REMIND(FrozenTrunk):
     """Freezes a model up to a layer, and trains the rest on quantized features of that layer.
 
     Before the stream, `base_initialize` trains the whole model and makes the codebooks.
@@ -81,10 +76,9 @@ class REMIND(StreamLearner):
         schedule: PerClassLinearDecay | None = None,
         seed: int = 0,
     ) -> None:
-        self.model, self.classes = check_classifier(model)
-        self.trunk, head = cut(model, layer)
-        self.head = with_extra_layers(model, head) if boolean("extra", extra) else head
-        self.standardize, self._given = standardizer(standardize), standardize
+        super().__init__(model, layer, standardize)
+        if boolean("extra", extra):
+            self.head = with_extra_layers(model, self.head)
         integer("codebook_size", codebook_size, 1, 256)
         self.quantizer = ProductQuantizer(codebooks, codebook_size, seed)
         self.buffer = ReplayBuffer(capacity, capacity_bytes, seed=seed)
@@ -96,27 +90,11 @@ class REMIND(StreamLearner):
         compile_as_the_source(self.head, from_logits=True)
         self._step = any_batch_step(self.head)
 
-    def base_initialize(self, x: np.ndarray, y: ArrayLike, epochs: int = 50) -> None:
-        """Trains the model offline, freezes its trunk, makes the codebooks, and stores codes.
-
-        Args:
-            x: Examples.
-            y: Their classes.
-            epochs: Passes over them.
-        """
-        train_offline(
-            self.model, x, y, classes=self.classes, epochs=epochs, standardize=self._given
-        )
-        features = self._features(x)
+    def begin(self, features: np.ndarray, y: np.ndarray) -> None:
+        """Makes the codebooks, and stores codes."""
         self.quantizer.fit(features)
-        for codes, label in zip(self.quantizer.encode(features), np.asarray(y), strict=True):
+        for codes, label in zip(self.quantizer.encode(features), y, strict=True):
             self.buffer.add(codes, int(label))
-
-    def _features(self, x: np.ndarray) -> np.ndarray:
-        parts = [
-            features_of(self.trunk, self.standardize(x[i : i + 256])) for i in range(0, len(x), 256)
-        ]
-        return np.concatenate(parts)
 
     def announce(self, y: np.ndarray) -> None:
         """Tells the schedule how many examples of each class are going to come."""
@@ -124,10 +102,10 @@ class REMIND(StreamLearner):
 
     def partial_fit(self, x: np.ndarray, y: int) -> None:
         """Learns from one example. See `StreamLearner.partial_fit`."""
-        label = integer("label", y, 0, self.classes - 1)
+        label = self.label(y)
         if not self.quantizer.centers.size:
             raise ValueError("REMIND has no codebooks yet. Call base_initialize before the stream.")
-        codes = self.quantizer.encode(self._features(np.asarray(x)[None]))
+        codes = self.quantizer.encode(self.features(np.asarray(x)[None]))
         batch, labels = codes, np.array([label])
         if self.replay_size and len(self.buffer):
             old, old_labels = self.buffer.sample(self.replay_size)
@@ -146,30 +124,27 @@ class REMIND(StreamLearner):
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """How likely each class is, of features that are quantized as those it learned from."""
-        features = self._features(x)
+        features = self.features(x)
         if self.quantizer.centers.size:
             features = self.quantizer.decode(self.quantizer.encode(features))
         return softmax(self.head.predict_on_batch(features))
 
     def state(self) -> State:
         """The model, the optimizer, the codebooks, the buffer and the schedule."""
-        body, head = model_arrays(self.model), model_arrays(self.head)
+        sizes, models = self.both_arrays()
         buffer, arrays = self.buffer.state()
         description = {
-            "sizes": [len(body), len(head)],
+            "sizes": sizes,
             "buffer": buffer,
             "schedule": self.schedule.state(),
             "position": self.position,
         }
-        return description, [*body, *head, self.quantizer.centers, *arrays]
+        return description, [*models, self.quantizer.centers, *arrays]
 
     def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Becomes what `state` described."""
-        body, head = description["sizes"]
-        assign_arrays(self.model, arrays[:body])
-        assign_arrays(self.head, arrays[body : body + head])
-        self.quantizer.centers = arrays[body + head]
-        self.buffer.restore(description["buffer"], arrays[body + head + 1 :])
+        self.quantizer.centers, *buffer = self.assign_both(description["sizes"], arrays)
+        self.buffer.restore(description["buffer"], buffer)
         self.schedule.restore(description["schedule"])
         self.position = description["position"]
 

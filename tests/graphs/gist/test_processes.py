@@ -14,7 +14,7 @@ from rich.console import Console
 
 import keras_sparse as ks
 from keras_sparse import graphs
-from keras_sparse.distribute.helpers import Helpers
+from keras_sparse.distribute.worker_processes import WorkerProcesses
 from keras_sparse.storage.processes import environment
 from tests.graphs.gist.processes import train
 from tests.graphs.gist.small import assert_same
@@ -34,7 +34,7 @@ def killed():
     """A training of which a worker is killed before its third round."""
     made = []
 
-    class Seen(Helpers):
+    class Seen(WorkerProcesses):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
@@ -45,13 +45,13 @@ def killed():
                 os.kill(made[0].processes()[1], signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_sparse.graphs.gist.backends.Helpers", Seen)
+        patch.setattr("keras_sparse.graphs.gist.backends.WorkerProcesses", Seen)
         return train("process", None, Killing()), made[0]
 
 
 def test_a_killed_worker_is_replaced_and_its_round_done_again(sequential, killed):
-    (weights, history, _), helpers = killed
-    assert helpers.restarted == 1
+    (weights, history, _), workers = killed
+    assert workers.restarted == 1
     assert_same(weights, sequential[0])
     assert history["loss"] == pytest.approx(sequential[1]["loss"], rel=1e-5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_sparse.distribute import WorkerLostError
-from keras_sparse.distribute.helpers import HelperError, Helpers
+from keras_sparse.distribute.worker_processes import WorkerFailedError, WorkerProcesses
 from keras_sparse.storage.shared import load_shared, save_shared
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -33,13 +33,13 @@ def broken(setup):
     raise KeyError("nothing here")
 
 
-def helpers(function=adding, count=2, **kwargs):
+def workers(function=adding, count=2, **kwargs):
     setup = {"array": np.arange(3), "empty": np.zeros((0, 2))}
-    return Helpers(count, f"{__name__}:{function.__name__}", setup, **kwargs)
+    return WorkerProcesses(count, f"{__name__}:{function.__name__}", setup, **kwargs)
 
 
 def test_each_helper_answers_what_it_was_asked():
-    with helpers() as found:
+    with workers() as found:
         sent = [np.full(3, rank).tobytes() for rank in (10, 20)]
         answers = found.ask([({}, data) for data in sent])
         assert [np.frombuffer(data, "int64").tolist() for _, data in answers] == [
@@ -54,12 +54,14 @@ def test_each_helper_answers_what_it_was_asked():
         assert found.ask([({}, data) for data in sent]) == answers
         assert found.restarted == 1
         assert found.processes()[0] != pids[0]
-        with pytest.raises(HelperError, match=r"(?s)Worker 1 failed: ValueError: no such number"):
+        with pytest.raises(
+            WorkerFailedError, match=r"(?s)Worker 1 failed: ValueError: no such number"
+        ):
             found.ask([({}, sent[0]), ({"do": "fail"}, sent[1])])
 
 
 def test_a_helper_that_ends_over_and_over_is_lost():
-    with helpers(count=1, restarts=1) as found:
+    with workers(count=1, restarts=1) as found:
         with pytest.raises(WorkerLostError, match="Lost worker 0") as caught:
             found.ask([({"do": "end"}, b"")])
         assert found.restarted == 1
@@ -67,8 +69,8 @@ def test_a_helper_that_ends_over_and_over_is_lost():
 
 
 def test_a_helper_that_cannot_begin_says_why():
-    with pytest.raises(HelperError, match="KeyError: 'nothing here'"):
-        helpers(broken, 1)
+    with pytest.raises(WorkerFailedError, match="KeyError: 'nothing here'"):
+        workers(broken, 1)
 
 
 def test_arrays_are_read_where_they_lie(tmp_path):

@@ -23,14 +23,14 @@ _SHOWN = 2000
 _GRACE_SECONDS = 10.0
 
 
-class HelperError(RuntimeError):
-    """A helper could not do what it was asked; the message is its own."""
+class WorkerFailedError(RuntimeError):
+    """A worker could not do what it was asked; the message is its own."""
 
 
-class Helpers:
+class WorkerProcesses:
     """Processes that are asked at once and answer when they are done.
 
-    What they answer depends on nothing but the request and the setup, so that a helper that has
+    What they answer depends on nothing but the request and the setup, so that a worker that has
     ended is started again and asked once more. They share the arrays of the setup in memory.
 
     Args:
@@ -39,11 +39,11 @@ class Helpers:
             that answers: of words (what JSON can hold) and bytes, in the same form.
         setup: What pickle knows.
         threads: That each computes with.
-        restarts: How often helpers may be started again in all.
+        restarts: How often workers may be started again in all.
 
     Attributes:
-        traffic: Bytes that went to helpers and came back, without the words.
-        restarted: How often helpers were started again.
+        traffic: Bytes that went to workers and came back, without the words.
+        restarted: How often workers were started again.
     """
 
     def __init__(
@@ -83,21 +83,21 @@ class Helpers:
         self._streams[rank] = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
     def processes(self) -> list[int]:
-        """The numbers that the operating system has for the helpers, by theirs."""
+        """The numbers that the operating system has for the workers, by theirs."""
         return [self._processes[rank].pid for rank in range(self.count)]
 
     def ask(self, requests: Sequence[tuple[Any, bytes]]) -> list[tuple[Any, bytes]]:
-        """Asks each helper something, and waits for all answers.
+        """Asks each worker something, and waits for all answers.
 
         Args:
-            requests: For each helper words and bytes.
+            requests: For each worker words and bytes.
 
         Returns:
             The answers in the same form.
 
         Raises:
-            HelperError: If one could not do it.
-            WorkerLostError: If helpers end more often than they may be started again.
+            WorkerFailedError: If one could not do it.
+            WorkerLostError: If workers end more often than they may be started again.
         """
         sent = [self._send(rank, request) for rank, request in enumerate(requests)]
         return [
@@ -122,17 +122,17 @@ class Helpers:
         return found
 
     def _read(self, rank: int) -> tuple[Any, bytes] | None:
-        """What a helper says; `None` if it has ended."""
+        """What a worker says; `None` if it has ended."""
         try:
             words, payload = read_frame(self._streams[rank][1])
         except EOFError:
             return None
         if "failed" in words:
-            raise HelperError(f"Worker {rank} failed: {words['failed']}\n{self._log(rank)}")
+            raise WorkerFailedError(f"Worker {rank} failed: {words['failed']}\n{self._log(rank)}")
         return words, payload
 
     def _again(self, rank: int) -> None:
-        """Starts a helper that has ended once more."""
+        """Starts a worker that has ended once more."""
         process = self._processes[rank]
         process.kill()
         status = process.wait()
@@ -140,13 +140,13 @@ class Helpers:
         if self.restarted == self.restarts:
             names = [f"process {pid}" for pid in self.processes()]
             told = f"Worker {rank} ended with status {status}. Its output:\n{self._log(rank)}"
-            raise WorkerLostError([rank], names) from HelperError(told)
+            raise WorkerLostError([rank], names) from WorkerFailedError(told)
         self.restarted += 1
         self._start(rank)
         self._greet(rank)
 
     def _greet(self, rank: int) -> None:
-        """Waits until a helper is ready."""
+        """Waits until a worker is ready."""
         if self._read(rank) is None:
             self._again(rank)
 
@@ -155,7 +155,7 @@ class Helpers:
         return path.read_text(encoding="utf-8", errors="replace")[-_SHOWN:]
 
     def close(self) -> None:
-        """Ends the helpers."""
+        """Ends the workers."""
         for process in self._processes.values():
             # Without questions they end by themselves; who works on one is not waited for.
             process.terminate()
@@ -175,7 +175,7 @@ class Helpers:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def __enter__(self) -> Helpers:
+    def __enter__(self) -> WorkerProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
