@@ -53,7 +53,10 @@ def joint_step(
         NotImplementedError: On JAX.
     """
     if keras.backend.backend() == "jax":
-        raise NotImplementedError("Several models are trained in one step on TensorFlow only.")
+        raise NotImplementedError(
+            "Several models are trained in one step on TensorFlow only. Set "
+            "KERAS_BACKEND=tensorflow."
+        )
     import tensorflow as tf
 
     unique = {id(v): v for model in models for v in model.trainable_variables}

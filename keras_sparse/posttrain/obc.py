@@ -12,7 +12,7 @@ from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
-from keras_sparse.posttrain.layer_hessians import damped
+from keras_sparse.posttrain.layer_hessians import layer_problem
 from keras_sparse.posttrain.layer_inputs import PRODUCTS
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
 from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
@@ -91,13 +91,11 @@ def obc(
         i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
     ) -> tuple[np.ndarray, np.ndarray]:
         layout = targets[i].layout
-        rows = to_rows(layout, weight)
-        hessian, dead = damped(np.eye(rows.shape[1]) if hessian is None else hessian, damping)
-        rows = np.where(dead, 0, rows)
-        trace = removal_trace(rows, inverse_of(hessian, targets[i].path), group)
+        rows, matrix = layer_problem(layout, weight, hessian, damping)
+        trace = removal_trace(rows, inverse_of(matrix, targets[i].path), group)
         (rank,) = removal_ranks([trace], [rows.shape[1]])
         mask = chosen.mask_of(i, from_rows(layout, rank), keep)
-        return from_rows(layout, refit(hessian, rows @ hessian, to_rows(layout, mask))), mask
+        return from_rows(layout, refit(matrix, rows @ matrix, to_rows(layout, mask))), mask
 
     unseen = solve_layers(
         chosen, data, batch_size, PRODUCTS, solve, sequential=sequential, verbose=verbose

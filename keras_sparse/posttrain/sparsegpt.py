@@ -12,9 +12,9 @@ from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of
-from keras_sparse.posttrain.layer_hessians import damped
+from keras_sparse.posttrain.layer_hessians import layer_problem
 from keras_sparse.posttrain.layer_inputs import PRODUCTS
-from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of
 from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -95,13 +95,11 @@ def sparsegpt(
         i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
     ) -> tuple[np.ndarray, np.ndarray]:
         layout = targets[i].layout
-        rows = to_rows(layout, weight)
-        hessian, dead = damped(np.eye(rows.shape[1]) if hessian is None else hessian, damping)
-        rows = np.where(dead, 0, rows)
+        rows, matrix = layer_problem(layout, weight, hessian, damping)
         # Without correlations there is nothing to pass on, and no reason to compete in blocks.
-        diagonal = np.count_nonzero(hessian) == len(hessian)
-        width = len(hessian) if diagonal else block_size
-        factor = np.linalg.cholesky(inverse_of(hessian, targets[i].path)).T
+        diagonal = np.count_nonzero(matrix) == len(matrix)
+        width = len(matrix) if diagonal else block_size
+        factor = np.linalg.cholesky(inverse_of(matrix, targets[i].path)).T
         kept = prune_columns(rows, factor, width, keep, group)
         return from_rows(layout, rows), from_rows(layout, kept)
 
