@@ -79,6 +79,17 @@ class Bundles:
             for places in self.places
         ]
 
+    def counts(self, tensors: Sequence[Any]) -> Any:
+        """How many numbers of each tensor are not zero, integers of shape `(tensors,)`."""
+        counted = [
+            ops.segment_sum(ops.cast(bundle, "int32"), self._owners(places), len(places))
+            if len(places) > 1
+            else ops.reshape(ops.count_nonzero(bundle), (1,))
+            for places, bundle in zip(self.places, self.join(tensors), strict=True)
+        ]
+        order = np.argsort(np.concatenate(self.places))
+        return ops.take(ops.concatenate(counted), order.astype("int32"))
+
     def _owners(self, places: Sequence[int]) -> np.ndarray:
         return np.repeat(np.arange(len(places), dtype="int32"), [self.sizes[i] for i in places])
 

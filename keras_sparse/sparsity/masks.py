@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse.messages.arguments import wrong
 from keras_sparse.probe.layout import Layout
 from keras_sparse.sparsity.allocation import Allocation, keep_counts
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
 from keras_sparse.sparsity.saliency import magnitude
 from keras_sparse.sparsity.top_k import top_k_masks
@@ -49,6 +50,7 @@ def choose_masks(
     joint: bool,
     *,
     absolute: bool = False,
+    among: Sequence[Any] | None = None,
 ) -> list[Any]:
     """Keeps the highest scores that a budget allows. Runs inside the compiled graph.
 
@@ -58,13 +60,20 @@ def choose_masks(
         budget: One row of `mask_budgets`, a tensor or array.
         granularity: The pruning pattern.
         joint: Whether all tensors share one ranking (allocation `"global"`).
-        absolute: Whether scores are ranked by their absolute values.
+        absolute: Whether scores are ranked by their absolute values. They are >= 0 otherwise
+            where `among` is given.
+        among: Boolean tensors of the weights' shapes: where one is False, the weight ranks below
+            all others, whatever its score.
 
     Returns:
         Boolean tensors of the weights' shapes, True where a weight is kept.
     """
-    if absolute and not isinstance(granularity, Unstructured):
+    single = isinstance(granularity, Unstructured)
+    if absolute and not single:
         scores, absolute = magnitude(scores), False
+    if among is not None and not single:
+        pairs = zip(scores, among, strict=True)
+        scores, among = [ops.where(mask, s, -ops.ones((), s.dtype)) for s, mask in pairs], None
     if isinstance(granularity, NM):
         budget = ops.broadcast_to(ops.cast(budget, "int32"), (len(layouts),))
         return [
@@ -73,7 +82,8 @@ def choose_masks(
         ]
     units = [granularity.pool(s, layout) for s, layout in zip(scores, layouts, strict=True)]
     costs = [granularity.costs(layout) for layout in layouts]
-    chosen = top_k_masks(units, budget, costs, joint, absolute=absolute)
+    among = None if among is None else [ops.reshape(mask, (-1,)) for mask in among]
+    chosen = top_k_masks(units, budget, costs, joint, absolute=absolute, among=among)
     return [granularity.expand(u, layout) for u, layout in zip(chosen, layouts, strict=True)]
 
 
@@ -105,11 +115,12 @@ def prune_further(
     keep what the budget allows, all is kept. The arguments are those of `choose_masks`, and
     `masks`, those in force.
     """
-    scores = [
-        ops.where(mask, score, -ops.ones_like(score))
-        for mask, score in zip(masks, magnitude(weights), strict=True)
-    ]
-    return choose_masks(scores, layouts, budget, granularity, joint)
+    return choose_masks(weights, layouts, budget, granularity, joint, absolute=True, among=masks)
+
+
+def kept_counts(masks: Sequence[Any]) -> Any:
+    """Kept weights of each tensor, an integer tensor of shape `(tensors,)`."""
+    return Bundles(masks).counts(masks)
 
 
 def apply_mask(tensor: Any, mask: Any) -> Any:

@@ -100,7 +100,11 @@ class Piece:
 
 
 def pieces_of(
-    bits: Sequence[Any], costs: Sequence[Any], joint: bool, seen: Any = None
+    bits: Sequence[Any],
+    costs: Sequence[Any],
+    joint: bool,
+    seen: Any = None,
+    among: Sequence[Any] | None = None,
 ) -> list[Piece]:
     """All scores in pieces of bounded size, in their order.
 
@@ -109,13 +113,41 @@ def pieces_of(
         costs: For each tensor the weights that a unit holds: an integer, or one per unit.
         joint: Whether all tensors are one group, rather than each one of its own.
         seen: Which bits are looked at, an integer of the bits' type, or `None` for all.
+        among: For each tensor booleans, False where a score is the lowest of all whatever it is,
+            or `None`.
     """
     sizes = [int(tensor.shape[0]) for tensor in bits]
     groups = 1 if joint else len(bits)
+    plan = list(_planned(sizes, _PIECE if joint else _SMALL))
+    if among is None:
+        return [_piece(_joined(bits, parts), costs, parts, groups, joint, seen) for parts in plan]
+    alone: dict[int, Any] = {}
+    for i in {parts[0].tensor for parts in plan if len(parts) == 1}:
+        alone[i] = _lowest_but(among[i], bits[i], seen)
     return [
-        _piece([bits[p.tensor] for p in parts], costs, parts, groups, joint, seen)
-        for parts in _planned(sizes, _PIECE if joint else _SMALL)
+        _piece(
+            alone[parts[0].tensor]
+            if len(parts) == 1
+            else _lowest_but(_joined(among, parts), _joined(bits, parts), seen),
+            costs,
+            parts,
+            groups,
+            joint,
+            None,
+        )
+        for parts in plan
     ]
+
+
+def _joined(tensors: Sequence[Any], parts: Sequence[_Part]) -> Any:
+    some = [tensors[part.tensor] for part in parts]
+    return some[0] if len(some) == 1 else ops.concatenate(some)
+
+
+def _lowest_but(among: Any, bits: Any, seen: Any) -> Any:
+    """The bits, and all ones, those of the float with the lowest place in order, elsewhere."""
+    bits = bits if seen is None else ops.bitwise_and(bits, seen)
+    return ops.where(among, bits, ops.convert_to_tensor(-1, bits.dtype))
 
 
 def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
@@ -138,7 +170,7 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
 
 
 def _piece(
-    bits: Sequence[Any],
+    bits: Any,
     costs: Sequence[Any],
     parts: Sequence[_Part],
     groups: int,
@@ -148,7 +180,7 @@ def _piece(
     each = [costs[part.tensor] for part in parts]
     first = 0 if joint else parts[0].tensor
     if len(parts) == 1:
-        return Piece(bits[0], each[0], parts, first, groups, None, seen)
+        return Piece(bits, each[0], parts, first, groups, None, seen)
     sizes = [part.size for part in parts]
     same = all(isinstance(cost, int) for cost in each) and len(set(each)) == 1
     cost = each[0] if same else np.concatenate(list(map(np.broadcast_to, each, sizes)))
@@ -157,7 +189,7 @@ def _piece(
         ends = np.cumsum(sizes).astype("int32")
         places = ops.arange(int(ends[-1]), dtype="int32")
         segments = ops.searchsorted(ops.convert_to_tensor(ends), places, side="right")
-    return Piece(ops.concatenate(bits), cost, parts, first, groups, segments, seen)
+    return Piece(bits, cost, parts, first, groups, segments, seen)
 
 
 def by_tensor(pieces: Sequence[Piece], values: Sequence[Any], tensors: int) -> list[Any]:

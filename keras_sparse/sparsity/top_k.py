@@ -39,6 +39,7 @@ def top_k_masks(
     joint: bool,
     *,
     absolute: bool = False,
+    among: Sequence[Any] | None = None,
 ) -> list[Any]:
     """Marks the highest scores of each tensor, or of all tensors together.
 
@@ -56,6 +57,8 @@ def top_k_masks(
         costs: For each tensor the weights that a unit holds: an integer, or one per unit.
         joint: Whether all tensors share one ranking.
         absolute: Whether scores are ranked by their absolute values.
+        among: For each tensor booleans of its shape: where one is False, the score ranks below all
+            others, whatever it is.
 
     Returns:
         Boolean tensors of the shapes of `scores`.
@@ -63,11 +66,12 @@ def top_k_masks(
     kinds = {keras.backend.standardize_dtype(score.dtype) for score in scores}
     width = _DOUBLE if "float64" in kinds else _SINGLE
     bits = [ops.view(ops.cast(score, width.floats), width.integers) for score in scores]
-    pieces = pieces_of(bits, costs, joint, width.all_but_sign if absolute else None)
+    pieces = pieces_of(bits, costs, joint, width.all_but_sign if absolute else None, among)
+    positive = absolute and among is None
     keeps = ops.cast(keeps, "int32")
 
     def counts(keys: Any) -> Any:
-        cut = _cut(keys, width, absolute)
+        cut = _cut(keys, width, positive)
         return sum(_counted(piece, cut) for piece in pieces)
 
     sizes = [
@@ -75,12 +79,11 @@ def top_k_masks(
         for score, cost in zip(scores, costs, strict=True)
     ]
     everything = [sum(sizes)] if joint else sizes
-    thresholds = _largest_thresholds(counts, keeps, everything, width)
-    above = _cut(thresholds + 1, width, absolute)
-    room = keeps - counts(thresholds + 1)
+    found = _thresholds(counts, keeps, everything, width)
+    above, room = _cut(found.above, width, positive), keeps - found.marked
     masks = []
     for piece in pieces:
-        mask, spent = _filled(piece, above, _bits_of(thresholds, width), room)
+        mask, spent = _filled(piece, above, _bits_of(found.tied, width), room)
         room = room - spent
         masks.append(mask)
     return by_tensor(pieces, masks, len(scores))
@@ -158,14 +161,29 @@ def _each(piece: Piece, cut: tuple[Any, Any]) -> tuple[Any, Any]:
     return piece.each(cut[0]), None if cut[1] is None else piece.each(cut[1])
 
 
-def _largest_thresholds(
+class _Thresholds(NamedTuple):
+    """Where the scores of each group part, integer tensors of shape `(groups,)`.
+
+    Args:
+        above: All scores at or above it are kept.
+        marked: How many these are, no more than wanted.
+        tied: The integer whose scores are kept as long as there is room.
+    """
+
+    above: Any
+    marked: Any
+    tied: Any
+
+
+def _thresholds(
     counts: Callable[[Any], Any], keeps: Any, everything: Sequence[int], width: _Width
-) -> Any:
-    """For each group an integer at or above which there are at least so many scores, and no more
-    than need be: where more are, they are ties at that integer.
+) -> _Thresholds:
+    """Finds for each group the integers between which the scores part.
 
     Guesses by bisection and by linear interpolation take turns: the one halves the interval
-    whatever the scores are, the other leaves about the square root of the scores in it.
+    whatever the scores are, the other leaves about the square root of the scores in it. The first
+    two are next to zero: zero is what most ties are of, and the difference of an interval's two
+    ends has to fit an integer.
 
     Args:
         counts: Counts the scores at or above thresholds, `(groups,)` to `(groups,)`.
@@ -173,21 +191,10 @@ def _largest_thresholds(
         everything: The numbers of all scores, at or above any threshold.
         width: The floats' width.
     """
-    # Zero is what most ties are of. The difference of the two ends has to fit an integer.
-    positive = ops.ones((len(everything),), width.integers)
-    negative = -positive
-    above, from_zero = counts(positive), counts(negative)
-    upper, lower = above >= keeps, from_zero < keeps
-    low = ops.where(upper, positive, ops.where(lower, width.lowest, negative))
-    at_low = ops.where(
-        upper, above, ops.where(lower, ops.convert_to_tensor(everything, "int32"), from_zero)
-    )
-    high = ops.where(upper, width.all_but_sign, ops.where(lower, negative, positive))
-    at_high = ops.where(upper, 0, ops.where(lower, from_zero, above))
 
     def is_open(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
         # A threshold that marks just as many as wanted is as good as the largest one.
-        return ops.logical_and(high - low > 1, at_low > keeps)
+        return ops.logical_and(high > low + 1, at_low > keeps)
 
     def narrow(turn: Any, low: Any, high: Any, at_low: Any, at_high: Any) -> Any:
         span = high - low
@@ -195,6 +202,8 @@ def _largest_thresholds(
         straight = ops.cast(share * ops.cast(span - 1, width.floats), width.integers)
         guess = ops.where(ops.equal(turn % 2, 0), span // 2, straight)
         guess = low + ops.clip(guess, 1, ops.maximum(span - 1, 1))
+        negative = ops.logical_and(ops.equal(turn, 1), ops.equal(low, width.lowest))
+        guess = ops.where(ops.equal(turn, 0), 1, ops.where(negative, -1, guess))
         guess = ops.where(is_open(turn, low, high, at_low, at_high), guess, low)
         found = counts(guess)
         enough = found >= keeps
@@ -206,5 +215,11 @@ def _largest_thresholds(
             ops.where(enough, at_high, found),
         )
 
-    state = (ops.zeros((), "int32"), low, high, at_low, at_high)
-    return ops.while_loop(lambda *state: ops.any(is_open(*state)), narrow, state)[1]
+    total = ops.convert_to_tensor(everything, "int32")
+    low = ops.full(total.shape, width.lowest, width.integers)
+    state = (ops.zeros((), "int32"), low, low - 1, total, ops.zeros_like(total))
+    _, low, _, at_low, at_high = ops.while_loop(
+        lambda *state: ops.any(is_open(*state)), narrow, state
+    )
+    exact = at_low <= keeps
+    return _Thresholds(ops.where(exact, low, low + 1), ops.where(exact, at_low, at_high), low)

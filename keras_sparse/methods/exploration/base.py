@@ -10,16 +10,16 @@ from keras import ops
 from numpy.typing import ArrayLike
 from typing_extensions import Unpack
 
-from keras_sparse.backend.step_random import uniform
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
 from keras_sparse.messages.arguments import number
+from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import NM, Granularity
-from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.masks import choose_masks, kept_counts, prune_further
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude, scores
+from keras_sparse.sparsity.saliency import scores
 from keras_sparse.sparsity.selection import Selection
 
 
@@ -71,33 +71,37 @@ class DropAndGrow(PlannedUpdates):
     def keep(self, update: Any, tensors: Tensors) -> list[Any]:
         """Masks after the drop: in each tensor the largest weights."""
         fraction = ops.take(self.fractions, update)
-        active = counts(tensors.masks)
-        scored = only_where(tensors.masks, magnitude(tensors.weights))
-        return self._choose(scored, active - self.dropped(fraction, active))
+        active = kept_counts(tensors.masks)
+        budget = active - self.dropped(fraction, active)
+        return prune_further(
+            tensors.weights, tensors.masks, self.layouts, budget, self.granularity, joint=False
+        )
 
     def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
         """How many weights each tensor grows, shape `(tensors,)`: as many as it lost."""
-        return counts(tensors.masks) - counts(kept)
+        return kept_counts(tensors.masks) - kept_counts(kept)
 
     def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
-        """Where weights grow: at the highest of these numbers >= 0. By default at random."""
-        return [
-            uniform(layout.shape, self.seed, clock.step, i) for i, layout in enumerate(self.layouts)
-        ]
+        """Where weights grow: at those of largest absolute value. By default at random."""
+        bundles = Bundles(tensors.weights)
+        return bundles.split(bundles.uniform(self.seed, clock.step))
 
     def update_masks(self, clock: Clock, counters: Mapping[str, Any], tensors: Tensors) -> Update:
         """Drops, then grows among all that is not kept."""
         planned = self.planned(clock.step)
         left = self.before_drop(planned - 1, tensors)
         kept = self.keep(planned - 1, left)
-        free = [ops.logical_not(mask) for mask in kept]
-        scored = only_where(free, self.grow_scores(clock, left))
-        grown = self._choose(scored, self.growth(kept, left))
+        grown = choose_masks(
+            self.grow_scores(clock, left),
+            self.layouts,
+            self.growth(kept, left),
+            self.granularity,
+            joint=False,
+            absolute=True,
+            among=[ops.logical_not(mask) for mask in kept],
+        )
         masks = [ops.logical_or(k, g) for k, g in zip(kept, grown, strict=True)]
         return Update(masks, {"updates": planned}, weights=left.weights, survivors=left.masks)
-
-    def _choose(self, scored: Sequence[Any], budget: Any) -> list[Any]:
-        return choose_masks(scored, self.layouts, budget, self.granularity, joint=False)
 
     def trained_weights(
         self, masks: Sequence[np.ndarray], state: Mapping[str, Sequence[np.ndarray]]
@@ -105,19 +109,6 @@ class DropAndGrow(PlannedUpdates):
         """The kept ones, and all where a step looks at the dense gradient."""
         share = self.dense_share
         return [share * mask.size + (1 - share) * np.count_nonzero(mask) for mask in masks]
-
-
-def counts(masks: Sequence[Any]) -> Any:
-    """Kept weights of each tensor, an integer tensor of shape `(tensors,)`."""
-    return ops.stack([ops.sum(ops.cast(mask, "int32")) for mask in masks])
-
-
-def only_where(allowed: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """Scores >= 0 that rank below all others where they are not allowed."""
-    return [
-        ops.where(where, value, -ops.ones((), value.dtype))
-        for where, value in zip(allowed, values, strict=True)
-    ]
 
 
 def cosine_fractions(initial: float, steps: np.ndarray, last: int) -> np.ndarray:

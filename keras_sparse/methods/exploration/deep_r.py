@@ -13,7 +13,6 @@ from typing_extensions import Unpack
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Clock, Rule, Tensors, Update
 from keras_sparse.messages.arguments import number
-from keras_sparse.methods.exploration.base import counts, only_where
 from keras_sparse.sparsity.bundles import Bundles
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import Unstructured
@@ -78,11 +77,12 @@ class DeepRRule(Rule):
     ) -> list[Any]:
         # Normal numbers of stream n use up the uniform ones of streams 2n and 2n + 1.
         chances = bundles.split(bundles.uniform(self.seed, clock.step, 2 * len(self.layouts)))
-        died = counts(masks) - counts(alive)
+        died = bundles.counts(masks) - bundles.counts(alive)
         budget = ops.reshape(ops.sum(died), (1,)) if self.joint else died
         dormant = [ops.logical_not(mask) for mask in alive]
-        scored = only_where(dormant, chances)
-        return choose_masks(scored, self.layouts, budget, Unstructured(), self.joint)
+        return choose_masks(
+            chances, self.layouts, budget, Unstructured(), self.joint, among=dormant
+        )
 
 
 class DeepR(SparseCallback):

@@ -11,11 +11,10 @@ from keras import ops
 from typing_extensions import Unpack
 
 from keras_sparse.engine.rule import Tensors
-from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, counts, only_where
+from keras_sparse.methods.exploration.base import DropAndGrow, Exploration
 from keras_sparse.methods.exploration.redistribution import share_out
-from keras_sparse.sparsity.masks import choose_masks
+from keras_sparse.sparsity.masks import kept_counts, prune_further
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -25,15 +24,16 @@ class DSRRule(DropAndGrow):
     def keep(self, update: Any, tensors: Tensors) -> list[Any]:
         """The largest weights of all tensors together."""
         fraction = ops.take(self.fractions, update)
-        active = ops.sum(counts(tensors.masks))
-        scored = only_where(tensors.masks, magnitude(tensors.weights))
+        active = ops.sum(kept_counts(tensors.masks))
         budget = ops.reshape(active - self.dropped(fraction, active), (1,))
-        return choose_masks(scored, self.layouts, budget, self.granularity, joint=True)
+        return prune_further(
+            tensors.weights, tensors.masks, self.layouts, budget, self.granularity, joint=True
+        )
 
     def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
         """All that was dropped, in proportion to what each tensor kept."""
-        left, sizes = counts(kept), np.array([layout.size for layout in self.layouts])
-        total = ops.sum(counts(tensors.masks)) - ops.sum(left)
+        left, sizes = kept_counts(kept), np.array([layout.size for layout in self.layouts])
+        total = ops.sum(kept_counts(tensors.masks)) - ops.sum(left)
         return share_out(total, left, sizes - left)
 
 

@@ -18,13 +18,12 @@ from keras_sparse.methods.exploration.base import (
     DropAndGrow,
     check_unordered,
     cosine_fractions,
-    only_where,
 )
 from keras_sparse.sparsity.duration import Duration, Run
 from keras_sparse.sparsity.granularity import Granularity
-from keras_sparse.sparsity.masks import apply_mask, choose_masks, mask_budgets
+from keras_sparse.sparsity.masks import apply_mask, choose_masks, mask_budgets, prune_further
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude, scores
+from keras_sparse.sparsity.saliency import scores
 from keras_sparse.sparsity.schedules import Polynomial
 from keras_sparse.sparsity.selection import Selection
 
@@ -57,14 +56,15 @@ class GraNetRule(DropAndGrow):
         self.budgets, self.joint = np.asarray(budgets, "int32"), joint
 
     def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
-        """The dense gradient's magnitude."""
-        return magnitude(tensors.gradients)
+        """The dense gradient."""
+        return tensors.gradients
 
     def before_drop(self, update: Any, tensors: Tensors) -> Tensors:
         """Prunes further. What goes is gone: should it grow in the same update, it starts anew."""
         budget = ops.take(self.budgets, update, axis=0)
-        scored = only_where(tensors.masks, magnitude(tensors.weights))
-        masks = choose_masks(scored, self.layouts, budget, self.granularity, self.joint)
+        masks = prune_further(
+            tensors.weights, tensors.masks, self.layouts, budget, self.granularity, self.joint
+        )
         left = [apply_mask(w, mask) for w, mask in zip(tensors.weights, masks, strict=True)]
         return tensors._replace(weights=left, masks=masks)
 

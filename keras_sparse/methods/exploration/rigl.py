@@ -12,7 +12,6 @@ from typing_extensions import Unpack
 from keras_sparse.engine.rule import Clock, Tensors
 from keras_sparse.methods.exploration.base import DropAndGrow, Exploration, cosine_fractions
 from keras_sparse.sparsity.recipe import CommonArguments
-from keras_sparse.sparsity.saliency import magnitude
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -22,8 +21,8 @@ class RigLRule(DropAndGrow):
     uses_gradients = True
 
     def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
-        """The dense gradient's magnitude."""
-        return magnitude(tensors.gradients)
+        """The dense gradient."""
+        return tensors.gradients
 
 
 class RigL(Exploration):

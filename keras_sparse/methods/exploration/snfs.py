@@ -15,9 +15,9 @@ from keras_sparse.methods.exploration.base import (
     DropAndGrow,
     Exploration,
     cosine_fractions,
-    counts,
 )
 from keras_sparse.methods.exploration.redistribution import share_out
+from keras_sparse.sparsity.masks import kept_counts
 from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import magnitude
 
@@ -40,13 +40,13 @@ class SNFSRule(DropAndGrow):
         return {"mean_gradient": [_DECAY * m + (1 - _DECAY) * g for m, g in pairs]}
 
     def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
-        """The mean gradient's magnitude."""
-        return magnitude(tensors.state["mean_gradient"])
+        """The mean gradient."""
+        return tensors.state["mean_gradient"]
 
     def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
         """All that was dropped, in proportion to the mean of |mean gradient| at kept weights."""
-        left, sizes = counts(kept), np.array([layout.size for layout in self.layouts])
-        total = ops.sum(counts(tensors.masks)) - ops.sum(left)
+        left, sizes = kept_counts(kept), np.array([layout.size for layout in self.layouts])
+        total = ops.sum(kept_counts(tensors.masks)) - ops.sum(left)
         mass = ops.stack(
             [
                 ops.sum(ops.where(mask, value, ops.zeros_like(value)))

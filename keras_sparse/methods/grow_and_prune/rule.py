@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.engine.rule import Clock, Tensors, Update
 from keras_sparse.engine.rules.planned import PlannedUpdates
-from keras_sparse.methods.exploration.base import counts
 from keras_sparse.sparsity.granularity import Granularity
-from keras_sparse.sparsity.masks import apply_mask, prune_further
+from keras_sparse.sparsity.masks import apply_mask, kept_counts, prune_further
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -88,6 +87,6 @@ class GrowAndPrune(PlannedUpdates):
         kept = self.pruned(before, tensors)
         weights = [apply_mask(w, m) for w, m in zip(tensors.weights, kept, strict=True)]
         masks = [ops.logical_or(mask, grown[i]) for i, mask in enumerate(kept)]
-        peak = ops.maximum(ops.cast(counters["peak"], "int32"), ops.sum(counts(masks)))
+        peak = ops.maximum(ops.cast(counters["peak"], "int32"), ops.sum(kept_counts(masks)))
         new = {"updates": planned, "peak": peak}
         return Update(masks, new, self.reset_buffers != "none", weights=weights)

@@ -179,5 +179,5 @@ def test_a_run_too_short_for_an_update(images):
 def test_random_growth_needs_no_gradient():
     rule = SETRule([0], [0.5], ks.Unstructured())
     rule.layouts = [type("L", (), {"shape": (3,)})()]
-    (scores,) = rule.grow_scores(Clock(0, 0.1), Tensors([], []))
+    (scores,) = rule.grow_scores(Clock(0, 0.1), Tensors([np.zeros(3, "float32")], []))
     assert scores.shape == (3,)
