@@ -82,7 +82,9 @@ class Bundles:
     def counts(self, tensors: Sequence[Any]) -> Any:
         """How many numbers of each tensor are not zero, integers of shape `(tensors,)`."""
         counted = [
-            ops.segment_sum(ops.cast(bundle, "int32"), self._owners(places), len(places))
+            ops.segment_sum(
+                ops.cast(ops.cast(bundle, "bool"), "int32"), self._owners(places), len(places)
+            )
             if len(places) > 1
             else ops.reshape(ops.count_nonzero(bundle), (1,))
             for places, bundle in zip(self.places, self.join(tensors), strict=True)

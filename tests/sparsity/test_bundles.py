@@ -45,6 +45,12 @@ def test_no_bundle_is_longer_than_allowed(tensors, monkeypatch):
         np.testing.assert_array_equal(*numbers([before, after]))
 
 
+def test_numbers_that_are_not_zero_are_counted_by_tensor(tensors):
+    some = [tensor * ops.cast(tensor > 0, tensor.dtype) for tensor in tensors]
+    counted = ops.convert_to_numpy(Bundles(tensors).counts(some)).tolist()
+    assert counted == [np.count_nonzero(tensor) for tensor in numbers(some)]
+
+
 def test_a_scalar_reaches_each_number_of_its_tensor(tensors):
     bundles = Bundles(tensors)
     scalars = [ops.convert_to_tensor(float(i)) for i in range(5)]

@@ -133,6 +133,24 @@ def test_absolute_scores():
 
 
 @pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+def test_what_is_not_among_those_ranked_comes_last(joint, absolute, monkeypatch):
+    for name, value in (("_PIECE", 7), ("_CHUNK", 2), ("_SMALL", 3)):
+        monkeypatch.setattr(pieces, name, value)
+    random = np.random.default_rng(1)
+    sizes = (2, 11, 3, 8)
+    scores = [np.round(random.normal(size=n), 1).astype("float32") + 0 for n in sizes]
+    among = [random.uniform(size=n) < 0.6 for n in sizes]
+    ranked = [np.abs(score) for score in scores] if absolute else scores
+    lowest = [np.where(a, r, -np.inf) for a, r in zip(among, ranked, strict=True)]
+    keeps = [21] if joint else [1, 9, 0, 8]
+    tensors = [ops.convert_to_tensor(score) for score in scores]
+    masks = top_k_masks(tensors, np.asarray(keeps), [1] * 4, joint, absolute=absolute, among=among)
+    for mask, other in zip(masks, selected(lowest, keeps, joint=joint), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(mask), other)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
 def test_double_precision_is_ranked_as_it_is(absolute):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("JAX computes in float32 unless told otherwise")
