@@ -199,6 +199,7 @@ def test_the_range_of_precision(capsys, tmp_path):
     assert {name: option.default for name, option in RANGE_OPTIONS.items()} == vars(config)
 
 
+@pytest.mark.thorough
 def test_tables_in_a_pipe_are_as_wide_as_they_are():
     script = "import sys; from keras_sparse_cli.command import main; sys.exit(main())"
     words = [sys.executable, "-c", script, "list-methods"]
@@ -476,6 +477,7 @@ def test_demo_goes_on_after_an_interruption(quick_demo, tmp_path, capsys, monkey
     assert (out / "result.json").exists()
 
 
+@pytest.mark.thorough
 def test_demo_afresh(quick_demo, tmp_path, capsys):
     config = RunConfig(data="digits", method="dense", **quick_demo)
     (tmp_path / "dense").mkdir()

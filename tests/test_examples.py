@@ -46,6 +46,7 @@ def test_streaming_digits_runs(shortened):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_edge_mobilenet_runs(shortened, tmp_path):
     output = shortened("edge_mobilenet", EPOCHS=2)
     assert "of the prunable weights are zero" in output
@@ -62,6 +63,7 @@ def test_cyclic_precision_runs(shortened):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_compression_aware_runs(shortened, tmp_path):
     operators = {"sparsities": [0.9], "operators": ["3bit"]}
     output = shortened("compression_aware", EPOCHS=2, OPERATORS=operators)
@@ -129,6 +131,7 @@ def test_the_example_method_scores_by_gradient(taylor, images):
 
 
 @pytest.mark.distributed
+@pytest.mark.thorough
 def test_gradient_scores_are_averaged_over_replicas(taylor, images, mirrored):
     def net():
         keras.utils.set_random_seed(0)

@@ -257,17 +257,34 @@ RUN_ELSEWHERE = (
     "sparsity.partition",
 )
 
+# These train for a while; tests of the same rooms run what they say.
+LONG = (
+    "distribute.communicator",
+    "engine.early_stopping",
+    "graphs.gist",
+    "graphs.rivals",
+    "precision.critical_period",
+    "precision.range_test",
+    "streaming.rivals",
+    "structured.group_lasso",
+)
+
 
 def docstrings():
     """Every Python snippet of a docstring, with its module."""
     for path in sorted((ROOT / "keras_sparse").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        if module.removeprefix("keras_sparse.").startswith(RUN_ELSEWHERE):
+        if _stands_in(module, RUN_ELSEWHERE):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 for code in blocks(ast.get_docstring(node) or "", "python"):
-                    yield pytest.param(module, code, id=f"{module}.{node.name}")
+                    marks = [pytest.mark.thorough] * _stands_in(module, LONG)
+                    yield pytest.param(module, code, id=f"{module}.{node.name}", marks=marks)
+
+
+def _stands_in(module, rooms):
+    return module.removeprefix("keras_sparse.").startswith(rooms)
 
 
 def a_run(names):

@@ -120,6 +120,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(reference, tmp_path, at):
     assert_equals(out, reference)
 
 
+@pytest.mark.thorough
 def test_interrupted_twice(reference, tmp_path):
     out = interrupted(tmp_path / "run", 1, 1)
     with pytest.raises(KeyboardInterrupt):
@@ -165,6 +166,7 @@ train(RunConfig.from_json(sys.argv[1]), sys.argv[2], callbacks=[Kill()])
     assert_equals(out, reference)
 
 
+@pytest.mark.thorough
 def test_interrupted_while_finishing(reference, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

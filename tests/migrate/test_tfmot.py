@@ -97,7 +97,12 @@ def test_the_model_is_plain_and_saves(file, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "include"), [("sequential.h5", ()), ("nested.h5", ()), ("recurrent", ["words"])]
+    ("file", "include"),
+    [
+        ("sequential.h5", ()),
+        pytest.param("nested.h5", (), marks=pytest.mark.thorough),
+        pytest.param("recurrent", ["words"], marks=pytest.mark.thorough),
+    ],
 )
 def test_training_goes_on_with_the_masks_held(file, include, files):
     model, masks = ks.migrate.from_tfmot(files / file)

@@ -53,6 +53,7 @@ def test_mixed_precision(images):
 
 @ON_TENSORFLOW
 @pytest.mark.distributed
+@pytest.mark.thorough
 def test_replicas_have_the_same_bits(images, mirrored):
     with mirrored.scope():
         model = compiled(dense_net())

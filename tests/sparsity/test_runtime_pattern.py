@@ -47,7 +47,13 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(m, marks=[pytest.mark.thorough] * (m in ("acdc", "set", "dpf")))
+        for m in METHODS
+    ],
+)
 def test_methods_prune_what_the_runtime_can_use(method):
     model = net()
     draw = np.random.default_rng(0)

@@ -66,6 +66,7 @@ def end_after_kills(folder, kills, draw):
     ("seed", "kills"),
     [(0, 2), *(pytest.param(seed, 1, marks=pytest.mark.thorough) for seed in range(1, 11))],
 )
+@pytest.mark.thorough
 def test_killed_at_random_moments_it_comes_to_the_same_end(whole, tmp_path, seed, kills):
     found, begins = end_after_kills(tmp_path, kills, random.Random(seed))
     assert begins[0] == 1

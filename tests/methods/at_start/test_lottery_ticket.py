@@ -102,6 +102,7 @@ def test_rewinds_to_an_epoch(images):
     assert np.abs(seen.epochs[0]["norm/moving_mean"]).max() > 0
 
 
+@pytest.mark.thorough
 def test_rewinds_the_learning_rate_only(images):
     seen = Starts()
     _, ticket = search(images, 0.36, seen=seen, rewind_to="lr")

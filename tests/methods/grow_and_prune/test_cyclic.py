@@ -288,6 +288,7 @@ def test_layers_may_have_sparsities_of_their_own(allocation):
     assert (np.where(trace.dense, wanted, kept) == wanted).all()
 
 
+@pytest.mark.thorough
 def test_random_order_grows_random_layers():
     callback = ks.CyclicGaP(0.8, 2, 6, 1, 1, allocation="uniform", order="random", seed=1)
     trace = Trace(callback)
@@ -343,6 +344,7 @@ def test_6_19_tiny_layers_are_never_empty(size):
     assert nonzeros(model) == 1
 
 
+@pytest.mark.thorough
 def test_partitions_by_name(images):
     parts = [ks.GrowPrunePartition(["logits", "hidden"]), ["conv"]]
     callback = ks.CyclicGaP(0.8, parts, 2, 1, 1, allocation="uniform", seed=0)

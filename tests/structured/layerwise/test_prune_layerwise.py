@@ -94,10 +94,15 @@ def taking(model, group):
     )
 
 
-@pytest.mark.parametrize("method", ["i_spasp", GREEDY], ids=["i_spasp", "greedy"])
-@pytest.mark.parametrize(
-    "name", [pytest.param(sorted(NETS)[0], marks=pytest.mark.jax), *sorted(NETS)[1:]]
-)
+def _cases():
+    for name in sorted(NETS):
+        for label, method in {"i_spasp": "i_spasp", "greedy": GREEDY}.items():
+            marks = [pytest.mark.jax] * (name == min(NETS))
+            marks += [pytest.mark.thorough] * ((name, label) == ("resnet", "greedy"))
+            yield pytest.param(name, method, id=f"{name}-{label}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "method"), _cases())
 def test_a_smaller_model_that_computes_what_the_masked_one_does(name, method):
     model = built(name)
     before = [numpy(v).copy() for v in model.variables]
@@ -118,6 +123,7 @@ def test_a_smaller_model_that_computes_what_the_masked_one_does(name, method):
     np.testing.assert_allclose(outputs(masked, x)[0], outputs(done.model, x)[0], 1e-4, 1e-4)
 
 
+@pytest.mark.thorough
 def test_the_smaller_models_load_without_the_package(tmp_path):
     for name in NETS:
         model = built(name)
@@ -223,7 +229,9 @@ def test_fine_tuning_between_layers():
     assert not np.allclose(tuned, plain)
 
 
-@pytest.mark.parametrize("criterion", ["i_spasp", GREEDY], ids=["i_spasp", "greedy"])
+@pytest.mark.parametrize(
+    "criterion", ["i_spasp", pytest.param(GREEDY, marks=pytest.mark.thorough, id="greedy")]
+)
 def test_half_the_operations_by_the_same_part_of_each_block(criterion):
     model = built("resnet")
     smaller = ks.structured.prune(model, flops=0.5, criterion=criterion, data=samples(model))

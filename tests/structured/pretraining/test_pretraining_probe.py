@@ -60,10 +60,10 @@ def destructive(model, data, size):
     ("pruner", "steps_per_execution"),
     [
         ("greedy_forward_selection", 1),
-        ("greedy_forward_selection", 3),
+        pytest.param("greedy_forward_selection", 3, marks=pytest.mark.thorough),
         ("i_spasp", 1),
-        ("random", 1),
-        (destructive, 1),
+        pytest.param("random", 1, marks=pytest.mark.thorough),
+        pytest.param(destructive, 1, marks=pytest.mark.thorough),
     ],
 )
 def test_training_is_as_without_it(images, pruner, steps_per_execution):
