@@ -13,12 +13,13 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 
 from keras_sparse.messages.arguments import integer, wrong
+from keras_sparse.probe.vocabulary import check_tokens, embeddings
 
 _KINDS = (
     "inputs or (x, y) as arrays, or an iterable of batches, each of inputs or a tuple (x, y). "
@@ -47,7 +48,8 @@ def calibration_batches(
 
     Raises:
         ValueError: If there is no sample, targets are needed and missing, inputs and targets do
-            not match, or inputs are not of the shape that the model takes.
+            not match, inputs are not of the shape that the model takes, or tokens are none that
+            its embeddings know.
     """
     integer("batch_size", batch_size)
     check_data(data)
@@ -56,6 +58,9 @@ def calibration_batches(
     for x, y in given_batches(model, data) if arrays is None else _cut(arrays, batch_size):
         if made == 0:
             check_inputs(model, x)
+            readers = embeddings(model)
+        if readers:
+            check_tokens(readers, _leaves(model.inputs, x))
         if targets and y is None:
             raise ValueError(
                 "The calibration data has inputs alone, and this method asks for the loss, for "
@@ -152,10 +157,7 @@ def check_inputs(model: keras.Model, x: Any) -> None:
     inputs = getattr(model, "inputs", None)  # a subclassed model does not say what it takes
     if not inputs:
         return
-    names = [tensor.name for tensor in inputs]
-    by_name = isinstance(x, dict) and all(name in x for name in names)
-    leaves = [x[name] for name in names] if by_name else keras.tree.flatten(x)
-    given = [tuple(leaf.shape) for leaf in leaves]
+    given = [tuple(leaf.shape) for leaf in _leaves(inputs, x)]
     wanted = [tuple(tensor.shape) for tensor in inputs]
     fits = len(given) == len(wanted) and all(
         len(g) == len(w) and all(a == b or b is None for a, b in zip(g, w, strict=True))
@@ -166,6 +168,13 @@ def check_inputs(model: keras.Model, x: Any) -> None:
             f"Model {model.name!r} takes inputs of shape {wanted}, with the batch first. "
             f"Received calibration inputs of shape {given}. Data is {_KINDS}."
         )
+
+
+def _leaves(inputs: Sequence[Any], x: Any) -> list[Any]:
+    """A batch in the order of a model's inputs."""
+    names = [tensor.name for tensor in inputs]
+    by_name = isinstance(x, dict) and all(name in x for name in names)
+    return [x[name] for name in names] if by_name else keras.tree.flatten(x)
 
 
 def _are_inputs(model: keras.Model, given: Any) -> bool:
