@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.messages.arguments import boolean
@@ -19,6 +20,8 @@ from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import broken_weights, check_built
 from keras_sparse.signal_propagation.isometry import IsometrySettings, isometric
 from keras_sparse.signal_propagation.matrices import KernelMatrix, from_matrix, kernel_matrices
+
+_ONE_THREAD = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +195,10 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
     if kernel.reason is not None:
         kernel.variable.assign(from_matrix(kernel.matrix, layout))
         return IsometryRow(kernel.target.path, reason=kernel.reason)
-    found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
+    # Threads cost more than they save on small matrices.
+    threads = 1 if min(kernel.matrix.shape) <= _ONE_THREAD else None
+    with threadpool_limits(threads, "blas"):
+        found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
     kernel.variable.assign(from_matrix(found.matrix, layout))
     return IsometryRow(
         kernel.target.path,

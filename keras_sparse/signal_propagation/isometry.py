@@ -103,7 +103,7 @@ def isometric(matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings) 
     descent = conjugate_descent(start, kept)
     window, enough = _CONJUGATE_WINDOW, _ISOMETRIC * side**0.5
     if not settings.conjugate:
-        descent = _gradient_descent(start, kept, settings)
+        descent = gradient_descent(start, kept, settings)
         # Smaller differences are those of rounding.
         window, enough = _WINDOW, 10 * float(np.finfo(matrix.dtype).eps) * side
     settled, step = np.inf, 0
@@ -148,7 +148,7 @@ def isometry_settings(name: str, isometry: Any) -> IsometrySettings | None:
     return IsometrySettings() if isometry else None
 
 
-def _gradient_descent(
+def gradient_descent(
     matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Yields masked matrices, each with its `||V^T V - I||_F`."""

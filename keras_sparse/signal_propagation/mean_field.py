@@ -57,20 +57,23 @@ def mean_field_gain(activation: str | Callable[[Any], Any], q: float = 1.0) -> M
     number("q", q, "[0, inf)")
     phi = _activation(activation)
     points, weights = _quadrature()
-    z = ops.convert_to_tensor((np.sqrt(q) * points)[:, None])
-    value = np.asarray(ops.convert_to_numpy(phi(z)), float)
-    # Whatever acts on all units of a sample together sees one unit here.
-    many = np.asarray(ops.convert_to_numpy(phi(ops.transpose(z))), float)
-    if value.shape != (_NODES, 1) or not np.allclose(many.T, value, atol=1e-5):
+    z = ops.convert_to_tensor(np.sqrt(q) * points)
+    value = _numbers(phi(ops.reshape(z, (-1, 2))))
+    # Whatever acts on all units of a sample together sees others of them here.
+    many = _numbers(phi(ops.reshape(z, (-1, 4))))
+    if value.shape != (_NODES,) or not np.allclose(many, value, atol=1e-5):
         raise wrong("activation", activation, f"one that acts on each unit by itself, {_KNOWN}")
     (slope,) = gradient(lambda values: ops.sum(phi(values[0])), [z])
-    slopes = np.asarray(ops.convert_to_numpy(slope), float)
-    flow = float(weights @ slopes[:, 0] ** 2)
-    variance = np.inf if flow == 0 else q - float(weights @ value[:, 0] ** 2) / flow
+    flow = float(weights @ _numbers(slope) ** 2)
+    variance = np.inf if flow == 0 else q - float(weights @ value**2) / flow
     if not np.isfinite(variance) or variance < -1e-5:
         cure = "Choose another variance q, or another activation."
         raise wrong("activation", activation, f"one with a critical point at q={q:g}", cure)
     return MeanField(flow**-0.5, max(variance, 0.0))
+
+
+def _numbers(tensor: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(tensor), float).ravel()
 
 
 def _activation(activation: Any) -> Callable[[Any], Any]:

@@ -109,7 +109,8 @@ class SignalReport:
                 "Make its kernel isometric (keras_sparse.enforce_isometry, or isometry=True in the "
                 "method that prunes)"
                 if row.sparsity > 0
-                else "Draw its weights with keras_sparse.init_ldi"
+                else "Draw its weights with keras_sparse.init_ldi, by activation_gain='critical' "
+                "where the activation halves signals"
             )
             return (
                 f"Signals fade in {row.path}: its singular values are {mean:.2g} in the mean. "
