@@ -8,6 +8,8 @@ layers of 100 units and MNIST unless said otherwise:
 - `training` (Figure 4.2b): steps until the training loss is 0.3, at 90 % zeros, from orthogonal
   weights or variance scaling, pruned by connection sensitivity (CS), at random or by magnitude of
   trained weights (Mag), with approximate isometry (AI) and without; tanh and linear.
+- `training_digits`: the same on scikit-learn's digits with seven layers of 64 units, without
+  momentum, at 80 % and 90 %.
 - `singular_values` (Figure 4.2a): the mean singular value of the Jacobian against sparsity.
 - `gammas` (Table 4.1): connection sensitivity at Gaussian weights of six variances; the pruned
   network is then trained from weights of variance scaling.
@@ -35,6 +37,14 @@ from keras_sparse.plots.pretraining import pretraining_curve
 
 PARTS = {
     "training": {"steps": 3000, "rates": {"tanh": 0.1, "linear": 0.01}, "sparsity": 0.9},
+    "training_digits": {
+        "steps": 1500,
+        "rates": {"tanh": 0.1},
+        "sparsities": [0.8, 0.9],
+        "width": 64,
+        "every": 25,
+        "momentum": 0.0,
+    },
     "singular_values": {"steps": 1000, "activations": ["tanh", "linear"]},
     "gammas": {"steps": 2000, "sparsity": 0.9, "values": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]},
     "unsupervised": {"steps": 2000, "sparsity": 0.9, "depths": [3, 7]},
@@ -54,15 +64,21 @@ PIPELINES = (
 )
 
 
-def perceptron(seed: int, activation: str = "tanh", depth: int = 7, width: int = WIDTH):
-    """Layers of 100 units, the last of 10 logits, drawn by variance scaling (LeCun)."""
+def perceptron(
+    seed: int,
+    activation: str = "tanh",
+    depth: int = 7,
+    width: int = WIDTH,
+    shape: tuple[int, ...] = (28, 28, 1),
+):
+    """Layers of one width, the last of 10 logits, drawn by variance scaling (LeCun)."""
     keras.utils.set_random_seed(seed)
 
     def dense(units, kind=None):
         return layers.Dense(units, kind, kernel_initializer="lecun_normal")
 
     hidden = [dense(width, activation) for _ in range(depth - 1)]
-    return keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), *hidden, dense(10)])
+    return keras.Sequential([keras.Input(shape), layers.Flatten(), *hidden, dense(10)])
 
 
 @functools.cache
@@ -70,32 +86,41 @@ def images(name: str, seed: int, limit: int | None = 54000):
     return ks.data.load(name, limit=limit, seed=seed)
 
 
-def ready(model: keras.Model, rate: float, steps: int) -> keras.Model:
+def ready(
+    model: keras.Model, rate: float, steps: int, momentum: float = 0.9, every: int = EVERY
+) -> keras.Model:
     falling = keras.optimizers.schedules.PiecewiseConstantDecay(
         [steps // 2, 3 * steps // 4], [rate, rate / 10, rate / 100]
     )
-    return bench.compiled(model, falling, steps_per_execution=EVERY)
+    return bench.compiled(model, falling, momentum, steps_per_execution=every)
 
 
-def trained(model: keras.Model, data, seed: int, steps: int, rate: float, *callbacks) -> dict:
-    """Losses of every 50 steps, the steps to a loss, and errors on the test images."""
-    history = (
-        ready(model, rate, steps)
-        .fit(
-            ks.data.pipeline(*data.train, batch_size=100, seed=seed).repeat(),
-            steps_per_epoch=EVERY,
-            epochs=steps // EVERY,
-            validation_data=data.test,
-            validation_batch_size=1000,
-            validation_freq=10,
-            shuffle=False,
-            verbose=0,
-            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
-        )
-        .history
+def trained(
+    model: keras.Model,
+    data,
+    seed: int,
+    steps: int,
+    rate: float,
+    *callbacks,
+    momentum: float = 0.9,
+    every: int = EVERY,
+) -> dict:
+    """Losses of every so many steps, the steps to a loss, and errors on the test images."""
+    ready(model, rate, steps, momentum, every)
+    model.fit(
+        ks.data.pipeline(*data.train, batch_size=100, seed=seed).repeat(),
+        steps_per_epoch=every,
+        epochs=steps // every,
+        validation_data=data.test,
+        validation_batch_size=1000,
+        validation_freq=10,
+        shuffle=False,
+        verbose=0,
+        callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
     )
+    history = model.history.history
     losses, accuracies = history["loss"], history.get("val_accuracy", [0.1])
-    reached = [EVERY * (i + 1) for i, loss in enumerate(losses) if loss < LOSS]
+    reached = [every * (i + 1) for i, loss in enumerate(losses) if loss < LOSS]
     return {
         "losses": [loss if math.isfinite(loss) else None for loss in losses],
         "steps": reached[0] if reached else None,
@@ -160,18 +185,23 @@ def pruned(model, pipeline: str, data, sparsity: float, seed: int, pretrain=None
 
 
 def training(part: dict, seed: int) -> dict:
-    data, found = images("mnist", seed), {}
+    digits = "width" in part
+    data, found = images("digits" if digits else "mnist", seed), {}
+    made = {"momentum": part["momentum"], "every": part["every"]} if digits else {}
+    shape = {"width": part["width"], "shape": data.input_shape} if digits else {}
     for activation, rate in part["rates"].items():
-        for pipeline in PIPELINES:
-            model = perceptron(seed, activation)
+        for sparsity in part.get("sparsities", [part.get("sparsity")]):
+            for pipeline in PIPELINES:
+                model = perceptron(seed, activation, **shape)
 
-            def pretrain(model, rate=rate):
-                trained(model, data, seed, part["steps"], rate)
+                def pretrain(model, rate=rate):
+                    trained(model, data, seed, part["steps"], rate, **made)
 
-            callbacks = pruned(model, pipeline, data, part["sparsity"], seed, pretrain)
-            before = signals(model, data.x_train[:100])
-            after = trained(model, data, seed, part["steps"], rate, *callbacks)
-            found[f"{activation} {pipeline}"] = {**before, **after}
+                callbacks = pruned(model, pipeline, data, sparsity, seed, pretrain)
+                before = signals(model, data.x_train[:100])
+                after = trained(model, data, seed, part["steps"], rate, *callbacks, **made)
+                where = f"{activation} {sparsity:.0%}" if digits else activation
+                found[f"{where} {pipeline}"] = {**before, **after}
     return found
 
 
@@ -347,6 +377,7 @@ def sculpting(part: dict, seed: int) -> dict:
 
 RUNS = {
     "training": training,
+    "training_digits": training,
     "singular_values": singular_values,
     "gammas": gammas,
     "unsupervised": unsupervised,
@@ -401,46 +432,49 @@ def claims(rows: list[tuple]) -> bench.Table:
     return bench.Table("Claims", ("claim", "asked", "measured", ""), rows)
 
 
-def curve(found: dict, name: str) -> tuple[list[int], list[float]]:
+def curve(found: dict, name: str, every: int = EVERY) -> tuple[list[int], list[float]]:
     """The mean loss over seeds, up to where all have one."""
     runs = [run["losses"] for run in found[name]]
     rows = [row for row in zip(*runs, strict=False) if None not in row]
-    return [EVERY * (i + 1) for i in range(len(rows))], [float(np.mean(row)) for row in rows]
+    return [every * (i + 1) for i in range(len(rows))], [float(np.mean(row)) for row in rows]
 
 
 def describe_training(part: dict, found: dict) -> bench.Document:
     limit, rows, said = part["steps"], [], []
+    every = part.get("every", EVERY)
+    places = list(dict.fromkeys(name.rpartition(" ")[0] for name in found))
     for name, runs in found.items():
         jsv = f"{means(runs, 'jsv', 'mean'):.3g}"
         score = f"{means(runs, 'score'):.2f}"
         told = (steps_told(runs, limit), pair(errors(runs)), pair(errors(runs, "best")))
         rows.append((name, score, jsv, *told))
-    for activation in part["rates"]:
-        of = {name: found[f"{activation} {name}"] for name in PIPELINES}
+    for place in places:
+        of = {name: found[f"{place} {name}"] for name in PIPELINES}
         steps = {name: float(np.mean(steps_of(runs, limit))) for name, runs in of.items()}
         ratio = steps["LDI-CS"] / steps["LDI-CS-AI"]
-        says = f"{activation}: steps of LDI-CS by those of LDI-CS-AI"
+        says = f"{place}: steps of LDI-CS by those of LDI-CS-AI"
         said.append(held(says, "at least 2", ratio, ratio >= 2))
         ratio = steps["LDI-Rand"] / steps["LDI-Rand-AI"]
         never = all(run["steps"] is None for run in of["LDI-Rand"])
-        says = f"{activation}: steps of LDI-Rand by those of LDI-Rand-AI"
+        says = f"{place}: steps of LDI-Rand by those of LDI-Rand-AI"
         said.append(held(says, "at least 3, or never", ratio, never or ratio >= 3))
         ratio = steps["LDI-CS-AI"] / steps["LDI-Rand-AI"]
-        says = f"{activation}: steps of LDI-CS-AI by those of LDI-Rand-AI"
+        says = f"{place}: steps of LDI-CS-AI by those of LDI-Rand-AI"
         said.append(held(says, "at most 1", ratio, ratio <= 1))
         for how in ("CS", "Rand"):
             apart = means(of[f"LDI-{how}-AI"], "jsv", "mean")
             ratio = apart / means(of[f"LDI-{how}"], "jsv", "mean")
-            says = f"{activation}: mean singular value after isometry of {how} by that before"
+            says = f"{place}: mean singular value after isometry of {how} by that before"
             said.append(held(says, "at least 10", ratio, ratio >= 10, ".1f"))
     header = ("network", "score", "mean sigma", f"steps to {LOSS}", "error, %", "lowest, %")
     text = (
         f"Before training: the orthogonality score, and the mean singular value of the Jacobian of "
-        f"100 images. The training loss is the mean of {EVERY} steps; of {limit:,} steps in all, "
-        "each of 100 images. The lowest error is that of every 500 steps, which the source "
-        "reports; it is chosen on the test images and so too good."
+        f"100 images. The training loss is the mean of {every} steps; of {limit:,} steps in all, "
+        f"each of 100 images. The lowest error is that of every {10 * every} steps, which the "
+        "source reports; it is chosen on the test images and so too good."
     )
-    curves = {name: curve(found, f"tanh {name}") for name in PIPELINES}
+    shown = next(place for place in reversed(places) if place.startswith("tanh"))
+    curves = {name: curve(found, f"{shown} {name}", every) for name in PIPELINES}
     picture = pretraining_curve(
         curves, label="training loss", xlabel="steps", logarithmic=True, title="tanh, 90 % zeros"
     )
@@ -625,6 +659,7 @@ def describe_sculpting(part: dict, found: dict) -> bench.Document:
 
 DESCRIBED = {
     "training": describe_training,
+    "training_digits": describe_training,
     "singular_values": describe_singular_values,
     "gammas": describe_gammas,
     "unsupervised": describe_unsupervised,

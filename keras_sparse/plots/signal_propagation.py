@@ -61,6 +61,7 @@ def signal_propagation(
     panels[0].axhline(1, color=GREY, linewidth=0.8)
     for axes in panels[1:]:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylim(-0.02, 1.02)
     for name, report in reports.items():
         columns = (
             [None if row.jacobian is None else row.jacobian.mean or None for row in report.rows],

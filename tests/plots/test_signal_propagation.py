@@ -26,7 +26,7 @@ def test_layers_are_drawn_side_by_side(tmp_path):
     assert [axes.get_ylabel() for axes in figure.axes][:2] == ["mean singular value", "sparsity"]
     drawn = figure.axes[0].lines
     assert [line.get_label() for line in drawn[1:]] == ["before", "after"]
-    assert list(drawn[1].get_ydata())[0] == 0.1
+    assert drawn[1].get_ydata()[0] == 0.1
 
 
 def test_networks_of_different_layers_are_refused():
