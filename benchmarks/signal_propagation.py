@@ -46,11 +46,11 @@ PARTS = {
         "momentum": 0.0,
     },
     "singular_values": {"steps": 1000, "activations": ["tanh", "linear"]},
-    "gammas": {"steps": 2000, "sparsity": 0.9, "values": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]},
-    "unsupervised": {"steps": 2000, "sparsity": 0.9, "depths": [3, 7]},
-    "transfer": {"steps": 2000, "sparsity": 0.97},
-    "networks": {"epochs": 10, "sparsity": 0.9, "images": 10000},
-    "sculpting": {"steps": 2000},
+    "gammas": {"steps": 1000, "sparsity": 0.9, "values": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]},
+    "unsupervised": {"steps": 1000, "sparsity": 0.9, "depths": [3, 7]},
+    "transfer": {"steps": 1000, "sparsity": 0.97},
+    "networks": {"epochs": 4, "sparsity": 0.9, "images": 5000},
+    "sculpting": {"steps": 1000},
 }
 LOSS, EVERY, WIDTH = 0.3, 50, 100
 PIPELINES = (
