@@ -11,10 +11,14 @@ from keras_sparse import (
     plots,
     posttrain,
     precision,
+    signal_propagation,
     streaming,
     structured,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
+from keras_sparse.analysis.signal.callback import SignalPropagation
+from keras_sparse.analysis.signal.jacobians import jacobian_singular_values
+from keras_sparse.analysis.signal.report import SignalReport, signal_report
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.early_stopping import SparseEarlyStopping
 from keras_sparse.engine.own_loop import sparse_optimizer
@@ -31,7 +35,9 @@ from keras_sparse.precision.low_precision import LowPrecision, strip_precision
 from keras_sparse.precision.range_test import precision_range_test
 from keras_sparse.precision.scheduler import PrecisionScheduler
 from keras_sparse.probe.batch_norm import batch_norm_tuning
+from keras_sparse.signal_propagation import *
 from keras_sparse.sparsity.duration import Duration
+from keras_sparse.sparsity.given_masks import transfer_masks
 from keras_sparse.sparsity.granularity import NM, Block, Channel, Unstructured
 from keras_sparse.sparsity.masks import mask_change
 from keras_sparse.sparsity.operators import Quantize, TopK
@@ -47,6 +53,7 @@ Moment = Clock
 __all__ = [
     *methods.__all__,
     *posttrain.__all__,
+    *signal_propagation.__all__,
     "NM",
     "Block",
     "Channel",
@@ -66,6 +73,8 @@ __all__ = [
     "Rule",
     "RuntimePattern",
     "ScheduledMasks",
+    "SignalPropagation",
+    "SignalReport",
     "SparseCallback",
     "SparseEarlyStopping",
     "SparseOptimizer",
@@ -80,6 +89,7 @@ __all__ = [
     "deploy",
     "distribute",
     "graphs",
+    "jacobian_singular_values",
     "mask_change",
     "migrate",
     "models",
@@ -90,10 +100,13 @@ __all__ = [
     "prune_wrappers",
     "report",
     "sample_agreement",
+    "signal_propagation",
+    "signal_report",
     "sparse_dense_cross_entropy",
     "sparse_optimizer",
     "streaming",
     "strip_precision",
     "strip_pruning",
     "structured",
+    "transfer_masks",
 ]

@@ -127,9 +127,9 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _list_methods(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments.command import method_table, precision_table
+    from keras_sparse.experiments.command import method_table, pipeline_table, precision_table
 
-    for table in (method_table(), precision_table()):
+    for table in (method_table(), precision_table(), pipeline_table()):
         Console().print(table)
 
 

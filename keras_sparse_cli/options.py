@@ -27,7 +27,7 @@ OPTIONS = {
         "mnist", str, "data set: mnist, fashion_mnist, cifar10, cifar100 or digits (8x8, embedded)"
     ),
     "model": Option("lenet5", str, "network: lenet300, lenet5, resnet20 or mobilenet"),
-    "method": Option("acdc", str, "a name that list-methods shows, or dense"),
+    "method": Option("acdc", str, "a name that list-methods shows, START-PRUNING, or dense"),
     "sparsity": Option(
         None, float, "fraction of weights to remove, below 1 (default: 0.95, or as n:m says)"
     ),
@@ -57,6 +57,7 @@ OPTIONS = {
     "q_min": Option(3, int, "its fewest bits, which precision-range finds"),
     "q_max": Option(8, int, "its most bits"),
     "cycles": Option(8, int, "its cycles"),
+    "loss_target": Option(0.3, float, "training loss of an epoch to tell the steps to"),
 }
 
 # The same for `precision-range`, whose fields are those of `RangeConfig`.
@@ -202,7 +203,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--out", required=True, help="folder to write, made if need be")
     compare.add_argument(
-        "--methods", type=_names, required=True, help="names that list-methods shows, with commas"
+        "--methods",
+        type=_names,
+        required=True,
+        help="names that list-methods shows, with commas, or pipelines such as LDI-CS-AI",
     )
     compare.add_argument(
         "--sparsity", type=_numbers, default=(0.9,), help="fractions to remove, with commas"

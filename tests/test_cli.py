@@ -19,6 +19,7 @@ from keras_sparse.experiments import demo, progress
 from keras_sparse.experiments import run as runs
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import RunConfig, read_config, read_result
+from keras_sparse.experiments.pipelines import PRUNINGS, STARTS
 from keras_sparse.experiments.precision_range import RangeConfig
 from keras_sparse.precision.schedules.cyclic import SUITE
 from keras_sparse.storage import lock
@@ -206,7 +207,7 @@ def test_tables_in_a_pipe_are_as_wide_as_they_are():
     variables = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=variables)
     lines = [line.split()[0] for line in done.stdout.splitlines()]
-    assert lines == ["name", *METHODS, "precision", *SUITE]
+    assert lines == ["name", *METHODS, "precision", *SUITE, "pipeline", *STARTS, *PRUNINGS]
 
 
 @pytest.mark.parametrize("after", [0.03, 0.1, 0.3, 1.0, 2.0])

@@ -63,6 +63,15 @@ def test_cyclic_precision_runs(shortened):
 
 
 @pytest.mark.slow
+def test_trainable_random_mask_runs(shortened, tmp_path):
+    output = shortened("trainable_random_mask", LAYERS=5, WIDTH=64, EPOCHS=15)
+    blocked, trained = (float(found) for found in re.findall(r": ([\d.]+)% of the test", output))
+    assert blocked < 30 < 60 < trained
+    for name in ("", "_signals"):
+        assert (tmp_path / f"trainable_random_mask{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_compression_aware_runs(shortened, tmp_path):
     operators = {"sparsities": [0.9], "operators": ["3bit"]}

@@ -81,7 +81,7 @@ def test_the_readmes_ten_lines_learn(readme, prepared, histories, tmp_path, caps
 
 @pytest.mark.slow
 def test_the_readmes_own_method_prunes(readme, histories, images):
-    method = run(blocks(readme, "python")[2], {"__name__": "snippet"})["TaylorPruning"]
+    method = run(blocks(readme, "python")[3], {"__name__": "snippet"})["TaylorPruning"]
     model = network()
     model.fit(*images, epochs=20, callbacks=[method(0.8, ks.Polynomial(every="1ep"))])
     assert histories[0]["accuracy"][-1] > 0.9
@@ -96,6 +96,14 @@ def test_the_readmes_worker_learns(readme, histories, monkeypatch, images):
     model = run(blocks(readme, "python")[1], names | dict(zip("xy", images, strict=True)))["model"]
     assert histories[0]["accuracy"][-1] > 0.9
     assert zeros(model) > 0.5
+
+
+@pytest.mark.slow
+def test_the_readmes_pruned_network_is_mended(readme, histories, images, capsys):
+    x, y = images
+    names = run(blocks(readme, "python")[2], {"ks": ks, "model": network(), "x": x, "y": y})
+    assert "Logits by inputs" in capsys.readouterr().out
+    assert zeros(names["model"]) == pytest.approx(0.9, abs=0.01)
 
 
 def test_the_readmes_commands_are_understood(readme):
@@ -160,6 +168,20 @@ def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_pa
     run(as_far, names)
     assert names["found"].met
     assert names["found"].sparsity > 0.5
+
+
+@pytest.mark.slow
+def test_the_page_on_networks_that_do_not_train_is_right(histories, tmp_path, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "not_training.md").read_text("utf-8"), "python"):
+        run(code, names)
+    said = capsys.readouterr().out
+    blocked = float(re.search(r"random mask: ([\d.]+)", said)[1])
+    cured = [float(accuracy) for accuracy in re.findall(r"'accuracy': ([\d.]+)", said)]
+    assert blocked < 0.3 < 0.85 < min(cured)
+    assert "Signals fade in" in said
+    assert zeros(names["model"]) == pytest.approx(0.9, abs=0.01)
+    assert (tmp_path / "signals.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

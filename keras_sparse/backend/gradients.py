@@ -160,3 +160,31 @@ def _on_jax(
         lambda *batch: first(*now(), batch),
         lambda vectors, *batch: second(*now(), batch, vectors),
     )
+
+
+def input_gradients(objective: Callable[..., Any], variables: Sequence[Any]) -> Callable[..., Any]:
+    """The gradient of a scalar by its first argument, compiled once.
+
+    Args:
+        objective: Computes the scalar from tensors, and from variables as they are.
+        variables: Keras variables that it reads.
+
+    Returns:
+        A function of `objective`'s arguments that follows later changes of the variables and
+        gives a tensor of the shape of the first.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def at(first: Any, values: Any, rest: Any) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                return objective(first, *rest)
+
+        slope = jax.jit(jax.grad(at))
+        return lambda first, *rest: slope(first, [v.value for v in variables], rest)
+    import tensorflow as tf
+
+    def found(first: Any, *rest: Any) -> Any:
+        return gradient(lambda values: objective(values[0], *rest), [first])[0]
+
+    return tf.function(found, reduce_retracing=True)

@@ -27,6 +27,8 @@ class Method(NamedTuple):
         takes_sparsity: Whether a sparsity can be asked for.
         takes_data: Whether `make` takes calibration data as well.
         after: Prunes the trained model: `after(model, calibration data, **common arguments)`.
+        all_data: Whether the calibration data are all training images.
+        start: Draws the weights to begin with, of a model and a seed; `None` for its own.
     """
 
     make: Callable[..., SparseCallback | None]
@@ -36,6 +38,8 @@ class Method(NamedTuple):
     takes_sparsity: bool = True
     takes_data: bool = False
     after: Callable[..., Any] | None = None
+    all_data: bool = False
+    start: Callable[[Any, int], None] | None = None
 
 
 def _magnitude(model: Any, data: Any, **common: Any) -> None:

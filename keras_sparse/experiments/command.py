@@ -21,6 +21,7 @@ from keras_sparse.experiments.config import (
     read_result,
 )
 from keras_sparse.experiments.folder import has_step
+from keras_sparse.experiments.pipelines import PRUNINGS, STARTS
 from keras_sparse.experiments.pool import Job
 from keras_sparse.experiments.progress import RunsProgress
 from keras_sparse.experiments.table import table, write
@@ -184,6 +185,17 @@ def method_table() -> Table:
         made.add_column(name, no_wrap=name == "name")
     for name, method in METHODS.items():
         made.add_row(name, method.line, method.source)
+    return made
+
+
+def pipeline_table() -> Table:
+    """A table of the parts that pipelines such as `LDI-CS-AI` are named of."""
+    made = Table(box=None, pad_edge=False)
+    for name in ("pipeline", "what it does", "place in START-PRUNING"):
+        made.add_column(name, no_wrap=name == "pipeline")
+    for place, parts in {"start": STARTS, "pruning": PRUNINGS}.items():
+        for name, (_, line) in parts.items():
+            made.add_row(name, line, place)
     return made
 
 

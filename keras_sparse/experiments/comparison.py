@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import CONFIG, RunConfig, read_result
 from keras_sparse.experiments.folder import check_place, has_step
+from keras_sparse.experiments.pipelines import NAMED
 from keras_sparse.experiments.pool import Job, check, check_number, make
 from keras_sparse.experiments.run import train
 from keras_sparse.experiments.study import Study, Variant
@@ -27,7 +27,7 @@ class Comparison:
     """What is compared.
 
     Args:
-        methods: Names in `METHODS`. `"dense"` is taken in by itself.
+        methods: Names in `METHODS` and of pipelines. `"dense"` is taken in by itself.
         sparsities: Fractions of weights to remove, each in [0, 1).
         seeds: How many seeds each method has, from 0.
         common: Fields of `RunConfig` that all runs share.
@@ -68,7 +68,7 @@ class Comparison:
 
     def _sparsities(self, method: str) -> Sequence[float | None]:
         # Unknown names are left to RunConfig, which knows the nearest.
-        known = METHODS.get(method)
+        known = NAMED.get(method)
         fixed = known and (not known.takes_sparsity or ":" in known.granularity)
         return [None] if method == "dense" or fixed else self.sparsities
 

@@ -13,7 +13,7 @@ import keras
 
 from keras_sparse import data, models
 from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.experiments.catalog import METHODS
+from keras_sparse.experiments.pipelines import NAMED
 from keras_sparse.messages.arguments import integer, number, one_of
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.precision.scheduler import PrecisionScheduler
@@ -36,7 +36,7 @@ class RunConfig:
     Args:
         data: A data set of `keras_sparse.data.load`: `"mnist"`, `"cifar10"` or `"digits"`.
         model: A model of `keras_sparse.models.names()`.
-        method: A name in `METHODS`.
+        method: A name in `METHODS`, or that of a pipeline, such as `"LDI-CS-AI"`.
         sparsity: Fraction of weights to remove, in [0, 1). Defaults to 0.95, to 0 for
             `"dense"`, and to what the pattern says for an n:m `granularity`. Left out for
             methods in which it follows from other settings.
@@ -58,6 +58,7 @@ class RunConfig:
         q_min: Its fewest bits.
         q_max: Its most bits.
         cycles: Its cycles.
+        loss_target: The training loss of an epoch, whose first step is told beside the accuracy.
         model_args: Further arguments of the model's builder, such as `{"width": 8}`.
 
     Raises:
@@ -84,14 +85,15 @@ class RunConfig:
     q_min: int = 3
     q_max: int = 8
     cycles: int = 8
+    loss_target: float = 0.3
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         data.available(self.data)
         if self.model not in models.names():
             raise unknown_name("model", self.model, models.names())
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
+        if self.method not in NAMED:
+            raise unknown_name("method", self.method, NAMED)
         for name, smallest in {"epochs": 1, "batch_size": 1, "seed": 0, "limit": 1}.items():
             value = getattr(self, name)
             if name != "limit" or value is not None:
@@ -99,12 +101,13 @@ class RunConfig:
         number("learning_rate", self.learning_rate, "(0, 1000)")
         number("momentum", self.momentum, "[0, 1)")
         number("weight_decay", self.weight_decay, "[0, 1)")
+        number("loss_target", self.loss_target, "(0, inf)")
         if self.method == "dense" and self.sparsity:
             raise ValueError(
                 f"method 'dense' prunes nothing. Received: sparsity={self.sparsity}. Leave "
-                f"sparsity out, or choose one of {', '.join(m for m in METHODS if m != 'dense')}."
+                f"sparsity out, or choose one of {', '.join(m for m in NAMED if m != 'dense')}."
             )
-        method = METHODS[self.method]
+        method = NAMED[self.method]
         if not method.takes_sparsity and self.sparsity is not None:
             raise ValueError(
                 f"method {self.method!r} takes no sparsity: {method.line}. Received: "
@@ -137,14 +140,19 @@ class RunConfig:
         Args:
             calibration: `(x, y)` for a method that scores weights on data before training.
         """
-        method = METHODS[self.method]
+        method = NAMED[self.method]
         data = {"data": calibration} if method.takes_data else {}
         return method.make(**self._common(), **data, seed=self.seed)
 
     @property
     def prunes_dense_model(self) -> bool:
         """Whether the method is dense training, and pruning after it."""
-        return METHODS[self.method].after is not None and self.callback() is None
+        return NAMED[self.method].after is not None and self.callback() is None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether nothing is pruned, whatever the weights to begin with."""
+        return self.method == "dense" or self.method.endswith("-Dense")
 
     def dense(self) -> RunConfig:
         """The dense run that has the same settings."""
@@ -159,7 +167,7 @@ class RunConfig:
             model: The trained model.
             calibration: `(x, y)`.
         """
-        after = METHODS[self.method].after
+        after = NAMED[self.method].after
         if after is not None:
             after(model, calibration, **self._common())
             if batch_normalizations(model):
@@ -175,7 +183,7 @@ class RunConfig:
         }
 
     def _pattern(self) -> str:
-        return self.granularity or METHODS[self.method].granularity
+        return self.granularity or NAMED[self.method].granularity
 
     def to_json(self) -> str:
         """The configuration as JSON text."""

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from keras_sparse.experiments.catalog import METHODS
+from keras_sparse.experiments.pipelines import NAMED
 from keras_sparse.experiments.summary import Row
 from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
 
@@ -185,7 +185,7 @@ def _nines(fraction: float) -> float:
 
 def _colored(names: Collection[str]) -> list[tuple[str, Any, str]]:
     """Names with a color and a marker each, the same in all pictures of a comparison."""
-    known = [name for name in METHODS if name in names]
+    known = [name for name in NAMED if name in names]
     colors = colormaps["tab10" if len(known) <= 10 else "tab20"]
     return [
         (name, colors(i % colors.N), _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(known)

@@ -39,6 +39,7 @@ from keras_sparse.experiments.folder import (
     has_step,
 )
 from keras_sparse.experiments.images import compiled, warm_cosine
+from keras_sparse.experiments.pipelines import NAMED
 from keras_sparse.experiments.saving import save_packed
 from keras_sparse.plots.runs import read_history, training_curve, write_history
 from keras_sparse.sparsity.report import report
@@ -142,7 +143,8 @@ def _fit(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     model = compiled_model(config, dataset)
-    method = config.callback(_calibration(dataset))
+    scored = dataset.train if NAMED[config.method].all_data else _calibration(dataset)
+    method = config.callback(scored)
     # After the method's own beginning, in which it refuses what it cannot work with.
     begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _begin(config, out))
     try:
@@ -197,6 +199,9 @@ def compiled_model(config: RunConfig, dataset: data.Dataset) -> keras.Model:
         raise ValueError(
             f"Model {config.model!r} cannot be built with {dict(config.model_args)}: {error}"
         ) from error
+    start = NAMED[config.method].start
+    if start is not None:
+        start(model, config.seed)
     steps = math.ceil(len(dataset.x_train) / config.batch_size)
     warmup = steps if config.epochs > 1 else 0
     rate = warm_cosine(config.learning_rate, config.epochs * steps, warmup)
@@ -215,6 +220,21 @@ def _calibration(dataset: data.Dataset) -> tuple[Any, Any]:
     return dataset.x_train[:CALIBRATION], dataset.y_train[:CALIBRATION]
 
 
+def steps_to_loss(config: RunConfig, losses: Sequence[float], images: int) -> int | None:
+    """Steps until the end of the first epoch with a training loss below the target.
+
+    Args:
+        config: The run's settings.
+        losses: The mean training loss of each epoch.
+        images: Training images.
+
+    Returns:
+        The number, `None` if there is no such epoch.
+    """
+    below = [i for i, loss in enumerate(losses) if loss < config.loss_target]
+    return math.ceil(images / config.batch_size) * (below[0] + 1) if below else None
+
+
 def _finish(
     config: RunConfig,
     out: Path,
@@ -227,7 +247,7 @@ def _finish(
     loss, accuracy = model.evaluate(*dataset.test, batch_size=500, verbose=0)
     save_packed(model, out / MODEL)
     exported = to_litert(
-        model, out / "model.tflite", config.method != "dense", inputs=dataset.x_test[:64]
+        model, out / "model.tflite", not config.is_dense, inputs=dataset.x_test[:64]
     )
     counted = report(model, exclude=config.exclude, keep_dense=config.keep_dense)
     write_history(history, out / HISTORY)
@@ -239,6 +259,7 @@ def _finish(
         **dataclasses.asdict(config),
         "accuracy": accuracy,
         "loss": loss,
+        "steps_to_loss": steps_to_loss(config, history["loss"], len(dataset.x_train)),
         "sparsity": counted.sparsity,
         "nonzeros": counted.nonzeros,
         "weights": counted.size,

@@ -24,6 +24,8 @@ class Row(NamedTuple):
         inference_flops: Operations of an inference, relative to the dense model.
         seconds: Mean seconds of a run.
         bytes: Mean size of the LiteRT file.
+        steps_to_loss: Mean steps to the training loss asked for, infinite if a run did not come
+            there, NaN if that was not measured.
         layers: Mean sparsity of each layer.
     """
 
@@ -38,6 +40,7 @@ class Row(NamedTuple):
     inference_flops: float
     seconds: float
     bytes: float
+    steps_to_loss: float
     layers: Mapping[str, float]
 
 
@@ -67,6 +70,7 @@ def rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
                 mean(lambda run: _ratio(run, "inference_flops", "dense_inference_flops")),
                 mean(lambda run: run["seconds"]),
                 mean(lambda run: run["tflite_bytes"]),
+                mean(_steps),
                 {
                     name: mean_and_spread([run["layers"][name] for run in runs])[0]
                     for name in runs[0]["layers"]
@@ -79,6 +83,11 @@ def rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _ratio(run: Mapping[str, Any], part: str, whole: str) -> float | None:
     return run[part] / run[whole] if run[part] and run[whole] else None
+
+
+def _steps(run: Mapping[str, Any]) -> float:
+    steps = run.get("steps_to_loss", math.nan)
+    return math.inf if steps is None else steps
 
 
 def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:

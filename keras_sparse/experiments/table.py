@@ -26,6 +26,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[Row], str]]] = (
     ("method", lambda row: row.method),
     ("accuracy", lambda row: f"{row.accuracy:.2%}"),
     ("spread", lambda row: "" if math.isnan(row.spread) else f"{100 * row.spread:.2f}"),
+    ("steps to loss", lambda row: _steps(row.steps_to_loss)),
     ("sparsity", lambda row: f"{row.sparsity:.2%}"),
     ("training FLOPs", lambda row: _percent(row.training_flops)),
     ("inference FLOPs", lambda row: _percent(row.inference_flops)),
@@ -40,6 +41,12 @@ _LEFT_OUT = ("seeds", "epochs")  # in a terminal, where eighty columns have to d
 
 def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1%}"
+
+
+def _steps(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if math.isfinite(value) else "not all"
 
 
 def table(summary: Sequence[Row], title: str = "") -> Table:
@@ -66,9 +73,11 @@ def markdown(summary: Sequence[Row], title: str, command: str) -> str:
     )
     explained = (
         "Test accuracy of the last epoch, mean over seeds; its spread is the sample standard "
-        "deviation, in points. Sparsity is that of the prunable weights. FLOPs count nonzero "
-        "weights, relative to the dense model and to dense training of the same number of epochs. "
-        "Seconds are those of a whole run, export included."
+        "deviation, in points. Steps to loss are those until the end of the first epoch whose "
+        "training loss is below the target (--loss-target, 0.3 by default). Sparsity is that of "
+        "the prunable weights. FLOPs count nonzero weights, relative to the dense model and to "
+        "dense training of the same number of epochs. Seconds are those of a whole run, export "
+        "included."
     )
     made = document.Table(title, [name for name, _ in _COLUMNS], rows)
     blocks = (made, explained, "\n".join(pictures))

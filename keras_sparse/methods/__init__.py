@@ -5,6 +5,7 @@ A name here is public: `keras_sparse` takes them over, and the documentation has
 
 from keras_sparse.methods.at_start.grasp import GraSP
 from keras_sparse.methods.at_start.lottery_ticket import LotteryTicket, iterative_magnitude_pruning
+from keras_sparse.methods.at_start.sculpting import Sculpture, sculpt, sparsity_for_budget
 from keras_sparse.methods.at_start.snip import SNIP, connection_sensitivity_masks
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.methods.at_start.synflow import SynFlow
@@ -64,6 +65,7 @@ __all__ = [
     "MovementPruning",
     "ParallelGaP",
     "RigL",
+    "Sculpture",
     "SkinnyIHT",
     "SparseVariationalDropout",
     "StaticMask",
@@ -76,4 +78,6 @@ __all__ = [
     "gap_density",
     "gap_schedule",
     "iterative_magnitude_pruning",
+    "sculpt",
+    "sparsity_for_budget",
 ]

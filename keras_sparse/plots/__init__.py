@@ -10,6 +10,7 @@ from keras_sparse.plots.runs import (
     training_curve,
     write_history,
 )
+from keras_sparse.plots.signal_propagation import signal_propagation
 
 __all__ = [
     "layer_sparsity",
@@ -17,6 +18,7 @@ __all__ = [
     "plot_acdc_schedule",
     "pretraining_curve",
     "read_history",
+    "signal_propagation",
     "training_by_cost",
     "training_curve",
     "write_history",

@@ -12,6 +12,7 @@ from keras_sparse.probe.layout import is_depthwise
 from keras_sparse.probe.variables import is_kernel_name
 
 STATE = "state, not a weight"
+OF_NORMALIZATION = "normalization parameter"
 KEEP_DENSE = ("first", "last", "depthwise")
 
 _NORMALIZATION = (
@@ -60,7 +61,7 @@ def default_reason(
     """
     name = variable.name
     if isinstance(layer, _NORMALIZATION):
-        return "normalization parameter"
+        return OF_NORMALIZATION
     if name == "bias" or len(variable.shape) < 2:
         return "bias or scale"
     if isinstance(layer, keras.layers.Embedding):

@@ -15,6 +15,8 @@ from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.rule import Rule
 from keras_sparse.messages.arguments import is_number, wrong
+from keras_sparse.signal_propagation.enforcing import enforced
+from keras_sparse.signal_propagation.isometry import isometry_settings
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.granularity import NM, Granularity
 from keras_sparse.sparsity.recipe import CommonArguments, Recipe
@@ -30,7 +32,12 @@ class InitialMasks(SparseCallback):
         sparsity: Fraction of weights to remove, in [0, 1).
         reinitialize: A Keras initializer or its name, which draws the pruned layers' kernels
             anew once the masks are chosen. Defaults to keeping the weights.
+        isometry: Whether to make the pruned kernels as orthogonal as their masks allow, once the
+            masks are chosen: `True`, or a mapping of arguments of `enforce_isometry`.
         **kwargs: Common arguments: see `SparseCallback`.
+
+    Raises:
+        ValueError: For arguments out of range, or isometry together with a reinitialization.
     """
 
     def __init__(
@@ -38,10 +45,18 @@ class InitialMasks(SparseCallback):
         sparsity: float | None = None,
         *,
         reinitialize: Any = None,
+        isometry: Any = False,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(sparsity, **kwargs)
         self.reinitialize = checked_initializer("reinitialize", reinitialize)
+        self.isometry = isometry_settings("isometry", isometry)
+        if self.isometry is not None and self.reinitialize is not None:
+            raise ValueError(
+                "isometry changes the weights that the masks were chosen for, and reinitialize "
+                f"draws others. Received: isometry={isometry}, reinitialize={reinitialize}. Leave "
+                "one of the two out, or start from orthogonal weights with keras_sparse.init_ldi."
+            )
         self._last_masks: dict[str, np.ndarray] | None = None
 
     @property
@@ -73,10 +88,13 @@ class InitialMasks(SparseCallback):
         raise NotImplementedError(f"{type(self).__name__} must implement choose")
 
     def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
-        """The masks; then the weights are drawn anew, if asked."""
+        """The masks; then the weights are drawn anew or made isometric, if asked."""
         masks = self.choose(selection, weights)
         if self.reinitialize is not None:
             draw(self.model, weights, self.reinitialize, self.seed)
+        if self.isometry is not None:
+            shown = bool((self.params or {}).get("verbose", 0))
+            enforced(self.model, masks_by_path(selection.targets, masks), self.isometry, shown)
         return masks
 
     def uninstall(self) -> None:

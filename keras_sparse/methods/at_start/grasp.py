@@ -28,13 +28,13 @@ class GraSP(SNIP):
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
         data: What to score on: `(x, y)`, or batches that can be gone through twice.
-        loss: A Keras cross-entropy, its name, or a function `loss(y, logits)` to score with.
-            Defaults to the compiled loss.
+        loss: A Keras cross-entropy, its name, or a function `loss(y, logits)` to score with; or
+            the name of one that needs no labels, as for `SNIP`. Defaults to the compiled loss.
         temperature: What logits are divided by for scoring, greater than 0. Of models that end
             in a softmax or sigmoid the logits are taken back from the probabilities. A loss that
             has no logits, such as that of a regression, needs 1.
-        **kwargs: `batch_size`, `initializer`, `reinitialize`, `min_per_layer` and the common
-            arguments: see `SNIP`.
+        **kwargs: `batch_size`, `initializer`, `reinitialize`, `isometry`, `min_per_layer` and
+            the common arguments: see `SNIP`.
 
     Attributes:
         masks: Boolean arrays by the paths of the weights, once training has begun.

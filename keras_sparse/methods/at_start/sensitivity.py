@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_sparse.messages.arguments import number, one_of
 from keras_sparse.methods.at_start.temperature import tempered_loss
+from keras_sparse.methods.at_start.unsupervised import is_unsupervised, unsupervised_gradients
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
 
@@ -66,7 +67,8 @@ def connection_sensitivity(
         variables: The weights to score.
         data: What `calibration_batches` takes.
         criterion: `"snip"`, `"gradient"` or `"grasp"`.
-        loss: As in `LossGradients`.
+        loss: As in `LossGradients`, or the name of a loss that needs no labels: see
+            `unsupervised_gradients`.
         batch_size: Samples in a batch, for arrays.
         accumulate: `"gradient"` (scores of the whole data, whatever the batches), `"saliency"`
             (the mean of the batches' absolute scores) or `"ema"` (their moving average).
@@ -81,15 +83,20 @@ def connection_sensitivity(
         ValueError: For arguments out of range, unsuitable data, a temperature where the loss
             takes no logits, or scores that are all zero or not finite.
 
-    Source: Lee (2020), Eqs. 3.5-3.7 and Section 3.4.2; GraSP: Wang, Zhang and Grosse (2020).
+    Source: Lee (2020), Eqs. 3.5-3.7, Sections 3.4.2 and 4.5.2; GraSP: Wang, Zhang and Grosse
+    (2020).
     """
     check_sensitivity(criterion, accumulate, decay, temperature)
-    gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
+    labels = not is_unsupervised(loss)
+    if labels:
+        gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
+    else:
+        gradients = unsupervised_gradients(model, variables, loss, data, batch_size, temperature)
     weights = [_array(variable) for variable in variables]
 
     def batches() -> Iterator[tuple[int, Any, Any]]:
-        for x, y in calibration_batches(model, data, batch_size):
-            yield int(keras.tree.flatten(x)[0].shape[0]), x, y
+        for x, y in calibration_batches(model, data, batch_size, targets=labels):
+            yield int(keras.tree.flatten(x)[0].shape[0]), x, y if labels else None
 
     def mean(values: Callable[[Any, Any], Sequence[Any]]) -> list[np.ndarray]:
         return _average((n, [_array(v) for v in values(x, y)]) for n, x, y in batches())

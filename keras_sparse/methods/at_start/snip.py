@@ -23,6 +23,7 @@ from keras_sparse.methods.at_start.sensitivity import (
     check_sensitivity,
     connection_sensitivity,
 )
+from keras_sparse.methods.at_start.unsupervised import checked_loss
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.probe.snapshot import borrowed
 from keras_sparse.sparsity.recipe import CommonArguments, Recipe, RecipeArguments
@@ -36,6 +37,7 @@ class SNIPArguments(CommonArguments, total=False):
     accumulate: str
     initializer: Any
     reinitialize: Any
+    isometry: Any
     min_per_layer: float
 
 
@@ -54,8 +56,8 @@ class SNIP(InitialMasks):
 
     Args:
         sparsity: Fraction of weights to remove, in [0, 1).
-        data: What to score on: `(x, y)`, or a finite iterable of such batches. A callback cannot
-            see the data of `fit`.
+        data: What to score on: `(x, y)`, or a finite iterable of such batches; without labels,
+            inputs alone will do. A callback cannot see the data of `fit`.
         batch_size: Samples in a batch, for arrays.
         accumulate: How batches add up: `"gradient"` (as if they were one), `"saliency"` (the
             mean of absolute scores) or `"ema"` (their moving average, of decay 0.9).
@@ -63,10 +65,15 @@ class SNIP(InitialMasks):
             own back. Defaults to scoring the model's weights.
         reinitialize: A Keras initializer that draws the pruned layers' kernels anew, once the
             masks are chosen. Defaults to keeping the weights.
+        isometry: Whether to make the pruned kernels as orthogonal as their masks allow: `True`,
+            or a mapping of arguments of `enforce_isometry`.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
         criterion: `"snip"`, or `"gradient"` for `|g|`.
-        loss: A Keras loss, its name, or a function `loss(y, logits)` to score with. Defaults to
-            the compiled loss.
+        loss: A Keras loss, its name, or a function `loss(y, logits)` to score with; or the name
+            of one that needs no labels: `"uniform"` (cross-entropy with the same target for all
+            classes), `"pred_softmax"` (with the mean prediction as target), `"pred_raw"` (the
+            mean logit), `"jacobian_l1"` or `"jacobian_l2"` (the mean norm of the Jacobian of
+            logits by inputs). Defaults to the compiled loss.
         temperature: What the model's logits are divided by for scoring.
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
             see `SparseCallback`.
@@ -79,7 +86,7 @@ class SNIP(InitialMasks):
             step for data that does not fit the model, a temperature where the loss takes no
             logits, or scores that are all zero or not finite.
 
-    Source: Lee (2020), Chapter 3, Algorithm 1.
+    Source: Lee (2020), Chapter 3, Algorithm 1; without labels and isometry: Chapter 4.
     """
 
     command = "snip"
@@ -93,20 +100,21 @@ class SNIP(InitialMasks):
         accumulate: str = "gradient",
         initializer: Any = None,
         reinitialize: Any = None,
+        isometry: Any = False,
         min_per_layer: float = 0,
         criterion: str = "snip",
         loss: Any = None,
         temperature: float = 1.0,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
+        super().__init__(sparsity, reinitialize=reinitialize, isometry=isometry, **kwargs)
         name = type(self).__name__
         check_arguments(name, data, criterion, accumulate, min_per_layer, temperature)
         self.data, self.accumulate = data, accumulate
         self.batch_size = integer("batch_size", batch_size)
         self.initializer = checked_initializer("initializer", initializer)
         self.min_per_layer, self.criterion = min_per_layer, criterion
-        self.loss = None if loss is None else keras.losses.get(loss)
+        self.loss = checked_loss(loss)
         self.temperature = temperature
 
     def choose(self, selection: Selection, weights: list[Any]) -> list[Any]:
@@ -152,7 +160,7 @@ def connection_sensitivity_masks(
         model: A built Keras model.
         data: `(x, y)`, or a finite iterable of such batches.
         sparsity: Fraction of weights to remove, in [0, 1).
-        loss: A Keras loss, its name, or a function `loss(y, logits)`. Defaults to the compiled
+        loss: As for `SNIP`, the names of losses without labels included. Defaults to the compiled
             loss.
         criterion: `"snip"`, `"gradient"` or `"grasp"`.
         batch_size: Samples in a batch, for arrays.
@@ -184,7 +192,7 @@ def connection_sensitivity_masks(
         selection.variables(model),
         data,
         criterion=criterion,
-        loss=loss,
+        loss=checked_loss(loss),
         batch_size=batch_size,
         accumulate=accumulate,
         temperature=temperature,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
-from keras_sparse.engine.callback import SparseCallback
-from keras_sparse.engine.rule import Rule
-from keras_sparse.messages.arguments import one_of, wrong
-from keras_sparse.messages.names import unknown_name
-from keras_sparse.sparsity.duration import Run
+from keras_sparse.messages.arguments import one_of
+from keras_sparse.methods.at_start.base import InitialMasks
+from keras_sparse.sparsity.given_masks import check_masks, masks_of
 from keras_sparse.sparsity.recipe import CommonArguments
 from keras_sparse.sparsity.saliency import SALIENCIES, scores
 from keras_sparse.sparsity.selection import Selection
@@ -21,7 +17,7 @@ from keras_sparse.sparsity.selection import Selection
 _CURRENT = "current"
 
 
-class StaticMask(SparseCallback):
+class StaticMask(InitialMasks):
     """Trains with masks that are chosen before the first step and never change.
 
     ```python
@@ -34,12 +30,20 @@ class StaticMask(SparseCallback):
         mask: `"random"`, `"magnitude"` (of the weights at the start), `"current"` (the zeros
             that the model has), or masks: boolean arrays, either a mapping from layer names or
             variable paths, or a list in the order of the weights to prune.
+        isometry: Whether to make the pruned kernels as orthogonal as their masks allow: `True`,
+            or a mapping of arguments of `enforce_isometry`.
+        reinitialize: A Keras initializer that draws the pruned layers' kernels anew, once the
+            masks are chosen. Defaults to keeping the weights.
         **kwargs: `granularity`, `allocation`, `exclude`, `include`, `keep_dense`, `strict`, `seed`:
             see `SparseCallback`.
 
     Raises:
-        ValueError: For a sparsity together with given masks, unknown names, masks of the wrong
-            shape, or a model with nothing to prune.
+        ValueError: For a sparsity together with given masks, isometry together with a
+            reinitialization, unknown names, masks of the wrong shape, or a model with nothing to
+            prune.
+
+    Attributes:
+        masks: Boolean arrays by the paths of the weights, once training has begun.
 
     Source: the random and magnitude baselines at initialization of Lee (2020), chapter 4.
     """
@@ -47,7 +51,13 @@ class StaticMask(SparseCallback):
     command = "static"
 
     def __init__(
-        self, sparsity: float | None = None, mask: Any = "random", **kwargs: Unpack[CommonArguments]
+        self,
+        sparsity: float | None = None,
+        mask: Any = "random",
+        *,
+        isometry: Any = False,
+        reinitialize: Any = None,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         self.mask = _checked_mask(mask)
         if not self.sparsity_required and sparsity is not None:
@@ -55,50 +65,21 @@ class StaticMask(SparseCallback):
                 "sparsity follows from the mask when mask is 'current' or masks. "
                 f"Received: sparsity={sparsity}. Leave one of the two out."
             )
-        super().__init__(sparsity, **kwargs)
+        super().__init__(sparsity, isometry=isometry, reinitialize=reinitialize, **kwargs)
 
     @property
     def sparsity_required(self) -> bool:
         """Whether there must be a sparsity."""
         return isinstance(self.mask, str) and self.mask != _CURRENT
 
-    def make_rule(self, run: Run, selection: Selection, final: np.ndarray) -> Rule:
-        """A rule that keeps its masks."""
-        return Rule()
-
-    def first_masks(self, selection: Selection, weights: list[Any]) -> list[Any]:
+    def choose(self, selection: Selection, weights: list[Any]) -> list[Any]:
         """The masks to train with."""
         if self.mask == _CURRENT:
             return [ops.convert_to_numpy(weight) != 0 for weight in weights]
         if not self.sparsity_required:
-            return self._given_masks(selection)
+            return masks_of(selection, self.mask, "mask")
         tensors = [ops.convert_to_tensor(weight) for weight in weights]
         return self.recipe.masks(selection, scores(self.mask, tensors, self.seed))
-
-    def _given_masks(self, selection: Selection) -> list[np.ndarray]:
-        targets = selection.targets
-        if isinstance(self.mask, Mapping):
-            by_target: list[Any] = [None] * len(targets)
-            for name, mask in self.mask.items():
-                hits = [i for i, target in enumerate(targets) if name in target.names]
-                if not hits:
-                    raise unknown_name("layer in mask", name, [t.path for t in targets])
-                for i in hits:
-                    by_target[i] = mask
-            masks = [
-                np.ones(t.layout.shape, bool) if m is None else m
-                for t, m in zip(targets, by_target, strict=True)
-            ]
-        else:
-            masks = list(self.mask)
-        shapes = [np.shape(mask) for mask in masks]
-        wanted = [target.layout.shape for target in targets]
-        if shapes != wanted:
-            raise ValueError(
-                "masks must have the shapes of the weights to prune, "
-                f"{[(t.path, t.layout.shape) for t in targets]}. Received shapes: {shapes}"
-            )
-        return [np.asarray(mask, bool) for mask in masks]
 
 
 def _checked_mask(mask: Any) -> Any:
@@ -106,14 +87,4 @@ def _checked_mask(mask: Any) -> Any:
     if isinstance(mask, str):
         return one_of("mask", mask, (*SALIENCIES, _CURRENT))
     allowed = "'random', 'magnitude', 'current', or boolean arrays in a mapping or a list"
-    if not isinstance(mask, (Mapping, list, tuple)) or not mask:
-        raise wrong("mask", mask, allowed)
-    masks = mask.values() if isinstance(mask, Mapping) else mask
-    for each in masks:
-        if not isinstance(each, (list, tuple)) and not hasattr(each, "shape"):
-            raise wrong("mask", mask, allowed)
-        values = np.asarray(each)
-        if not np.isin(values, (0, 1)).all():
-            cure = "Of scores or weights make masks first, such as score > threshold."
-            raise wrong("mask", mask, allowed, cure)
-    return mask
+    return check_masks("mask", mask, allowed)

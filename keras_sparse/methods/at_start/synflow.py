@@ -29,6 +29,8 @@ class SynFlow(InitialMasks):
         rounds: Rounds of pruning; after round k of n a density of `rho^(k/n)` is left.
         reinitialize: A Keras initializer that draws the pruned layers' kernels anew, once the
             masks are chosen. Defaults to keeping the weights.
+        isometry: Whether to make the pruned kernels as orthogonal as their masks allow: `True`,
+            or a mapping of arguments of `enforce_isometry`.
         min_per_layer: Weights that each layer keeps at least, or a fraction below 1 of them.
         input_shape: Shape of one sample without the batch axis, where the model's is open; a
             list of them for a model of several inputs.
@@ -54,11 +56,12 @@ class SynFlow(InitialMasks):
         *,
         rounds: int = 100,
         reinitialize: Any = None,
+        isometry: Any = False,
         min_per_layer: float = 0,
         input_shape: Any = None,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(sparsity, reinitialize=reinitialize, **kwargs)
+        super().__init__(sparsity, reinitialize=reinitialize, isometry=isometry, **kwargs)
         check_min_per_layer(min_per_layer)
         self.rounds, self.min_per_layer = integer("rounds", rounds), min_per_layer
         self.input_shape = sample_shape("input_shape", input_shape)
