@@ -13,6 +13,7 @@ from keras_sparse import (
     precision,
     streaming,
     structured,
+    tuning,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
@@ -96,4 +97,5 @@ __all__ = [
     "strip_precision",
     "strip_pruning",
     "structured",
+    "tuning",
 ]

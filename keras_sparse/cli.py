@@ -101,6 +101,27 @@ def _compare(args: argparse.Namespace) -> None:
     )
 
 
+def _sweep(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.sweep_command import sweep_and_show
+
+    given = _given_options(args)
+    given.pop("sparsity", None)
+    sweep_and_show(
+        Path(args.out),
+        methods=args.methods,
+        sparsity=args.sparsity,
+        tune=args.tune,
+        objectives=args.objective,
+        trials=args.trials,
+        workers=args.workers,
+        search=args.search,
+        executions=args.executions,
+        keep_models=args.keep_models,
+        storage=args.storage,
+        common=given,
+    )
+
+
 def _stream(args: argparse.Namespace) -> None:
     from keras_sparse.experiments.stream_command import stream_and_show
 
@@ -274,6 +295,8 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
     if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
+    if args.command == "sweep":
+        return "Interrupted; finished epochs are kept. To go on, give the same command again."
     if args.command in ("compare", "stream"):
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
@@ -290,6 +313,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
     "train": _train,
     "compare": _compare,
+    "sweep": _sweep,
     "stream": _stream,
     "launch": _launch,
     "list-methods": _list_methods,
