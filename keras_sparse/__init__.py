@@ -15,6 +15,7 @@ from keras_sparse import (
     structured,
     tuning,
 )
+from keras_sparse.analysis import scaling
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.early_stopping import SparseEarlyStopping
@@ -92,6 +93,7 @@ __all__ = [
     "report",
     "sample_agreement",
     "sparse_dense_cross_entropy",
+    "scaling",
     "sparse_optimizer",
     "streaming",
     "strip_precision",
