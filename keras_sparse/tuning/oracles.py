@@ -146,7 +146,12 @@ ORACLES: dict[str, Any] = {
 
 
 def make_oracle(
-    oracle: Any, objective: keras_tuner.Objective, max_trials: int, seed: int, epochs: int | None
+    oracle: Any,
+    objective: keras_tuner.Objective,
+    max_trials: int,
+    seed: int,
+    epochs: int | None,
+    **more: Any,
 ) -> keras_tuner.Oracle:
     """An oracle by its name, or the given one.
 
@@ -156,6 +161,7 @@ def make_oracle(
         max_trials: Trials; Hyperband makes as many as its brackets need.
         seed: Of what is random.
         epochs: Of Hyperband's longest trials.
+        **more: Further arguments of the oracle.
 
     Raises:
         ValueError: If there is no oracle of that name.
@@ -166,7 +172,7 @@ def make_oracle(
         raise wrong("oracle", oracle, f"one of {', '.join(ORACLES)}, or a keras_tuner.Oracle")
     one_of("oracle", oracle, ORACLES)
     # Keras-tuner takes a seed of 0 for none, and draws one.
-    common: dict[str, Any] = {"objective": objective, "seed": seed + 1}
+    common: dict[str, Any] = {"objective": objective, "seed": seed + 1, **more}
     if oracle == "hyperband":
         return ORACLES[oracle](max_epochs=epochs or _MAX_EPOCHS, **common)
     return ORACLES[oracle](max_trials=max_trials, **common)

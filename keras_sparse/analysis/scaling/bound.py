@@ -9,7 +9,6 @@ have reached the result if the smallest squared gradient norm among them is at m
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -167,7 +166,7 @@ class StepsBound:
         (size,) = _batch_sizes([batch_size])
         largest = self.mu / (self.smoothness * (self.mu**2 + self.m_v / size))
         cure = f"The bound is proven up to mu / (L M_G) = {largest:g}."
-        eta = number("learning_rate", learning_rate, f"(0, {math.nextafter(largest, 9e99)!r})", cure)
+        eta = number("learning_rate", learning_rate, f"(0, {float(largest)!r}]", cure)
         integer("steps", steps)
         noise = eta * self.smoothness * self.beta / (size * self.mu)
         return float(noise + 2 * self.delta / (steps * self.mu * eta))

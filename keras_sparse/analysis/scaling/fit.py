@@ -176,7 +176,8 @@ def _parameters(model: str, sizes: np.ndarray, steps: np.ndarray) -> dict[str, f
 def _intervals(
     model: str, sizes: np.ndarray, steps: np.ndarray, draws: int, seed: int
 ) -> dict[str, Interval]:
-    generator, found = np.random.default_rng(seed), []
+    generator = np.random.default_rng(seed)
+    found: list[dict[str, float]] = []
     while len(found) < draws:
         chosen = generator.integers(0, len(sizes), len(sizes))
         if len(np.unique(sizes[chosen])) >= _FEWEST[model]:

@@ -48,6 +48,7 @@ def connection_sensitivity(
     decay: float = 0.9,
     temperature: float = 1.0,
     normalize: bool = True,
+    gradients: LossGradients | None = None,
 ) -> list[np.ndarray]:
     """Scores weights by their effect on the loss of some data; the highest are to be kept.
 
@@ -73,6 +74,8 @@ def connection_sensitivity(
         decay: Decay of that moving average.
         temperature: What logits are divided by: see `tempered_loss`.
         normalize: Whether absolute scores sum up to one over all weights.
+        gradients: Those of the loss by `variables`, if a caller scores several times and compiles
+            them once; `loss` and `temperature` are then theirs.
 
     Returns:
         Float32 arrays of the variables' shapes.
@@ -84,7 +87,8 @@ def connection_sensitivity(
     Source: Lee (2020), Eqs. 3.5-3.7 and Section 3.4.2; GraSP: Wang, Zhang and Grosse (2020).
     """
     check_sensitivity(criterion, accumulate, decay, temperature)
-    gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
+    if gradients is None:
+        gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
     weights = [_array(variable) for variable in variables]
 
     def batches() -> Iterator[tuple[int, Any, Any]]:
