@@ -141,6 +141,12 @@ STREAM_OPTIONS = {
     "sparsity": Option(0.9, float, "of the method sparse-cssl"),
 }
 
+# What `sweep` has beside the options of `train`: arguments of `sweep_and_show`.
+SWEEP = (
+    *("methods", "sparsity", "tune", "objectives", "trials", "workers", "search"),
+    *("executions", "keep_models", "storage"),
+)
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser; `command` of what it returns is the command's name."""
@@ -257,6 +263,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument(
         "--objective",
+        dest="objectives",
         type=_names,
         default=("accuracy", "bytes"),
         help="with commas: accuracy, loss, nonzeros, flops, bytes, latency; all but Optuna's "

@@ -6,6 +6,7 @@ from keras_sparse.tuning.optuna_sweep import OptunaSweep
 from keras_sparse.tuning.oracles import SobolOracle
 from keras_sparse.tuning.points import sobol_points
 from keras_sparse.tuning.result import SweepResult
+from keras_sparse.tuning.smoothness import LipschitzSmoothness
 from keras_sparse.tuning.space import IntUniform, LogUniform, ReverseLogUniform, Uniform
 from keras_sparse.tuning.steps.fixed_rule import fixed_rule, scaled_rate
 from keras_sparse.tuning.steps.momentum_sgd import MomentumSGD
@@ -18,6 +19,7 @@ from keras_sparse.tuning.tuner import SparseTuner
 __all__ = [
     "BatchSizeStudy",
     "IntUniform",
+    "LipschitzSmoothness",
     "LogUniform",
     "MomentumSGD",
     "Objective",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -35,20 +34,13 @@ from keras_sparse.storage.files import read_json, replace_file
 from keras_sparse.storage.lock import locked
 from keras_sparse.storage.scripts import portable
 from keras_sparse.tuning.oracles import ORACLES
-from keras_sparse.tuning.space import LogUniform, Range, ReverseLogUniform, check_space
+from keras_sparse.tuning.space import Range
 from keras_sparse.tuning.steps.cell import RECORDS, Cell, CellTuner, Search, read_records
+from keras_sparse.tuning.steps.checks import checked_data, checked_space, several
 from keras_sparse.tuning.steps.table import StepsTable, row_of
 from keras_sparse.tuning.steps.workload import MASKS, OPTIMIZERS, Trainer, Workload
 
 SETTINGS = "study.json"
-_RATE: dict[str, Range] = {"learning_rate": LogUniform(1e-4, 1)}
-_BOTH: dict[str, Range] = {**_RATE, "momentum": ReverseLogUniform(0.9, 0.9999)}
-SPACES: Mapping[str, dict[str, Range]] = {"sgd": _RATE, "momentum": _BOTH, "nesterov": _BOTH}
-_SEARCHABLE = ("learning_rate", "momentum", "decay_steps", "end_learning_rate_factor")
-_FIXED = {
-    "batch_size": "the fewest steps over batch sizes are those of the largest one",
-    "sparsity": "the fewest steps over sparsities are those of the dense model",
-}
 
 
 class BatchSizeStudy:
@@ -133,7 +125,7 @@ class BatchSizeStudy:
         jit_compile: bool = False,
         directory: str | os.PathLike[str] = "study",
     ) -> None:
-        self.data = _checked_data(data)
+        self.data = checked_data(data)
         self.workload = Workload(
             function("build_model", build_model, "a function that returns a new model"),
             one_of("optimizer", optimizer, OPTIMIZERS),
@@ -148,19 +140,19 @@ class BatchSizeStudy:
             boolean("jit_compile", jit_compile),
         )
         self.search = Search(
-            _checked_space(search_space, optimizer),
+            checked_space(search_space, optimizer),
             one_of("oracle", oracle, ORACLES),
             integer("n_trials", n_trials),
             integer("first_point", first_point, 0),
             seed,
             boolean("cap_at_best", cap_at_best),
         )
-        sizes = [integer("batch_sizes", size) for size in _several("batch_sizes", batch_sizes)]
+        sizes = [integer("batch_sizes", size) for size in several("batch_sizes", batch_sizes)]
         for size in sizes:
             self._check_batch(size)
         found = [
             float(number("sparsities", each, "[0, 1)"))
-            for each in _several("sparsities", sparsities)
+            for each in several("sparsities", sparsities)
         ]
         self.cells = [Cell(sparsity, size) for sparsity in found for size in sizes]
         self.directory = Path(file_path("directory", directory)).expanduser()
@@ -294,35 +286,3 @@ class BatchSizeStudy:
         """Draws the steps over the batch size: see `ks.plots.scaling_curves`."""
         table = self.table()
         return scaling_curves({each: table.curve(each) for each in table.sparsities}, path)
-
-
-def _several(name: str, values: Any) -> list[Any]:
-    found = list(values) if isinstance(values, (Sequence, np.ndarray)) else []
-    if isinstance(values, str) or not found or len(set(found)) < len(found):
-        raise wrong(name, values, "a list of different numbers")
-    return found
-
-
-def _checked_data(data: Any) -> tuple[Any, Any, Any, Any]:
-    four = isinstance(data, (tuple, list)) and len(data) == 4
-    if not four or not all(hasattr(each, "shape") for each in data):
-        raise wrong("data", data, "(x_train, y_train, x_validation, y_validation), four arrays")
-    for x, y in (data[:2], data[2:]):
-        if len(x) != len(y) or not len(x):
-            raise wrong("data", data, "arrays with one entry per sample")
-    return data[0], data[1], data[2], data[3]
-
-
-def _checked_space(space: Any, optimizer: str) -> dict[str, Range]:
-    found = check_space("search_space", SPACES[optimizer] if space is None else space)
-    for name in found:
-        if name in _FIXED:
-            raise ValueError(
-                f"{name} cannot be searched: {_FIXED[name]}. It is fixed in each cell; give "
-                f"{'batch_sizes' if name == 'batch_size' else 'sparsities'}=... instead."
-            )
-        one_of("search_space", name, _SEARCHABLE)
-    if optimizer == "sgd" and "momentum" in found:
-        cure = "Give optimizer='momentum'."
-        raise wrong("search_space", "momentum", "of settings that plain SGD has", cure)
-    return found
