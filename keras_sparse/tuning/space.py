@@ -160,7 +160,9 @@ class ReverseLogUniform(Range):
 
     def declare(self, name: str, hp: keras_tuner.HyperParameters) -> float:
         """Declares `one_minus_NAME`, and gives the value of the range itself."""
-        return 1 - self._distance().declare(REVERSED + name, hp)
+        found = self._distance().declare(REVERSED + name, hp)
+        # Keras-tuner has no value where the conditions of a hyperparameter do not hold.
+        return found if found is None else 1 - found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,7 +58,7 @@ class BatchSizeStudy:
         data=(x, y, x_test, y),
         optimizer="sgd",
         sparsities=(0, 0.9),
-        batch_sizes=(4, 16),
+        batch_sizes=(8,),
         goal_error=0.2,
         check_every=4,
         max_steps=40,
