@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@$(PIP) "pip>=24.2"  # Python 3.10's own looks for a set of versions for more than an hour.
-	@$(PIP) -c constraints.txt -e ".[dev,jax,onnx,graphs,hub]"
+	@$(PIP) -c constraints.txt -e ".[dev,jax,onnx,graphs,hub,optuna]"
 	@touch $@
 
 demo: env

@@ -22,6 +22,7 @@ PAGES = {
     "Wide graph networks on several workers": "graphs.md",
     "Own training loops and GANs": "own_loops.md",
     "Training in low precision": "precision.md",
+    "Sweeps, and how large a batch pays": "tuning.md",
     "Properties of every method": "properties.md",
 }
 line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
@@ -160,6 +161,25 @@ REFERENCE = {
         "streaming/rivals/herding",
         "streaming/rivals/cut",
     ),
+    "Sweeps and batch sizes": (
+        "tuning/hyper_model",
+        "tuning/tuner",
+        "tuning/optuna_sweep",
+        "tuning/result",
+        "tuning/objectives",
+        "tuning/space",
+        "tuning/oracles",
+        "tuning/steps/study",
+        "tuning/steps/table",
+        "tuning/steps/steps_to_result",
+        "tuning/steps/momentum_sgd",
+        "tuning/steps/fixed_rule",
+        "tuning/smoothness",
+        "analysis/scaling/bound",
+        "analysis/scaling/fit",
+        "analysis/scaling/regimes",
+        "analysis/scaling/noise",
+    ),
     "Masks in layers": ("layers/prune_wrapper", "layers/wrapping"),
     "Deployment": (
         "deploy/litert",
@@ -189,6 +209,7 @@ REFERENCE = {
     "Data, models and pictures": (
         "data/datasets",
         "data/batches",
+        "data/endless",
         "models/networks",
         "models/lenet",
         "models/resnet",
@@ -198,6 +219,8 @@ REFERENCE = {
         "plots/pretraining",
         "plots/rounds",
         "plots/signal_propagation",
+        "plots/pareto",
+        "plots/batch_size",
     ),
     "Runs and comparisons": (
         "experiments/config",

@@ -14,7 +14,9 @@ from keras_sparse import (
     signal_propagation,
     streaming,
     structured,
+    tuning,
 )
+from keras_sparse.analysis import scaling
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
 from keras_sparse.analysis.signal.callback import SignalPropagation
 from keras_sparse.analysis.signal.jacobians import jacobian_singular_values
@@ -103,10 +105,12 @@ __all__ = [
     "signal_propagation",
     "signal_report",
     "sparse_dense_cross_entropy",
+    "scaling",
     "sparse_optimizer",
     "streaming",
     "strip_precision",
     "strip_pruning",
     "structured",
     "transfer_masks",
+    "tuning",
 ]

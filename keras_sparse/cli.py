@@ -101,6 +101,14 @@ def _compare(args: argparse.Namespace) -> None:
     )
 
 
+def _sweep(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.sweep_command import sweep_and_show
+
+    given = {name: getattr(args, name) for name in options.SWEEP}
+    common = {n: value for n, value in _given_options(args).items() if n != "sparsity"}
+    sweep_and_show(Path(args.out), **given, common=common)
+
+
 def _stream(args: argparse.Namespace) -> None:
     from keras_sparse.experiments.stream_command import stream_and_show
 
@@ -274,8 +282,9 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
     if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
-    if args.command in ("compare", "stream"):
-        return "Interrupted; finished runs are kept. To go on, give the same command again."
+    if args.command in ("compare", "stream", "sweep"):
+        kept = "epochs" if args.command == "sweep" else "runs"
+        return f"Interrupted; finished {kept} are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
     looks = ("list-methods", "report", "inspect", "eligibility", "benchmark", "precision-range")
@@ -290,6 +299,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
     "train": _train,
     "compare": _compare,
+    "sweep": _sweep,
     "stream": _stream,
     "launch": _launch,
     "list-methods": _list_methods,

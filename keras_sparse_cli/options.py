@@ -142,6 +142,12 @@ STREAM_OPTIONS = {
     "sparsity": Option(0.9, float, "of the method sparse-cssl"),
 }
 
+# What `sweep` has beside the options of `train`: arguments of `sweep_and_show`.
+SWEEP = (
+    *("methods", "sparsity", "tune", "objectives", "trials", "workers", "search"),
+    *("executions", "keep_models", "storage"),
+)
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser; `command` of what it returns is the command's name."""
@@ -231,6 +237,61 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_options(compare, without=("method", "sparsity", "seed"))
     compare.set_defaults(command="compare")
+
+    sweep = commands.add_parser(
+        "sweep",
+        parents=[common],
+        help="search methods, sparsities and other settings by several objectives",
+        description="Trains with settings that are searched, and leaves the trials that no other "
+        "one dominates as a table and a picture. Trials are compared on a tenth of the training "
+        "images. The same command goes on with what was interrupted, in the middle of a trial "
+        "too. Options of train that are given hold for all trials.",
+        epilog="keras-sparse sweep --methods acdc,rigl --sparsity 0.8..0.98 --tune "
+        "learning_rate,weight_decay --objective accuracy,bytes --trials 40 --workers 2 --out swept",
+    )
+    sweep.add_argument("--out", required=True, help="folder to write, made if need be")
+    sweep.add_argument(
+        "--methods", type=_names, required=True, help="names that list-methods shows, with commas"
+    )
+    sweep.add_argument(
+        "--sparsity",
+        default="0.9",
+        help="fraction to remove, several with commas, or LOW..HIGH (default: %(default)s)",
+    )
+    sweep.add_argument(
+        "--tune",
+        type=_names,
+        default=(),
+        metavar="NAME[=LOW..HIGH]",
+        help="what else is searched, with commas: learning_rate, weight_decay, momentum",
+    )
+    sweep.add_argument(
+        "--objective",
+        dest="objectives",
+        type=_names,
+        default=("accuracy", "bytes"),
+        help="with commas: accuracy, loss, nonzeros, flops, bytes, latency; all but Optuna's "
+        "searches look at the first (default: accuracy,bytes)",
+    )
+    sweep.add_argument("--trials", type=int, default=20, help="(default: %(default)s)")
+    sweep.add_argument(
+        "--workers", type=int, default=1, help="processes, of one thread each (default: 1)"
+    )
+    sweep.add_argument(
+        "--search",
+        default="sobol",
+        help="sobol, random, grid, bayesian or hyperband (default: %(default)s)",
+    )
+    sweep.add_argument("--executions", type=int, default=1, help="trainings a trial (default: 1)")
+    sweep.add_argument("--keep-models", type=int, default=5, help="models that stay (default: 5)")
+    sweep.add_argument(
+        "--storage",
+        metavar="FILE|URL",
+        help="an Optuna journal file or SQL database, by which processes that are given the same "
+        "command share the trials (needs keras-sparse[optuna])",
+    )
+    _add_options(sweep, without=("method", "sparsity"))
+    sweep.set_defaults(command="sweep")
 
     stream = commands.add_parser(
         "stream",

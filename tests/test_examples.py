@@ -2,6 +2,9 @@
 
 import re
 import runpy
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import keras
@@ -155,6 +158,47 @@ def test_gradient_scores_are_averaged_over_replicas(taylor, images, mirrored):
     for one, two in zip(kernels(model), kernels(single), strict=True):
         assert np.mean((one != 0) != (two != 0)) < 0.002
     assert_same(model, single, 1e-2)
+
+
+@pytest.mark.slow
+def test_sweep_runs(shortened, tmp_path):
+    settings = {"METHODS": ["gmp"], "TRIALS": 2, "EPOCHS": 3, "WORKERS": 1}
+    output = shortened("sweep", **settings)
+    assert "that no other dominates" in output
+    assert "% of the test images by the best model" in output
+    assert (tmp_path / "digits_sweep" / "pareto.png").stat().st_size > 10_000
+
+
+@pytest.mark.thorough
+def test_sweep_is_killed_and_resumed(tmp_path):
+    """As it stands: all that it has finished stays, and no epoch of the trial but the last one."""
+    script = [sys.executable, str(EXAMPLES / "sweep.py")]
+    trials = tmp_path / "digits_sweep" / "trials"
+
+    def finished():
+        return {path.parent.name for path in trials.glob("trial_*/result.json")}
+
+    def backups():
+        return list(trials.glob("trial_*/backup_0/epoch-0000[2-9].npz"))
+
+    process = subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 300
+        while not (finished() and backups()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "it takes too long"
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    before = {name: (trials / name / "result.json").stat().st_mtime_ns for name in finished()}
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "of 12 trials that no other dominates" in done.stdout
+    assert len(finished()) == 12
+    for name, when in before.items():
+        assert (trials / name / "result.json").stat().st_mtime_ns == when
+    assert len(list(trials.rglob("*.keras"))) == 5
+    assert not list(trials.rglob("*.npz"))
 
 
 @pytest.mark.slow

@@ -32,6 +32,10 @@ MAY_USE = {
     "graphs": (*_BELOW_ENGINE, "engine", "distribute"),
     "precision": (*_BELOW_ENGINE, "engine", "layers", "graphs", "plots"),
     "streaming": (*_BELOW_ENGINE, "engine"),
+    "tuning": (
+        *_BELOW_ENGINE,
+        *("engine", "methods", "data", "distribute", "deploy", "plots", "analysis"),
+    ),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

@@ -109,7 +109,7 @@ def test_the_readmes_pruned_network_is_mended(readme, histories, images, capsys)
 def test_the_readmes_commands_are_understood(readme):
     lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
-    assert len(commands) == 10
+    assert len(commands) == 11
     for words in commands:
         make_parser().parse_args(words)
 
@@ -131,6 +131,20 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     assert len(printed) == {"checkpoints": 3, "own_loops": 2, "precision": 2}[page]
     assert min(map(float, printed)) > 0.9
     assert zeros(names["model"]) > 0.7
+
+
+@pytest.mark.slow
+def test_the_page_on_tuning_is_right(histories, tmp_path, capsys):
+    pytest.importorskip("optuna")
+    names = {}
+    for code in blocks((ROOT / "docs" / "tuning.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == 1
+    assert min(map(float, printed)) > 0.85
+    for name in ("pareto.png", "batch_sizes.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert all(row.steps for row in names["table"].rows)
 
 
 @pytest.mark.slow
@@ -356,6 +370,41 @@ def uncompiled(names):
     return {"model": keras.Sequential.from_config(names["model"].get_config())}
 
 
+def searched(names):
+    def build_model(hp):
+        rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        model = network()
+        model.optimizer.learning_rate = rate
+        return model
+
+    model = ks.tuning.SparseHyperModel(build_model, ["gmp"], sparsity=0.5)
+    return {"build_model": build_model, "hypermodel": model, "layers": layers}
+
+
+def studied(names):
+    """A network without its loss, and a study of it."""
+
+    def build():
+        return keras.models.clone_model(names["model"])
+
+    x, y = names["x"], names["y"]
+    study = ks.tuning.BatchSizeStudy(
+        build,
+        (x, y, x, y),
+        optimizer="sgd",
+        sparsities=(0.0,),
+        batch_sizes=(32,),
+        goal_error=0.5,
+        check_every=4,
+        max_steps=40,
+        n_trials=1,
+        search_space={"learning_rate": ks.tuning.LogUniform(0.01, 0.1)},
+        directory="studied",
+    )
+    study.run()
+    return {"network": build, "study": study}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
@@ -376,6 +425,8 @@ OF_THE_READERS_OWN = {
     "pretraining_probe": two_layers,
     "pursuit": two_layers,
     **dict.fromkeys(("streaming_learner", "streaming_dataset", "fine_tuning"), uncompiled),
+    **dict.fromkeys(("hyper_model", "tuner", "optuna_sweep", "oracles"), searched),
+    **dict.fromkeys(("study", "fixed_rule"), studied),
     "two_layer": two_layers,
     "unit_selection": two_layers,
 }

@@ -7,6 +7,8 @@ import json
 import os
 import struct
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import IO, Any
 from keras_sparse.storage.shared import load_shared
 
 _FRAME = struct.Struct("<qq")
+_LOOK_SECONDS = 1.0
 # Of a request and its numbers in words, the answer in the same form.
 Answering = Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]
 
@@ -58,6 +61,7 @@ def main(setup: str, function: str) -> None:
         setup: The file of the setup.
         function: `"module:name"` of what makes the answering function of it.
     """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
     # What libraries print must not come among the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -77,3 +81,10 @@ def main(setup: str, function: str) -> None:
         traceback.print_exc()
         failed = {"failed": f"{type(error).__name__}: {error}"}
         write_frame(answers, failed)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process, in the middle of its work, once the one that asks it has ended."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)

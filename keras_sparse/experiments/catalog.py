@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from keras_sparse import methods
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.messages.docstrings import line_and_source
 from keras_sparse.methods import GMP, RigL, StaticMask
+from keras_sparse.methods.commands import commands
 from keras_sparse.posttrain import prune
 from keras_sparse.posttrain.command import COMMANDS
 from keras_sparse.sparsity.recipe import Recipe
@@ -68,19 +68,6 @@ def _after_training(after: Callable[..., Any], described: Callable[..., Any]) ->
     return Method(make, f"After dense training: {line[0].lower()}{line[1:]}", source, after=after)
 
 
-def _found() -> dict[str, Method]:
-    """The methods that have a name for the command line."""
-    public = (getattr(methods, name) for name in methods.__all__)
-    callbacks = [
-        method
-        for method in public
-        if isinstance(method, type) and issubclass(method, SparseCallback) and method.command
-    ]
-    # In the order of their rooms.
-    callbacks.sort(key=lambda callback: callback.__module__)
-    return {str(callback.command): _method(callback) for callback in callbacks}
-
-
 def _one_shot(**common: Any) -> GMP:
     return GMP(schedule=OneShot("50%"), **common)
 
@@ -93,7 +80,7 @@ def _rigl_uniform(**common: Any) -> RigL:
     return RigL(**{"allocation": "uniform", **common})
 
 
-_FOUND = _found()
+_FOUND = {name: _method(callback) for name, callback in commands().items()}
 METHODS: Mapping[str, Method] = {
     "dense": Method(lambda **_: None, "No pruning: the reference to compare with."),
     **_FOUND,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from keras_sparse.experiments.backup import finished_epochs
+from keras_sparse.engine.backup import finished_epochs
 from keras_sparse.experiments.config import CONFIG, RESULT, read_config
 
 BACKUP = "backup"

@@ -21,7 +21,8 @@ import keras
 
 from keras_sparse import data, models
 from keras_sparse.deploy import to_litert
-from keras_sparse.experiments.backup import finished_epochs, resumable_fit
+from keras_sparse.engine.backup import finished_epochs
+from keras_sparse.experiments.backup import resumable_fit
 from keras_sparse.experiments.config import (
     CONFIG,
     RESULT,

@@ -1,6 +1,13 @@
 """Pictures of sparse training."""
 
+from keras_sparse.plots.batch_size import (
+    optimizer_comparison,
+    scaling_curves,
+    steps_ratio,
+    trial_map,
+)
 from keras_sparse.plots.mask_image import mask_image
+from keras_sparse.plots.pareto import pareto_plot
 from keras_sparse.plots.pretraining import pretraining_curve
 from keras_sparse.plots.rounds import training_by_cost
 from keras_sparse.plots.runs import (
@@ -15,11 +22,16 @@ from keras_sparse.plots.signal_propagation import signal_propagation
 __all__ = [
     "layer_sparsity",
     "mask_image",
+    "optimizer_comparison",
+    "pareto_plot",
     "plot_acdc_schedule",
     "pretraining_curve",
     "read_history",
+    "scaling_curves",
     "signal_propagation",
+    "steps_ratio",
     "training_by_cost",
     "training_curve",
+    "trial_map",
     "write_history",
 ]

@@ -16,9 +16,9 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse import data
+from keras_sparse.engine.backup import Backup
 from keras_sparse.engine.sparse_optimizer import SparseOptimizer
 from keras_sparse.experiments import run as runs
-from keras_sparse.experiments.backup import Backup
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.config import RunConfig, read_config, read_result
 from keras_sparse.experiments.run import train

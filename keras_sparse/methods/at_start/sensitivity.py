@@ -49,6 +49,7 @@ def connection_sensitivity(
     decay: float = 0.9,
     temperature: float = 1.0,
     normalize: bool = True,
+    gradients: LossGradients | None = None,
 ) -> list[np.ndarray]:
     """Scores weights by their effect on the loss of some data; the highest are to be kept.
 
@@ -75,6 +76,8 @@ def connection_sensitivity(
         decay: Decay of that moving average.
         temperature: What logits are divided by: see `tempered_loss`.
         normalize: Whether absolute scores sum up to one over all weights.
+        gradients: Those of the loss by `variables`, if a caller scores several times and compiles
+            them once; `loss` and `temperature` are then theirs.
 
     Returns:
         Float32 arrays of the variables' shapes.
@@ -88,9 +91,9 @@ def connection_sensitivity(
     """
     check_sensitivity(criterion, accumulate, decay, temperature)
     labels = not is_unsupervised(loss)
-    if labels:
+    if gradients is None and labels:
         gradients = LossGradients(model, variables, tempered_loss(model, loss, temperature))
-    else:
+    elif gradients is None:
         gradients = unsupervised_gradients(model, variables, loss, data, batch_size, temperature)
     weights = [_array(variable) for variable in variables]
 

@@ -1,0 +1,335 @@
+"""Steps to a goal error over the batch size, dense and sparse, each cell tuned by itself.
+
+    python benchmarks/batch_size.py
+
+A perceptron (64-100-10, LeCun's initialization) on scikit-learn's digits, 1,437 images to train and
+360 that the error is of. Masks of connection sensitivity before the first step. Each repetition
+has seeds and points of Sobol's sequence of its own. Trials stop at the steps of the best one so far
+of their cell, so that only the fewest steps are known, not how many settings would have come there.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+import keras_sparse as ks
+from keras_sparse.experiments import benchmark as bench
+from keras_sparse.plots.batch_size import (
+    optimizer_comparison,
+    scaling_curves,
+    steps_ratio,
+    trial_map,
+)
+from keras_sparse.plots.drawing import written
+from keras_sparse.tuning.steps.table import StepsTable, row_of
+from keras_sparse.tuning.steps.workload import Record
+
+SPACES = {
+    "sgd": {"learning_rate": ks.tuning.LogUniform(0.02, 5)},
+    "momentum": {
+        "learning_rate": ks.tuning.LogUniform(0.002, 0.5),
+        "momentum": ks.tuning.ReverseLogUniform(0.8, 0.99),
+    },
+}
+SPACES["nesterov"] = SPACES["momentum"]
+RULES = {"constant": 0, "linear": 0, "sqrt": 0, "linear, warm-up": 20}
+BASE = 32  # the batch size whose learning rate the rules scale
+
+
+def network() -> keras.Model:
+    hidden, last = (
+        layers.Dense(units, kernel_initializer=keras.initializers.LecunNormal())
+        for units in (100, 10)
+    )
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), hidden, layers.ReLU(), last])
+
+
+def run(config: dict, folder: Path) -> dict[str, Any]:
+    """The study of an optimizer, and learning rates by rules for the dense model."""
+    digits, seed = ks.data.load("digits"), config["seed"]
+    study = ks.tuning.BatchSizeStudy(
+        network,
+        (*digits.train, *digits.test),
+        optimizer=config["optimizer"],
+        sparsities=config["sparsities"],
+        batch_sizes=config["batch_sizes"],
+        goal_error=config["goal"],
+        check_every=config["check_every"],
+        max_steps=config["max_steps"],
+        n_trials=config["trials"],
+        search_space=SPACES[config["optimizer"]],
+        seed=1000 * seed,
+        first_point=1 + seed * config["trials"],
+        cap_at_best=True,
+        directory=folder / "study",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ks.SparsityWarning)  # The edges are in the table.
+        table = study.run()
+    rules = {}
+    at_base = dict(zip(*table.curve(0.0), strict=True)).get(BASE, math.nan)
+    if config["optimizer"] == "sgd" and math.isfinite(at_base):
+        for name, warmup in RULES.items():
+            found = ks.tuning.fixed_rule(
+                study, name.partition(",")[0], base_batch=BASE, warmup_steps=warmup
+            )
+            rules[name] = {str(size): trial._asdict() for size, (trial,) in found.items()}
+    return {"trials": [trial._asdict() for trial in table.trials], "rules": rules}
+
+
+def table_of(optimizer: str, trials: list[Mapping[str, Any]], check_every: int) -> StepsTable:
+    """The table of one repetition."""
+    records = [Record(**each) for each in trials]
+    cells = itertools.groupby(records, lambda each: (each.sparsity, each.batch_size))
+    rows = tuple(row_of(list(of), SPACES[optimizer]) for _, of in cells)
+    return StepsTable(rows, tuple(records), optimizer, check_every)
+
+
+def mean_curve(tables: list[StepsTable], sparsity: float) -> tuple[np.ndarray, np.ndarray]:
+    """Batch sizes, and the geometric mean of the fewest steps over the repetitions."""
+    sizes = tables[0].curve(sparsity)[0]
+    steps = np.array([table.curve(sparsity)[1] for table in tables])
+    with np.errstate(invalid="ignore"):
+        return sizes, np.exp(np.mean(np.log(steps), axis=0))
+
+
+def slope(sizes: np.ndarray, steps: np.ndarray, first: int, last: int) -> float:
+    """Of a curve between two of its points, both logarithmic."""
+    return math.log(steps[last] / steps[first]) / math.log(sizes[last] / sizes[first])
+
+
+def holds(value: bool) -> str:
+    return "holds" if value else "does not hold"
+
+
+def claims(curves: Mapping[str, Mapping[float, Any]], rates: Mapping[str, Any]) -> bench.Table:
+    """What the source and the specification state, held against the mean curves."""
+    rows = []
+    for optimizer, by_sparsity in curves.items():
+        for sparsity, (sizes, steps) in by_sparsity.items():
+            name = f"{optimizer}, {sparsity:.0%}"
+            if not np.isfinite(steps).all():
+                rows.append((f"{name}: a complete trial everywhere", "", holds(False)))
+                continue
+            rise = float(np.max(steps[1:] / steps[:-1]))
+            told = f"at most {rise:.2f} times the steps of a quarter of the batch"
+            rows.append((f"{name}: steps do not rise (10 % slack)", told, holds(rise <= 1.1)))
+            first, last = slope(sizes, steps, 0, 1), slope(sizes, steps, -2, -1)
+            rows.append((f"{name}: first slope at most -0.5", f"{first:.2f}", holds(first <= -0.5)))
+            rows.append((f"{name}: last slope at least -0.35", f"{last:.2f}", holds(last >= -0.35)))
+            fit = ks.scaling.fit_scaling(sizes, steps)
+            enough = fit.r_squared >= 0.9
+            rows.append(
+                (
+                    f"{name}: R2 of the theorem's curve at least 0.9",
+                    f"{fit.r_squared:.3f}",
+                    holds(enough),
+                )
+            )
+        dense, sparse = by_sparsity[0.0][1], by_sparsity[0.9][1]
+        ratios = sparse / dense
+        told = ", ".join(f"{ratio:.1f}" for ratio in ratios)
+        right = bool(np.all((ratios > 1.3) & (ratios < 8)))
+        rows.append(
+            (f"{optimizer}: 90 % takes 1.3 to 8 times the steps of dense", told, holds(right))
+        )
+    if "sgd" in rates:
+        low, high = rates["sgd"]
+        rows.append(
+            (
+                "sgd, dense: the best learning rate is larger at 128 than at 2",
+                f"{low:.3g}, {high:.3g}",
+                holds(high > low),
+            )
+        )
+    return bench.Table("Claims", ("claim", "measured", ""), rows)
+
+
+def describe(content: Mapping[str, Any]) -> bench.Document:
+    config, found = content["config"], content["results"]
+    tables = {
+        name: [table_of(name, run["trials"], config["check_every"]) for run in runs]
+        for name, runs in found.items()
+    }
+    sparsities = [float(each) for each in config["sparsities"]]
+    curves = {
+        name: {each: mean_curve(of, each) for each in sparsities} for name, of in tables.items()
+    }
+    repetitions = len(next(iter(tables.values())))
+    blocks: list[Any] = [
+        f"Goal: a validation error of {config['goal']:.0%}, looked at every "
+        f"{config['check_every']} steps, within {config['max_steps']} steps; "
+        f"{config['trials']} trials a cell, {repetitions} repetitions, of which steps are the "
+        "geometric means."
+    ]
+    header = ("batch size", *(f"{name}, {s:.0%}" for name in tables for s in sparsities))
+    sizes = next(iter(curves.values()))[0.0][0]
+    columns = [curves[name][s][1] for name in tables for s in sparsities]
+    rows = [
+        (f"{size:.0f}", *("none" if math.isnan(c[i]) else f"{c[i]:.0f}" for c in columns))
+        for i, size in enumerate(sizes)
+    ]
+    blocks.append(bench.Table("Fewest steps to the goal", header, rows))
+    blocks.append(fits_table(curves))
+    blocks.append(rates_table(tables, sizes))
+    rates = {
+        name: [
+            float(np.exp(np.mean([math.log(t.best(0.0, "learning_rate")[b]) for t in of])))
+            for b in (2, 128)
+        ]
+        for name, of in tables.items()
+        if name == "sgd" and all({2, 128} <= set(t.best(0.0, "learning_rate")) for t in of)
+    }
+    blocks.append(claims(curves, rates))
+    rules = [run["rules"] for run in found.get("sgd", []) if run["rules"]]
+    if rules:
+        blocks += [
+            f"SGD on the dense model with the learning rate that was best at {BASE}, scaled by "
+            "rules (one training each, steps of those that came to the goal in "
+            f"{config['max_steps']}):",
+            rules_table(rules, curves["sgd"][0.0]),
+        ]
+    notes = edges(tables)
+    if notes:
+        blocks.append(f"Best trials within 5 % of an end of the range: {notes}.")
+    picture = scaling_curves(next(iter(curves.values())), title=next(iter(curves)))
+    return bench.Document(
+        "Steps to a result over the batch size", blocks, picture, "Steps over batch sizes, SGD"
+    )
+
+
+def fits_table(curves: Mapping[str, Any]) -> bench.Table:
+    """The critical batch sizes, fitted and by the efficiency."""
+    rows = []
+    for name, by_sparsity in curves.items():
+        for sparsity, (sizes, steps) in by_sparsity.items():
+            known = np.isfinite(steps)
+            if known.sum() < 3:
+                continue
+            pair = sizes[known], steps[known]
+            fit = ks.scaling.fit_scaling(*pair, bootstrap=200)
+            low, high = fit.intervals["critical_batch"]
+            reciprocal = ks.scaling.fit_scaling(*pair, "reciprocal")
+            rows.append(
+                (
+                    f"{name}, {sparsity:.0%}",
+                    f"{fit.parameters['C']:.0f}",
+                    f"{fit.critical_batch:.1f}",
+                    f"{low:.1f} to {high:.1f}",
+                    f"{reciprocal.critical_batch:.1f}",
+                    f"{ks.scaling.critical_batch(*pair):.0f}",
+                )
+            )
+    header = ("", "C", "2 T", "95 % of draws", "c1 / c2", "efficiency >= 0.8")
+    return bench.Table("Critical batch sizes", header, rows)
+
+
+def rates_table(tables: Mapping[str, list[StepsTable]], sizes: np.ndarray) -> bench.Table:
+    """The best learning rates, geometric means over the repetitions."""
+    rows = []
+    for name, of in tables.items():
+        for sparsity in of[0].sparsities:
+            found = [table.best(sparsity, "learning_rate") for table in of]
+            cells = []
+            for size in sizes:
+                known = [math.log(each[int(size)]) for each in found if int(size) in each]
+                cells.append(f"{math.exp(np.mean(known)):.3g}" if known else "")
+            rows.append((f"{name}, {sparsity:.0%}", *cells))
+    return bench.Table("Best learning rates", ("", *(f"{size:.0f}" for size in sizes)), rows)
+
+
+def rules_table(rules: list[Mapping[str, Any]], tuned: tuple[np.ndarray, np.ndarray]) -> Any:
+    """Steps of fixed rules beside those of the search."""
+    sizes = [str(int(size)) for size in tuned[0]]
+    rows = [("searched", *(f"{steps:.0f}" for steps in tuned[1]))]
+    for name in RULES:
+        cells = []
+        for size in sizes:
+            trials = [each[name][size] for each in rules]
+            done = [str(t["steps"]) if t["status"] == "complete" else t["status"] for t in trials]
+            cells.append(" / ".join(done))
+        rows.append((name, *cells))
+    return bench.Table("Rules", ("learning rate", *sizes), rows)
+
+
+def edges(tables: Mapping[str, list[StepsTable]]) -> str:
+    found = [
+        f"{name}, {row.sparsity:.0%}, {row.batch_size} ({', '.join(row.at_edge)})"
+        for name, of in tables.items()
+        for table in of
+        for row in table.rows
+        if row.at_edge
+    ]
+    return "; ".join(dict.fromkeys(found))
+
+
+def pictures(content: Mapping[str, Any], folder: Path) -> None:
+    """The other pictures, and all trials as CSV."""
+    config = content["config"]
+    tables = {
+        name: [table_of(name, run["trials"], config["check_every"]) for run in runs]
+        for name, runs in content["results"].items()
+    }
+    sparsities = next(iter(tables.values()))[0].sparsities
+    means = {n: {s: mean_curve(of, s) for s in sparsities} for n, of in tables.items()}
+    written(
+        optimizer_comparison({s: {n: means[n][s] for n in means} for s in sparsities}),
+        folder / "batch_size_optimizers.png",
+    )
+    ratios = {
+        f"{n}, {s:.0%}": {
+            int(size): float(ratio)
+            for size, ratio in zip(of[s][0], of[s][1] / of[0.0][1], strict=True)
+        }
+        for n, of in means.items()
+        for s in sparsities
+        if s
+    }
+    written(steps_ratio(ratios), folder / "batch_size_ratio.png")
+    last = list(tables)[-1]
+    dense = [t._asdict() for t in tables[last][0].trials if not t.sparsity]
+    written(trial_map(dense, title=f"{last}, dense"), folder / "batch_size_trials.png")
+    for name, of in tables.items():
+        for i, table in enumerate(of):
+            table.csv(folder / f"batch_size_{name}_{i}.csv")
+
+
+def main() -> None:
+    script = bench.Script(
+        __doc__,
+        choices={"optimizers": SPACES},
+        optimizers=list(SPACES),
+        sparsities=[0.0, 0.5, 0.9],
+        batch_sizes=[2, 8, 32, 128, 512],
+        trials=24,
+        seeds=3,
+        goal=0.04,
+        check_every=4,
+        max_steps=2000,
+    )
+    args = script.args
+    names = ("sparsities", "batch_sizes", "trials", "goal", "check_every", "max_steps")
+    config = {name: getattr(args, name) for name in names}
+    study = bench.Study(
+        {name: bench.Variant({**config, "optimizer": name}) for name in args.optimizers},
+        range(args.seeds),
+        run,
+    )
+
+    def content(found: Any) -> dict[str, Any]:
+        args.out.mkdir(parents=True, exist_ok=True)
+        pictures({"config": config, "results": found}, args.out)
+        return {"results": found}
+
+    script.study(study, describe, config, content)
+
+
+if __name__ == "__main__":
+    main()
