@@ -13,8 +13,16 @@ from keras_sparse import (
     precision,
     streaming,
     structured,
+    transfer,
 )
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
+from keras_sparse.analysis.agreement_report import AgreementReport, agreement_report
+from keras_sparse.analysis.memorization import (
+    MemorizationMonitor,
+    RandomLabels,
+    inject_random_labels,
+)
+from keras_sparse.analysis.pruned_filters import pruned_filters
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.early_stopping import SparseEarlyStopping
 from keras_sparse.engine.own_loop import sparse_optimizer
@@ -40,6 +48,7 @@ from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.runtime_pattern import RuntimePattern
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
 from keras_sparse.structured.pretraining.pretraining_probe import PretrainingProbe
+from keras_sparse.transfer.distillation import Distillation
 
 # The name that rules of users know it by.
 Moment = Clock
@@ -47,6 +56,14 @@ Moment = Clock
 __all__ = [
     *methods.__all__,
     *posttrain.__all__,
+    "transfer",
+    "pruned_filters",
+    "inject_random_labels",
+    "agreement_report",
+    "RandomLabels",
+    "MemorizationMonitor",
+    "Distillation",
+    "AgreementReport",
     "NM",
     "Block",
     "Channel",

@@ -31,6 +31,7 @@ MAY_USE = {
     "graphs": (*_BELOW_ENGINE, "engine", "distribute"),
     "precision": (*_BELOW_ENGINE, "engine", "layers", "graphs", "plots"),
     "streaming": (*_BELOW_ENGINE, "engine"),
+    "transfer": (*_BELOW_ENGINE, "engine", "methods", "data", "plots"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

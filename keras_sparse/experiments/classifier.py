@@ -11,6 +11,7 @@ from rich.console import Console
 from keras_sparse import data
 from keras_sparse.experiments.images import compiled
 from keras_sparse.probe.layer_graph import layer_graph
+from keras_sparse.transfer.heads import classifier_call
 
 # Of the logistic regression, on features of deviation 1.
 _INVERSE_PENALTY = 0.01
@@ -127,13 +128,8 @@ def features(model: keras.Model) -> keras.Model:
             f"A classifier has one output. Received: a model of {len(graph.outputs)}. Build one "
             "with keras.Model(inputs, output), or use keras_sparse.structured.prune in Python."
         )
-    found = graph.outputs[0]
-    for call in reversed(graph.calls):
-        kernel = getattr(call.operation, "kernel", None)
-        if kernel is not None and set(kernel.shape[:-2]) <= {1}:
-            found = call.inputs[0]
-        if getattr(call.operation, "weights", None):
-            break
+    last = classifier_call(graph)
+    found = last.inputs[0] if last in graph.calls else graph.outputs[0]
     if len(found.shape) > 2:
         found = keras.layers.GlobalAveragePooling2D(name="probed_features")(found)
     return keras.Model(graph.inputs[0], found)

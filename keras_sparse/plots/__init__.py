@@ -10,10 +10,20 @@ from keras_sparse.plots.runs import (
     training_curve,
     write_history,
 )
+from keras_sparse.plots.transfer import (
+    agreement_bars,
+    error_increase_by_difficulty,
+    error_increase_by_sparsity,
+    memorization_curve,
+)
 
 __all__ = [
+    "agreement_bars",
+    "error_increase_by_difficulty",
+    "error_increase_by_sparsity",
     "layer_sparsity",
     "mask_image",
+    "memorization_curve",
     "plot_acdc_schedule",
     "pretraining_curve",
     "read_history",
