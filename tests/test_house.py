@@ -23,7 +23,7 @@ MAY_USE = {
     "migrate": (*_GROUND, "probe"),
     "distribute": _GROUND,
     "engine": _BELOW_ENGINE,
-    "analysis": _BELOW_ENGINE,
+    "analysis": (*_BELOW_ENGINE, "plots"),
     "methods": (*_BELOW_ENGINE, "engine", "distribute"),
     "posttrain": (*_BELOW_ENGINE, "engine", "deploy", "plots"),
     "structured": (*_BELOW_ENGINE, "engine", "distribute", "deploy", "plots"),

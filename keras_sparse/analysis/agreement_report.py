@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,8 @@ from keras_sparse.analysis.agreement import (
     sparse_dense_cross_entropy,
 )
 from keras_sparse.messages.arguments import boolean, instance, wrong
+from keras_sparse.plots.drawing import PicturePath
+from keras_sparse.plots.transfer import agreement_bars
 
 
 class Agreement(NamedTuple):
@@ -60,7 +63,17 @@ class AgreementReport:
             shares = row.agreement, row.agreement_when_wrong, *row.accuracies
             same, wrong_same, *accuracies = ("" if s != s else f"{s:.2%}" for s in shares)
             table.add_row(name, same, wrong_same, f"{row.cross_entropy:.4f}", *accuracies)
-        (console or Console()).print(table)
+        (console or Console(width=max(Console().width, 100))).print(table)
+
+    def plot(self, path: PicturePath = None, *, title: str = "") -> Figure:
+        """Draws agreement and cross-entropy of each pair.
+
+        Args:
+            path: The picture to write, ending in `.png`. Defaults to none.
+            title: The title. Defaults to none.
+        """
+        rows = {name: (row.agreement, row.cross_entropy) for name, row in self.pairs.items()}
+        return agreement_bars(rows, path, title=title)
 
 
 def agreement_report(

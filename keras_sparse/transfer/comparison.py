@@ -181,13 +181,14 @@ class TransferComparison:
         table = Table(title=title, title_justify="left")
         tasks = self.tasks(mode)
         for i, name in enumerate(("method", "zeros", *tasks, "mean", "standard error")):
-            table.add_column(name, justify="right" if i else "left")
+            table.add_column(name, justify="right" if i else "left", no_wrap=True)
         for row in self.increases(mode):
             cells = [f"{100 * row.tasks[t]:+.1f}" if t in row.tasks else "" for t in tasks]
             mean, error = row.over_tasks
             ends = f"{100 * mean:+.1f}", "" if np.isnan(error) else f"{100 * error:.1f}"
             table.add_row(row.method, f"{row.sparsity:.0%}", *cells, *ends)
-        (console or Console()).print(table)
+        wide = Console(width=max(Console().width, 50 + sum(len(task) + 3 for task in tasks)))
+        (console or wide).print(table)
 
     def plot(self, mode: str, path: PicturePath = None) -> Figure:
         """Draws the mean error increase against sparsity, a line a method.

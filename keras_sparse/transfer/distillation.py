@@ -101,7 +101,7 @@ class Distillation(FitCallback):
         """Gives the model its own loss back."""
         if self._before is None:
             return
-        vars(self.model).pop("compute_loss", None)
+        del self.model.compute_loss
         for name, value in self._before.items():
             setattr(self.model, name, value)
         self._before = None
@@ -112,11 +112,11 @@ class Distillation(FitCallback):
         other = getattr(vars(model).get("compute_loss"), "__self__", None)
         if not isinstance(other, Distillation):
             return
+        other.uninstall()
         if other is not self and other.params is self.params:
             raise ValueError(
                 f"Model {model.name!r} has two Distillations in the same fit. Give it one."
             )
-        other.uninstall()
 
     def _compute_loss(
         self,
@@ -155,7 +155,8 @@ class Distillation(FitCallback):
     def _distillation_loss(self, outputs: Any) -> Any:
         if self.loss is not None:
             return self.loss
-        kind = keras.tree.map_structure(lambda _: "kl_divergence", outputs)
+        # By its name Keras would take the divergence of the logits themselves.
+        kind = keras.tree.map_structure(lambda _: keras.losses.KLDivergence(), outputs)
         return keras.distillation.LogitsDistillation(float(self.temperature), kind)
 
     def _check(self, model: keras.Model) -> None:
@@ -170,10 +171,10 @@ class Distillation(FitCallback):
             ("inputs", "Put keras.layers.Resizing in front of the teacher, or train the model"),
             ("outputs", "Give the teacher the same classes, such as by ks.transfer.linear, or one"),
         ):
-            ends = [getattr(each, side, None) for each in (teacher, model)]
-            if not all(ends):
-                continue  # A subclassed model does not say.
+            ends = [getattr(each, side, None) or () for each in (teacher, model)]
             shapes = [[tuple(tensor.shape) for tensor in flat] for flat in ends]
+            if not all(shapes):
+                continue  # A subclassed model does not say.
             if not _fit(*shapes):
                 ending = "for inputs of the same size" if side == "inputs" else "that has them"
                 raise ValueError(

@@ -39,6 +39,7 @@ def full(
     validation_data: Any = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
+    run_eagerly: bool = False,
     verbose: Any = "auto",
     **kwargs: Unpack[LayerArguments],
 ) -> Transfer:
@@ -74,6 +75,7 @@ def full(
         validation_data: As for `fit`.
         callbacks: More callbacks, such as `ks.Distillation`.
         seed: Of the head and of the order of arrays.
+        run_eagerly: As for `compile`.
         verbose: As for `fit`.
         **kwargs: `exclude`, `include`, `keep_dense`, `strict` of what has zeros to keep: see
             `SparseCallback`.
@@ -97,6 +99,7 @@ def full(
         optimizer or sgd(learning_rate, momentum, weight_decay, batches, epochs),
         loss=loss or classification_loss(not ends_in_softmax(copy)),
         metrics=accuracy_metrics() if metrics is None else list(metrics),
+        run_eagerly=run_eagerly,
     )
     masks = [] if dense else [StaticMask(mask="current", **backbone.without_heads(kwargs))]
     seconds = EpochSeconds()

@@ -256,7 +256,8 @@ def _copy_weights(
     before = [variable for variable in model.variables if id(variable) not in gone]
     after = [variable for variable in copy.variables if id(variable) not in added]
     for source, target in zip(before, after, strict=True):
-        target.assign(source)
+        # Not the buffer itself, which JAX gives away in training.
+        target.assign(ops.convert_to_numpy(source).copy())
 
 
 def _subclassed_copy(
@@ -281,4 +282,5 @@ def _subclassed_copy(
             twin = twins[id(holder)]
             twin._tracker.untrack(getattr(twin, name))
             setattr(twin, name, layer)
+    copy.built = True
     return copy

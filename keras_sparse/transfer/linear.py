@@ -14,7 +14,7 @@ from keras_sparse.messages.arguments import boolean, integer, one_of
 from keras_sparse.probe.layer_graph import layer_graph
 from keras_sparse.transfer.backbone import Backbone
 from keras_sparse.transfer.features import features_and_labels, features_before
-from keras_sparse.transfer.heads import classifier_call, ends_in_softmax, is_subclassed
+from keras_sparse.transfer.heads import classifier_call, ends_in_softmax, find_head, is_subclassed
 from keras_sparse.transfer.labels import class_labels
 from keras_sparse.transfer.logistic_regression import GRID, logistic_regression
 from keras_sparse.transfer.result import EpochSeconds, Transfer
@@ -100,9 +100,9 @@ def linear(
             "solver='lbfgs', features='online'. Leave one of the two out."
         )
     batches, count = given_data(x, y, classes, batch_size, seed, indices=True)
+    _check_last(model, find_head(model, head))
     backbone = Backbone(model, count, head, initializer, seed, dense)
     copy, (layer,) = backbone.copy, backbone.heads
-    _check_last(copy, layer)
     if solver == "lbfgs":
         seen = _features(copy, layer, x if y is None else (x, y), batch_size, count)
         how = {"l2": l2, "validation": validation, "use_bias": layer.use_bias, "seed": seed}

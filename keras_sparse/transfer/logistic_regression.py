@@ -138,7 +138,7 @@ def held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def objective(
-    kernel: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarray, l2: float
+    kernel: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarray, l2: float | np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """The regularized mean cross-entropy, and its gradients.
 
@@ -147,11 +147,11 @@ def objective(
         bias: Shape `(classes,)`.
         x: Features, shape `(samples, features)`.
         y: Class indices.
-        l2: The penalty.
+        l2: The penalty, or one for each feature, shape `(features, 1)`.
     """
     logits = x @ kernel + bias
     rows = np.arange(len(y))
-    loss = -log_softmax(logits, axis=1)[rows, y].mean() + l2 / 2 * (kernel**2).sum()
+    loss = -log_softmax(logits, axis=1)[rows, y].mean() + (l2 * kernel**2).sum() / 2
     slope = softmax(logits, axis=1)
     slope[rows, y] -= 1
     slope /= len(y)
@@ -168,10 +168,12 @@ def _fit(
     told: bool = True,
 ) -> LogisticRegression:
     # The same minimum in coordinates that L-BFGS finds it in sooner: centered, where a bias makes
-    # up for it, and of deviation 1.
+    # up for it, and about as curved along each feature.
     center = x.mean(0) if use_bias else np.zeros(x.shape[1])
-    scale = float(np.sqrt(((x - center) ** 2).mean())) or 1.0
-    scaled, penalty = (x - center) / scale, l2 / scale**2
+    scale = np.sqrt(((x - center) ** 2).mean(0) / 4 + l2)
+    scale[scale == 0] = 1.0
+    scaled, scale = (x - center) / scale, scale[:, None]
+    penalty = l2 / scale**2
     cut = x.shape[1] * classes
 
     def split(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
