@@ -227,17 +227,38 @@ def _shrink(args: argparse.Namespace) -> None:
 
     names = (*options.SHRINK_OPTIONS, "keep_zeros")
     made = shrinking.ShrinkConfig, shrinking.shrink_classifier, shrinking.shrink_table
-    _make_smaller(args, "shrunk", names, *made)
+    _make_model(args, "shrunk", names, *made)
 
 
 def _prune(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import pruning
 
     made = pruning.PruneConfig, pruning.prune_classifier, pruning.prune_table
-    _make_smaller(args, "pruned", options.PRUNE_OPTIONS, *made)
+    _make_model(args, "pruned", options.PRUNE_OPTIONS, *made)
 
 
-def _make_smaller(
+def _transfer(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments import transferring
+
+    names = (*options.TRANSFER_OPTIONS, "dense")
+    made = transferring.TransferConfig, transferring.transfer_classifier
+    _make_model(args, "transferred", names, *made, transferring.transfer_table)
+
+
+def _compare_transfer(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.transfer_command import compare_transfer_and_show
+
+    compare_transfer_and_show(
+        Path(args.out).expanduser(),
+        methods=args.methods,
+        sparsities=args.sparsity,
+        seeds=args.seeds,
+        common={n: getattr(args, n) for n in options.COMPARE_TRANSFER_OPTIONS if n in args},
+        processes=args.processes,
+    )
+
+
+def _make_model(
     args: argparse.Namespace, ending: str, names: Any, config: Any, make: Any, table: Any
 ) -> None:
     from keras_sparse.experiments.saving import save_packed
@@ -248,12 +269,12 @@ def _make_smaller(
     out = check_destination(args.out or file.with_name(f"{file.stem}_{ending}.keras"), ".keras")
     told = args.json and check_destination(args.json, ".json")
     model, console = _load(args.file), Console()
-    smaller, result = make(model, how, console)
-    save_packed(smaller, out)
+    made, result = make(model, how, console)
+    save_packed(made, out)
     sizes = file.expanduser().stat().st_size, out.stat().st_size
     result["keras_bytes"] = dict(zip(("before", "after"), sizes, strict=True))
     console.print(table(result, title=f"{file.name}, {how.method}"))
-    console.print(f"The smaller model: {out}", highlight=False, soft_wrap=True)
+    console.print(f"The new model: {out}", highlight=False, soft_wrap=True)
     if told:
         replace_file(told, (json.dumps(result, indent=1) + "\n").encode())
 
@@ -274,7 +295,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
     if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
-    if args.command in ("compare", "stream"):
+    if args.command in ("compare", "stream", "compare-transfer"):
         return "Interrupted; finished runs are kept. To go on, give the same command again."
     if args.command == "launch":
         return "Interrupted; all workers are ended. With a backup folder, the same command goes on."
@@ -298,6 +319,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "export": _export,
     "shrink": _shrink,
     "prune": _prune,
+    "transfer": _transfer,
+    "compare-transfer": _compare_transfer,
     "inspect": _inspect,
     "eligibility": _eligibility,
     "benchmark": _benchmark,

@@ -22,7 +22,7 @@ from keras_sparse.transfer.error_increase import (
 )
 
 DENSE = "dense"
-MODES = ("linear", "full")
+MODES = ("linear", "lbfgs", "full")
 
 
 class Outcome(NamedTuple):
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
         method: The upstream method; `"dense"` is the reference.
         sparsity: Of the upstream model, in [0, 1).
         task: The task's name.
-        mode: `"linear"` or `"full"`.
+        mode: `"linear"`, `"lbfgs"` or `"full"`.
         accuracies: Of each seed, fractions in the task's own metric.
     """
 
@@ -123,7 +123,7 @@ class TransferComparison:
         """The relative error increase of each method and sparsity, in their order.
 
         Args:
-            mode: `"linear"` or `"full"`.
+            mode: `"linear"`, `"lbfgs"` or `"full"`.
         """
         one_of("mode", mode, MODES)
         by_model: dict[tuple[str, float], dict[str, float]] = {}
@@ -153,7 +153,7 @@ class TransferComparison:
         """Pearson's correlation of difficulty and error increase, by method and sparsity.
 
         Args:
-            mode: `"linear"` or `"full"`.
+            mode: `"linear"`, `"lbfgs"` or `"full"`.
 
         Raises:
             ValueError: If there are fewer than three tasks of both modes.
@@ -174,7 +174,7 @@ class TransferComparison:
         """Draws a table of the error increases, in percent.
 
         Args:
-            mode: `"linear"` or `"full"`.
+            mode: `"linear"`, `"lbfgs"` or `"full"`.
             console: A `rich` console. Defaults to standard output.
         """
         title = f"Relative error increase over the dense model, %, {mode} transfer"
@@ -194,7 +194,7 @@ class TransferComparison:
         """Draws the mean error increase against sparsity, a line a method.
 
         Args:
-            mode: `"linear"` or `"full"`.
+            mode: `"linear"`, `"lbfgs"` or `"full"`.
             path: The picture to write, ending in `.png`. Defaults to none.
         """
         curves: dict[str, list[tuple[float, float, float]]] = {}
@@ -206,7 +206,7 @@ class TransferComparison:
         """Draws the error increase on each task against its difficulty, at one sparsity.
 
         Args:
-            mode: `"linear"` or `"full"`.
+            mode: `"linear"`, `"lbfgs"` or `"full"`.
             sparsity: Which.
             path: The picture to write, ending in `.png`. Defaults to none.
 
