@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse import data
+from keras_sparse import data, structured
 from keras_sparse.experiments.classifier import Images, check_feeding, of_size
 from keras_sparse.experiments.progress import Progress
 from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, text
@@ -113,9 +113,8 @@ def transfer_classifier(
     with console.status("Testing"):
         accuracy = found.model.evaluate(images.test_batches(), verbose=0)[1]
     seconds = found.epoch_seconds
-    plain = keras.models.clone_model(found.model)
-    plain.set_weights(found.model.get_weights())
-    return plain, {
+    # What it is compiled with is not the reader's.
+    return structured.shrink(found.model, {}), {
         "config": dataclasses.asdict(config),
         "accuracy": accuracy,
         "best_accuracy": found.best() if found.history else accuracy,

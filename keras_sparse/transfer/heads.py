@@ -47,7 +47,7 @@ def replace_head(
         seed: Of an initializer by name.
 
     Returns:
-        The new model, not compiled, all of it trainable.
+        The new model, all of it trainable.
 
     Raises:
         ValueError: If the head cannot be found or is unknown, naming the candidates, or the new

@@ -19,6 +19,8 @@ from keras_sparse.transfer.labels import class_labels
 GRID = tuple(10.0**k for k in range(-6, 6))
 _GRADIENT = 1e-4
 _STEPS = 5000
+# In the search for a penalty, whose accuracy is known long before the minimum is.
+_SEARCH_STEPS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ def logistic_regression(
     # Strong penalties first: each fit begins where the last one ended.
     grid = sorted(set(grid), reverse=True)
     accuracies: dict[float, float] = {}
+    starts: dict[float, tuple[np.ndarray, np.ndarray]] = {}
     if len(grid) > 1:
         held = held_out(y, validation, seed)
         if not held.any() or held.all():
@@ -107,14 +110,14 @@ def logistic_regression(
                 f"Of {len(y)} samples none is left to fit or to validate with. Give more samples, "
                 f"or one l2. Received: validation={validation}"
             )
-        start = None
         for each in grid:
-            fitted = _fit(x[~held], y[~held], count, each, use_bias, start, told=False)
-            start = fitted.kernel, fitted.bias
+            start = next(reversed(starts.values()), None)
+            fitted = _fit(x[~held], y[~held], count, each, use_bias, start, searching=True)
+            starts[each] = fitted.kernel, fitted.bias
             right = fitted.predict(x[held]).argmax(-1) == y[held]
             accuracies[each] = float(right.mean())
     best = max(accuracies, key=lambda each: (accuracies[each], each)) if accuracies else grid[0]
-    fitted = _fit(x, y, count, best, use_bias)
+    fitted = _fit(x, y, count, best, use_bias, starts.get(best))
     return dataclasses.replace(fitted, accuracies=accuracies)
 
 
@@ -165,7 +168,7 @@ def _fit(
     l2: float,
     use_bias: bool,
     start: tuple[np.ndarray, np.ndarray] | None = None,
-    told: bool = True,
+    searching: bool = False,
 ) -> LogisticRegression:
     # The same minimum in coordinates that L-BFGS finds it in sooner: centered, where a bias makes
     # up for it, and about as curved along each feature.
@@ -185,14 +188,15 @@ def _fit(
 
     kernel, bias = start or (np.zeros((x.shape[1], classes)), np.zeros(classes))
     first = np.concatenate([(kernel * scale).ravel(), bias + center @ kernel if use_bias else []])
-    options = {"maxiter": _STEPS, "maxfun": 2 * _STEPS, "ftol": 0.0, "gtol": 1e-7}
+    steps, slope = (_SEARCH_STEPS, 1e-4) if searching else (_STEPS, 1e-6)
+    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": slope}
     found = minimize(both, first, jac=True, method="L-BFGS-B", options=options)
     kernel, bias = split(found.x)
     kernel = kernel / scale
     bias = bias - center @ kernel
     loss, slopes, of_bias = objective(kernel, bias, x, y, l2)
     norm = float(np.hypot(np.linalg.norm(slopes), np.linalg.norm(of_bias) if use_bias else 0.0))
-    if told and norm >= _GRADIENT:
+    if not searching and norm >= _GRADIENT:
         warnings.warn(
             f"L-BFGS ended after {found.nit} steps with a gradient of norm {norm:.1e}. Classes "
             "that a plane separates have no best weights without a penalty: give a larger l2.",

@@ -33,7 +33,7 @@ def lth_transfer(dense: keras.Model, ticket: LotteryTicket | Mapping[str, Any]) 
         ticket: What `iterative_magnitude_pruning` found, or boolean masks by the paths of weights.
 
     Returns:
-        The new model, not compiled.
+        The new model.
 
     Raises:
         ValueError: If a mask is of no weight of the model, or of another shape.
