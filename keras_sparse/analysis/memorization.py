@@ -44,7 +44,7 @@ def inject_random_labels(
     ```python
     labels = ks.inject_random_labels(y_train, samples=1000)
     monitor = ks.MemorizationMonitor(x_train, labels)
-    model.fit(x_train, labels.y, callbacks=[ks.ACDC(0.95), monitor])
+    model.fit(x_train, labels.y, epochs=12, callbacks=[ks.ACDC(0.95), monitor])
     ```
 
     Args:
@@ -95,7 +95,8 @@ class MemorizationMonitor(keras.callbacks.Callback):
     are those of the moment: of AC/DC sparse in sparse epochs and dense in dense ones.
 
     ```python
-    history = model.fit(x, labels.y, callbacks=[ks.ACDC(0.95), ks.MemorizationMonitor(x, labels)])
+    monitor = ks.MemorizationMonitor(x_train, labels)
+    history = model.fit(x_train, labels.y, epochs=12, callbacks=[ks.ACDC(0.95), monitor])
     ks.plots.memorization_curve(history.history, "memorization.png")
     ```
 

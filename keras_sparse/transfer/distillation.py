@@ -26,7 +26,8 @@ class Distillation(FitCallback):
     or both in the same `fit`, in any order. Validation is by the plain loss.
 
     ```python
-    model.fit(x, y, callbacks=[ks.Distillation(teacher, alpha=0.5, temperature=4), ks.GMP(0.9)])
+    teaching = ks.Distillation(teacher, alpha=0.5, temperature=4)
+    model.fit(x, y, epochs=10, callbacks=[teaching, ks.GMP(0.9)])
     ```
 
     Args:
@@ -43,7 +44,8 @@ class Distillation(FitCallback):
         ValueError: At construction for arguments out of range; before the first step if the
             teacher's inputs or outputs are others than the model's, or it is the model itself.
 
-    Source: Hinton et al. (2015); Peste (2023), 4.6 (which gives neither alpha nor temperature).
+    Source: Hinton, Vinyals and Dean (2015); Peste (2023), 4.6 (which gives neither alpha nor
+    temperature).
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from keras_sparse.messages.arguments import array, boolean, integer, number, wro
 from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.transfer.labels import class_labels
 
-# Peste (2023) does not give the grid; decades of the range that Kornblith et al. (2019) search.
+# Peste (2023) gives no grid; these are decades of the range of Kornblith, Shlens and Le (2019).
 GRID = tuple(10.0**k for k in range(-6, 6))
 _GRADIENT = 1e-4
 _STEPS = 5000
@@ -84,7 +84,7 @@ def logistic_regression(
     Raises:
         ValueError: If features and labels do not fit together, or an argument is out of range.
 
-    Source: Peste (2023), 4.4.2 and B.2.1; Kornblith et al. (2019).
+    Source: Peste (2023), 4.4.2 and B.2.1; Kornblith, Shlens and Le (2019).
     """
     x = array("features", features)
     y, count = class_labels(labels, classes)

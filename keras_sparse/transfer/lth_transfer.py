@@ -24,7 +24,8 @@ def lth_transfer(dense: keras.Model, ticket: LotteryTicket | Mapping[str, Any]) 
     statistics of batch normalization are the dense model's.
 
     ```python
-    ticket = ks.iterative_magnitude_pruning(keras.models.clone_model(dense), 0.9, fit)
+    new = keras.models.clone_model(dense)
+    ticket = ks.iterative_magnitude_pruning(new, 0.5, fit, rate=0.5)
     sparse = lth_transfer(dense, ticket)
     ```
 
