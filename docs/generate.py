@@ -23,6 +23,7 @@ PAGES = {
     "Own training loops and GANs": "own_loops.md",
     "Training in low precision": "precision.md",
     "Sweeps, and how large a batch pays": "tuning.md",
+    "A sparse model on another task": "transfer.md",
     "Properties of every method": "properties.md",
 }
 line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
@@ -86,6 +87,25 @@ REFERENCE = {
         "signal_propagation/enforcing",
         "methods/at_start/sculpting",
         "sparsity/given_masks",
+    ),
+    "Transfer": (
+        "transfer/full",
+        "transfer/linear",
+        "transfer/heads",
+        "transfer/features",
+        "transfer/logistic_regression",
+        "transfer/lth_transfer",
+        "transfer/distillation",
+        "transfer/result",
+        "transfer/error_increase",
+        "transfer/comparison",
+        "transfer/mean_per_class_accuracy",
+        "transfer/recommend",
+        "transfer/training",
+        "analysis/memorization",
+        "analysis/agreement_report",
+        "analysis/pruned_filters",
+        "data/shape_images",
     ),
     "Structured pruning": (
         "structured/prune",

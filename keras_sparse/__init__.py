@@ -14,10 +14,18 @@ from keras_sparse import (
     signal_propagation,
     streaming,
     structured,
+    transfer,
     tuning,
 )
 from keras_sparse.analysis import scaling
 from keras_sparse.analysis.agreement import sample_agreement, sparse_dense_cross_entropy
+from keras_sparse.analysis.agreement_report import AgreementReport, agreement_report
+from keras_sparse.analysis.memorization import (
+    MemorizationMonitor,
+    RandomLabels,
+    inject_random_labels,
+)
+from keras_sparse.analysis.pruned_filters import pruned_filters
 from keras_sparse.analysis.signal.callback import SignalPropagation
 from keras_sparse.analysis.signal.jacobians import jacobian_singular_values
 from keras_sparse.analysis.signal.report import SignalReport, signal_report
@@ -48,6 +56,7 @@ from keras_sparse.sparsity.report import SparsityReport, report
 from keras_sparse.sparsity.runtime_pattern import RuntimePattern
 from keras_sparse.sparsity.schedules import Constant, OneShot, Polynomial
 from keras_sparse.structured.pretraining.pretraining_probe import PretrainingProbe
+from keras_sparse.transfer.distillation import Distillation
 
 # The name that rules of users know it by.
 Moment = Clock
@@ -57,13 +66,16 @@ __all__ = [
     *posttrain.__all__,
     *signal_propagation.__all__,
     "NM",
+    "AgreementReport",
     "Block",
     "Channel",
     "Clock",
     "Constant",
+    "Distillation",
     "Duration",
     "GrowPrunePartition",
     "LowPrecision",
+    "MemorizationMonitor",
     "Moment",
     "OneShot",
     "PlainCheckpoint",
@@ -72,6 +84,7 @@ __all__ = [
     "PretrainingProbe",
     "PruneWrapper",
     "Quantize",
+    "RandomLabels",
     "Rule",
     "RuntimePattern",
     "ScheduledMasks",
@@ -86,11 +99,13 @@ __all__ = [
     "TopK",
     "Unstructured",
     "Update",
+    "agreement_report",
     "batch_norm_tuning",
     "data",
     "deploy",
     "distribute",
     "graphs",
+    "inject_random_labels",
     "jacobian_singular_values",
     "mask_change",
     "migrate",
@@ -100,17 +115,19 @@ __all__ = [
     "precision_range_test",
     "prune_wrap",
     "prune_wrappers",
+    "pruned_filters",
     "report",
     "sample_agreement",
+    "scaling",
     "signal_propagation",
     "signal_report",
     "sparse_dense_cross_entropy",
-    "scaling",
     "sparse_optimizer",
     "streaming",
     "strip_precision",
     "strip_pruning",
     "structured",
+    "transfer",
     "transfer_masks",
     "tuning",
 ]

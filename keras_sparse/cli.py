@@ -161,43 +161,6 @@ def _report(args: argparse.Namespace) -> None:
     _show(report(model, runtime=args.runtime), args.json)
 
 
-def _export(args: argparse.Namespace) -> None:
-    from keras_sparse.deploy import to_litert, to_onnx
-
-    common: dict[str, Any] = {"batch_size": args.batch_size or None}
-    if args.tolerance is not None:
-        common["tolerance"] = args.tolerance
-    if Path(args.out).suffix == ".onnx":
-        if args.dense or args.quantize or args.kernels != "all":
-            raise ValueError(
-                "--dense, --quantize and --kernels are for LiteRT. Leave them out for an .onnx "
-                "file, which holds float32 weights, zeros included."
-            )
-        to_onnx(_load(args.file), args.out, _samples(args.inputs), **common).print()
-        return
-    to_litert(
-        _load(args.file),
-        args.out,
-        sparse=not args.dense,
-        inputs=_samples(args.inputs),
-        quantize=args.quantize,
-        kernels=args.kernels,
-        **common,
-    ).print()
-
-
-def _samples(file: str | None) -> Any:
-    """Samples that a `.npy` file holds."""
-    if file is None:
-        return None
-    import numpy as np
-
-    try:
-        return np.load(Path(file).expanduser(), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
-
-
 def _inspect(args: argparse.Namespace) -> None:
     from keras_sparse.deploy import inspect
 
@@ -230,40 +193,46 @@ def _show(found: Any, as_json: bool) -> None:
         found.print()
 
 
+def _export(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.model_files import export_file
+
+    export_file(args)
+
+
 def _shrink(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments import shrinking
+    from keras_sparse.experiments import model_files, shrinking
 
     names = (*options.SHRINK_OPTIONS, "keep_zeros")
     made = shrinking.ShrinkConfig, shrinking.shrink_classifier, shrinking.shrink_table
-    _make_smaller(args, "shrunk", names, *made)
+    model_files.make_model(args, "shrunk", names, *made)
 
 
 def _prune(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments import pruning
+    from keras_sparse.experiments import model_files, pruning
 
     made = pruning.PruneConfig, pruning.prune_classifier, pruning.prune_table
-    _make_smaller(args, "pruned", options.PRUNE_OPTIONS, *made)
+    model_files.make_model(args, "pruned", options.PRUNE_OPTIONS, *made)
 
 
-def _make_smaller(
-    args: argparse.Namespace, ending: str, names: Any, config: Any, make: Any, table: Any
-) -> None:
-    from keras_sparse.experiments.saving import save_packed
-    from keras_sparse.storage.files import check_destination, replace_file
+def _transfer(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments import model_files, transferring
 
-    how = config(**{name: getattr(args, name) for name in names if name in args})
-    file = Path(args.file)
-    out = check_destination(args.out or file.with_name(f"{file.stem}_{ending}.keras"), ".keras")
-    told = args.json and check_destination(args.json, ".json")
-    model, console = _load(args.file), Console()
-    smaller, result = make(model, how, console)
-    save_packed(smaller, out)
-    sizes = file.expanduser().stat().st_size, out.stat().st_size
-    result["keras_bytes"] = dict(zip(("before", "after"), sizes, strict=True))
-    console.print(table(result, title=f"{file.name}, {how.method}"))
-    console.print(f"The smaller model: {out}", highlight=False, soft_wrap=True)
-    if told:
-        replace_file(told, (json.dumps(result, indent=1) + "\n").encode())
+    names = (*options.TRANSFER_OPTIONS, "dense")
+    made = transferring.TransferConfig, transferring.transfer_classifier
+    model_files.make_model(args, "transferred", names, *made, transferring.transfer_table)
+
+
+def _compare_transfer(args: argparse.Namespace) -> None:
+    from keras_sparse.experiments.transfer_command import compare_transfer_and_show
+
+    compare_transfer_and_show(
+        Path(args.out).expanduser(),
+        methods=args.methods,
+        sparsities=args.sparsity,
+        seeds=args.seeds,
+        common={n: getattr(args, n) for n in options.COMPARE_TRANSFER_OPTIONS if n in args},
+        processes=args.processes,
+    )
 
 
 def _load(file: str) -> Any:
@@ -282,7 +251,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     out = getattr(args, "out", "")
     if args.command == "demo":
         return f"Interrupted. To go on: keras-sparse demo --out {shlex.quote(out)}"
-    if args.command in ("compare", "stream", "sweep"):
+    if args.command in ("compare", "compare-transfer", "stream", "sweep"):
         kept = "epochs" if args.command == "sweep" else "runs"
         return f"Interrupted; finished {kept} are kept. To go on, give the same command again."
     if args.command == "launch":
@@ -308,6 +277,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "export": _export,
     "shrink": _shrink,
     "prune": _prune,
+    "transfer": _transfer,
+    "compare-transfer": _compare_transfer,
     "inspect": _inspect,
     "eligibility": _eligibility,
     "benchmark": _benchmark,

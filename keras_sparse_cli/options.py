@@ -22,6 +22,10 @@ class Option(NamedTuple):
     many: bool | int = False
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 OPTIONS = {
     "data": Option(
         "mnist", str, "data set: mnist, fashion_mnist, cifar10, cifar100 or digits (8x8, embedded)"
@@ -116,6 +120,42 @@ PRUNE_OPTIONS = {
         name: SHRINK_OPTIONS[name]
         for name in ("test_images", "image_size", "normalize", "batch_size", "seed")
     },
+}
+
+# The same for `transfer`, whose fields are those of `TransferConfig`.
+TRANSFER_OPTIONS = {
+    "data": Option("fashion_mnist", str, OPTIONS["data"].help),
+    "mode": Option("full", str, "full: all weights that are not zero, or linear: a head alone"),
+    "solver": Option("sgd", str, "of a head alone: sgd or lbfgs"),
+    "features": Option("offline", str, "for a head alone: computed once (offline) or online"),
+    "head": Option(None, str, "name of the layer to replace (default: the last with weights)"),
+    "epochs": Option(30, int, "passes over the images"),
+    "images": SHRINK_OPTIONS["images"],
+    **{
+        name: SHRINK_OPTIONS[name]
+        for name in ("test_images", "image_size", "normalize", "batch_size")
+    },
+    "learning_rate": Option(0.01, float, "SGD's first, which falls twice to a tenth"),
+    "weight_decay": OPTIONS["weight_decay"],
+    "seed": Option(0, int, "seed of the head and of the choice and order of images"),
+}
+
+# The same for `compare-transfer`, whose fields are those of `TransferRunConfig`.
+COMPARE_TRANSFER_OPTIONS = {
+    "upstream": Option("cifar10:0-4", str, "upstream task: a data set, or classes of it"),
+    "tasks": Option(("cifar10:5-9", "fashion_mnist"), _names, "tasks, with commas"),
+    "model": Option("conv", str, "network: mlp, conv or small-conv"),
+    "modes": Option(("linear", "lbfgs", "full"), _names, "linear, lbfgs, full, with commas"),
+    "epochs": Option(12, int, "epochs of the upstream training"),
+    "transfer_epochs": Option(30, int, "epochs of each transfer by SGD"),
+    "ticket_epochs": Option(2, int, "epochs of each round of a lottery ticket's search"),
+    "images": Option(10000, int, "training images of the upstream task"),
+    "transfer_images": Option(1000, int, "training images of each other task"),
+    "test_images": Option(2000, int, "test images of each"),
+    "batch_size": OPTIONS["batch_size"],
+    "learning_rate": OPTIONS["learning_rate"],
+    "linear_rate": Option(0.05, float, "learning rate of linear transfer, which falls in steps"),
+    "full_rate": Option(0.01, float, "learning rate of full transfer, which falls in steps"),
 }
 
 # The same for `stream`, whose fields are those of `StreamConfig`.
@@ -410,7 +450,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="keras-sparse shrink model.keras smaller.keras --flops 0.5 --data cifar10 "
         "--finetune 5",
     )
-    _add_smaller(shrink, "shrunk", SHRINK_OPTIONS)
+    _add_saved(shrink, "shrunk", SHRINK_OPTIONS)
     shrink.add_argument(
         "--keep-zeros",
         action="store_true",
@@ -429,8 +469,55 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="keras-sparse prune model.keras sparse.keras --method obc --sparsity 0.9 "
         "--data cifar10",
     )
-    _add_smaller(prune, "pruned", PRUNE_OPTIONS)
+    _add_saved(prune, "pruned", PRUNE_OPTIONS)
     prune.set_defaults(command="prune")
+
+    transfer = commands.add_parser(
+        "transfer",
+        parents=[common],
+        help="train a saved sparse model on another task, its zeros in place",
+        description="Gives a copy of a sparse image classifier a new, dense head for the classes "
+        "of the data, trains all of its weights that are not zero or the head alone, and writes "
+        "it as a plain .keras file.",
+        epilog="keras-sparse transfer sparse.keras task.keras --data fashion_mnist --mode linear "
+        "--solver lbfgs",
+    )
+    _add_saved(transfer, "transferred", TRANSFER_OPTIONS)
+    transfer.add_argument(
+        "--dense",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the model has no zeros to keep: a dense reference, or one that shrink made",
+    )
+    transfer.set_defaults(command="transfer")
+
+    compare_transfer = commands.add_parser(
+        "compare-transfer",
+        parents=[common],
+        help="compare upstream methods by how their sparse models transfer",
+        description="Trains an upstream model by each method at each sparsity and from each seed, "
+        "one process a run, transfers it to every task, and leaves tables and pictures of the "
+        "relative error increase over the dense model. The same command goes on with what was "
+        "interrupted. A task is a data set, or some of its classes: cifar10:0-4, mnist:4+7+9.",
+        epilog="keras-sparse compare-transfer --methods acdc,gmp,woodfisher,lth_t --sparsity "
+        "0.8,0.9 --upstream fashion_mnist --tasks mnist,mnist:4+7+9 --out compared",
+    )
+    compare_transfer.add_argument("--out", required=True, help="folder to write, made if need be")
+    compare_transfer.add_argument(
+        "--methods",
+        type=_names,
+        required=True,
+        help="names that list-methods shows, lth_t and structured, with commas",
+    )
+    compare_transfer.add_argument(
+        "--sparsity", type=_numbers, default=(0.9,), help="fractions to remove, with commas"
+    )
+    compare_transfer.add_argument("--seeds", type=int, default=3, help="of each (default: 3)")
+    compare_transfer.add_argument(
+        "--processes", type=int, default=2, help="runs at a time, of one thread each (default: 2)"
+    )
+    _add(COMPARE_TRANSFER_OPTIONS, compare_transfer)
+    compare_transfer.set_defaults(command="compare-transfer")
 
     precision = commands.add_parser(
         "precision-range",
@@ -505,8 +592,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_smaller(parser: argparse.ArgumentParser, ending: str, options: Any) -> None:
-    """The arguments of a command that makes a smaller model of a saved one."""
+def _add_saved(parser: argparse.ArgumentParser, ending: str, options: Any) -> None:
+    """The arguments of a command that makes another model of a saved one."""
     parser.add_argument("file", metavar="FILE.keras")
     default = f"default: FILE_{ending}.keras beside it"
     parser.add_argument("out", metavar="OUT.keras", nargs="?", help=default)
@@ -543,13 +630,9 @@ def _add(options: Mapping[str, Option], parser: argparse.ArgumentParser) -> None
             nargs="+" if option.many is True else option.many or None,
             # What is not given is left out, so that --resume can tell.
             default=argparse.SUPPRESS,
-            metavar=option.type.__name__.upper().replace("STR", "NAME"),
+            metavar=option.type.__name__.upper().replace("STR", "NAME").lstrip("_"),
             help=option.help + shown,
         )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _numbers(text: str) -> tuple[float, ...]:

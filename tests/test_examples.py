@@ -49,6 +49,17 @@ def test_streaming_digits_runs(shortened):
 
 
 @pytest.mark.slow
+def test_sparse_transfer_runs(shortened):
+    output = shortened("sparse_transfer", UPSTREAM_EPOCHS=6, EPOCHS=8)
+    lines = [line for line in output.splitlines() if "zeros): full" in line]
+    assert len(lines) == 3
+    assert "(90% zeros)" in lines[1]
+    best = [max(map(float, re.findall(r"([\d.]+)%(?=,| on)", line))) for line in lines]
+    assert min(best) > 60
+    assert output.count("of the dense model's") == 6
+
+
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_edge_mobilenet_runs(shortened, tmp_path):
     output = shortened("edge_mobilenet", EPOCHS=2)

@@ -23,7 +23,7 @@ MAY_USE = {
     "migrate": (*_GROUND, "probe"),
     "distribute": _GROUND,
     "engine": _BELOW_ENGINE,
-    "analysis": (*_BELOW_ENGINE, "engine", "methods", "signal_propagation"),
+    "analysis": (*_BELOW_ENGINE, "engine", "methods", "signal_propagation", "plots"),
     "signal_propagation": _BELOW_ENGINE,
     "methods": (*_BELOW_ENGINE, "engine", "distribute", "signal_propagation"),
     "posttrain": (*_BELOW_ENGINE, "engine", "deploy", "plots"),
@@ -36,6 +36,7 @@ MAY_USE = {
         *_BELOW_ENGINE,
         *("engine", "methods", "data", "distribute", "deploy", "plots", "analysis"),
     ),
+    "transfer": (*_BELOW_ENGINE, "engine", "methods", "data", "plots"),
 }
 # They use everything, and nothing uses them.
 ROOF = ("experiments", "cli", "__init__")

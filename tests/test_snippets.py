@@ -109,7 +109,7 @@ def test_the_readmes_pruned_network_is_mended(readme, histories, images, capsys)
 def test_the_readmes_commands_are_understood(readme):
     lines = [line for block in blocks(readme, "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if "keras-sparse" in line]
-    assert len(commands) == 11
+    assert len(commands) == 13
     for words in commands:
         make_parser().parse_args(words)
 
@@ -196,6 +196,21 @@ def test_the_page_on_networks_that_do_not_train_is_right(histories, tmp_path, ca
     assert "Signals fade in" in said
     assert zeros(names["model"]) == pytest.approx(0.9, abs=0.01)
     assert (tmp_path / "signals.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_page_on_transfer_learns(prepared, histories, tmp_path, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "transfer.md").read_text("utf-8"), "python"):
+        run(code, names)
+    printed = re.findall(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert len(printed) == 3
+    assert min(map(float, printed)) > 0.7
+    assert names["task"].backbone_sparsity == pytest.approx(0.8, abs=0.01)
+    assert names["task"].history["iou"][-1] > 0.5
+    assert {"memorization.png", "increase.png", "task.keras"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.slow
@@ -405,8 +420,47 @@ def studied(names):
     return {"network": build, "study": study}
 
 
+def a_sparse_model(names):
+    """Pruned, and a dense one with it that the reader has as well."""
+    ks.prune(names["model"], 0.5, exclude="logits")
+    x, y, dense = names["x"], names["y"], network()
+    features = {"features": np.reshape(x, (len(x), -1)), "labels": y, "y_test": y}
+    tests = {"test_features": features["features"], "test_labels": y}
+    models = {"sparse_model": names["model"], "sparse": names["model"], "dense": dense}
+    fit = {"x": x, "y": y, "epochs": 1, "verbose": 0}
+    return {**features, **tests, **models, "teacher": dense, "fit": fit}
+
+
+def random_labels(names):
+    """Samples enough that a thousand can have random labels."""
+    x, y = (np.repeat(names[name], 12, axis=0) for name in "xy")
+    labels = ks.inject_random_labels(y)
+    monitor = ks.MemorizationMonitor(x, labels)
+    return {"x_train": x, "y_train": y, "labels": labels, "x": x, "y": y, "monitor": monitor}
+
+
+def with_filters(names):
+    return {"model": keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3)])}
+
+
 # What stands in a module's docstrings for something of the reader's own, beside model and data.
 OF_THE_READERS_OWN = {
+    **dict.fromkeys(
+        (
+            "agreement_report",
+            "distillation",
+            "features",
+            "full",
+            "heads",
+            "linear",
+            "logistic_regression",
+            "lth_transfer",
+        ),
+        a_sparse_model,
+    ),
+    "memorization": random_labels,
+    "transfer": random_labels,
+    "pruned_filters": with_filters,
     "agreement": lambda names: {"sparse_model": names["model"], "dense_model": network()},
     "grow_and_prune": lambda names: {"a": np.eye(4), "b": np.ones(4), "start": np.zeros(4)},
     "critical_period": lambda names: {"build": lambda steps: network()},

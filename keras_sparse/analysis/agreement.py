@@ -31,7 +31,7 @@ def sample_agreement(sparse: Any, dense: Any, x: Any = None, batch_size: int = 2
 
     Source: Peste (2023), 3.6.1.
     """
-    one, two = _outputs(sparse, dense, x, batch_size)
+    one, two = model_outputs(sparse, dense, x, batch_size)
     return float(np.mean(one.argmax(-1) == two.argmax(-1)))
 
 
@@ -56,13 +56,16 @@ def sparse_dense_cross_entropy(
     Source: Peste (2023), 3.6.1.
     """
     boolean("from_logits", from_logits)
-    one, two = _outputs(sparse, dense, x, batch_size)
+    one, two = model_outputs(sparse, dense, x, batch_size)
     if from_logits:
         one, two = _softmax(one), _softmax(two)
     return float(-(two * np.log(np.maximum(one, 1e-30))).sum(-1).mean())
 
 
-def _outputs(sparse: Any, dense: Any, x: Any, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def model_outputs(
+    sparse: Any, dense: Any, x: Any, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs of two models, `(samples, classes)`; the arguments are those above."""
     integer("batch_size", batch_size)
     one, two = (
         _predict(name, model, x, batch_size)

@@ -10,10 +10,32 @@ from rich.console import Console
 
 from keras_sparse import data
 from keras_sparse.experiments.images import compiled
+from keras_sparse.messages.arguments import integer, optional, wrong
 from keras_sparse.probe.layer_graph import layer_graph
+from keras_sparse.transfer.heads import classifier_call
 
 # Of the logistic regression, on features of deviation 1.
 _INVERSE_PENALTY = 0.01
+
+
+def check_feeding(config: Any) -> None:
+    """Checks the fields of a configuration that say how a classifier is fed.
+
+    Args:
+        config: Has `data`, `image_size`, `test_images`, `normalize`, `batch_size`, `seed` and
+            perhaps `images`.
+
+    Raises:
+        ValueError: If one is none that can be used.
+    """
+    data.available(config.data)
+    integer("batch_size", config.batch_size)
+    integer("seed", config.seed, 0)
+    for name in ("images", "test_images", "image_size"):
+        optional(integer, name, getattr(config, name, None))
+    given = config.normalize
+    if given is not None and (len(given) != 2 or not given[1] > 0):
+        raise wrong("normalize", given, "two numbers, the second above 0")
 
 
 class Images:
@@ -127,13 +149,8 @@ def features(model: keras.Model) -> keras.Model:
             f"A classifier has one output. Received: a model of {len(graph.outputs)}. Build one "
             "with keras.Model(inputs, output), or use keras_sparse.structured.prune in Python."
         )
-    found = graph.outputs[0]
-    for call in reversed(graph.calls):
-        kernel = getattr(call.operation, "kernel", None)
-        if kernel is not None and set(kernel.shape[:-2]) <= {1}:
-            found = call.inputs[0]
-        if getattr(call.operation, "weights", None):
-            break
+    last = classifier_call(graph)
+    found = last.inputs[0] if last in graph.calls else graph.outputs[0]
     if len(found.shape) > 2:
         found = keras.layers.GlobalAveragePooling2D(name="probed_features")(found)
     return keras.Model(graph.inputs[0], found)

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from keras_sparse.experiments.pipelines import NAMED
 from keras_sparse.experiments.summary import Row
 from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
+from keras_sparse.transfer.comparison import TransferComparison
 
 _MARKERS = "osD^vP*X<>phd8"
 
@@ -259,3 +260,24 @@ def points(
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="x", alpha=0.3)
     return figure
+
+
+def error_increases(compared: TransferComparison, modes: Sequence[str], title: str = "") -> Figure:
+    """Draws mean relative error increases by sparsity, a panel for each way of transfer.
+
+    Args:
+        compared: What was measured.
+        modes: Of the transfer.
+        title: Of it all.
+    """
+    panels: dict[str, dict[str, list[float]]] = {}
+    shown = sorted({row.sparsity for row in compared.increases(modes[0])})
+    for mode in modes:
+        of: dict[str, dict[float, float]] = {}
+        for row in compared.increases(mode):
+            of.setdefault(row.method, {})[row.sparsity] = row.over_tasks.mean
+        panels[f"relative error increase, {mode}"] = {
+            method: [values.get(sparsity, math.nan) for sparsity in shown]
+            for method, values in of.items()
+        }
+    return lines(panels, "sparsity", [f"{sparsity:.4g}" for sparsity in shown], title)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse import data
-from keras_sparse.experiments.classifier import Images, gives_logits, of_size, tested
-from keras_sparse.messages.arguments import integer, optional, wrong
+from keras_sparse.experiments.classifier import Images, check_feeding, gives_logits, of_size, tested
+from keras_sparse.messages.arguments import integer
 from keras_sparse.posttrain.command import post_training_method
 from keras_sparse.probe.batch_norm import StatisticsTuner, batch_normalizations
 from keras_sparse.sparsity.recipe import Recipe
@@ -59,14 +59,9 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         post_training_method(self.method)
-        data.available(self.data)
         integer("samples", self.samples, 2)
         integer("batch_size", self.batch_size, 2)
-        integer("seed", self.seed, 0)
-        for name in ("test_images", "image_size"):
-            optional(integer, name, getattr(self, name))
-        if self.normalize is not None and not self.normalize[1] > 0:
-            raise wrong("normalize", self.normalize, "two numbers, the second above 0")
+        check_feeding(self)
         Recipe(**self.recipe)
 
     @property

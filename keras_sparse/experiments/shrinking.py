@@ -14,6 +14,7 @@ from keras_sparse import data, structured
 from keras_sparse.deploy import litert_costs
 from keras_sparse.experiments.classifier import (
     Images,
+    check_feeding,
     gives_logits,
     of_size,
     tested,
@@ -21,7 +22,7 @@ from keras_sparse.experiments.classifier import (
 )
 from keras_sparse.experiments.images import compiled, warm_cosine
 from keras_sparse.experiments.progress import Progress
-from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, wrong
+from keras_sparse.messages.arguments import boolean, integer, number, one_of
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.sparsity.report import report
 from keras_sparse.structured.criteria import CRITERIA
@@ -77,18 +78,12 @@ class ShrinkConfig:
     def __post_init__(self) -> None:
         read_target(**self.target)
         one_of("method", self.method, (*CRITERIA, *LAYERWISE))
-        data.available(self.data)
         integer("finetune", self.finetune, 0)
-        integer("batch_size", self.batch_size)
         integer("steps", self.steps)
-        integer("seed", self.seed, 0)
-        for name in ("images", "test_images", "image_size"):
-            optional(integer, name, getattr(self, name))
         number("learning_rate", self.learning_rate, "(0, 1000)")
         boolean("keep_zeros", self.keep_zeros)
+        check_feeding(self)
         if self.normalize is not None:
-            if len(self.normalize) != 2 or not self.normalize[1] > 0:
-                raise wrong("normalize", self.normalize, "two numbers, the second above 0")
             object.__setattr__(self, "normalize", tuple(self.normalize))
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
 from keras_sparse import data, streaming
+from keras_sparse.experiments.networks import NETWORKS
 from keras_sparse.messages.arguments import integer, number, one_of, optional
 from keras_sparse.streaming.evaluation.orderings import Order
 
@@ -95,7 +94,7 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         data.available(self.data)
-        one_of("model", self.model, tuple(MODELS))
+        one_of("model", self.model, tuple(NETWORKS))
         one_of("method", self.method, ("offline", *METHODS))
         one_of("order", self.order, streaming.orderings.NAMES[:3])
         one_of("augment", self.augment, tuple(AUGMENTS))
@@ -153,38 +152,7 @@ def stream_of(config: StreamConfig) -> Stream:
     return Stream(x, y, test, order, loaded.num_classes, standardize)
 
 
-def _mlp(shape: tuple[int, ...], classes: int) -> keras.Model:
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu", name="middle"),
-            layers.Dense(128, activation="relu", name="features"),
-            layers.Dense(classes, name="logits"),
-        ]
-    )
-
-
-def _conv(shape: tuple[int, ...], classes: int, widths: tuple[int, ...]) -> keras.Model:
-    """Four convolutions with batch normalization."""
-    inputs = x = keras.Input(shape)
-    names = ("first", "second", "middle", "fourth")
-    for i, (width, name) in enumerate(zip(widths, names, strict=True)):
-        x = layers.Conv2D(width, 3, strides=1 + i % 2, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization()(x)
-        x = layers.ReLU(name=name)(x)
-    x = layers.GlobalAveragePooling2D(name="features")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x))
-
-
-MODELS: dict[str, Callable[[tuple[int, ...], int], keras.Model]] = {
-    "mlp": _mlp,
-    "small-conv": lambda shape, classes: _conv(shape, classes, (8, 16, 16, 32)),
-    "conv": lambda shape, classes: _conv(shape, classes, (32, 32, 64, 64)),
-}
-
-
 def model_of(config: StreamConfig, stream: Stream) -> keras.Model:
     """The network of a configuration, new."""
     keras.utils.set_random_seed(config.seed)
-    return MODELS[config.model](stream.x.shape[1:], stream.classes)
+    return NETWORKS[config.model](stream.x.shape[1:], stream.classes)

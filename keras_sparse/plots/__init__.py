@@ -18,10 +18,20 @@ from keras_sparse.plots.runs import (
     write_history,
 )
 from keras_sparse.plots.signal_propagation import signal_propagation
+from keras_sparse.plots.transfer import (
+    agreement_bars,
+    error_increase_by_difficulty,
+    error_increase_by_sparsity,
+    memorization_curve,
+)
 
 __all__ = [
+    "agreement_bars",
+    "error_increase_by_difficulty",
+    "error_increase_by_sparsity",
     "layer_sparsity",
     "mask_image",
+    "memorization_curve",
     "optimizer_comparison",
     "pareto_plot",
     "plot_acdc_schedule",

@@ -16,6 +16,7 @@ PicturePath: TypeAlias = str | os.PathLike[str] | None
 
 # Okabe and Ito's colors, which stay apart for color-blind readers and in gray print.
 BLUE, RED, GREY, SHADE = "#0072B2", "#D55E00", "#606060", "#E4E4E4"
+PALETTE = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Any]:

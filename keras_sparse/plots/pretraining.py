@@ -8,9 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_sparse.messages.arguments import array, boolean, instance, number, optional, text, wrong
-from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
-
-_COLORS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+from keras_sparse.plots.drawing import GREY, PALETTE, PicturePath, new_figure, written
 
 
 def pretraining_curve(
@@ -59,7 +57,7 @@ def pretraining_curve(
         steps, values = (array(f"curves[{name!r}]", side).ravel() for side in curve)
         if len(steps) != len(values):
             raise wrong("curves", curve, f"as many values as steps in {name!r}")
-        color, again = _COLORS[i % len(_COLORS)], i // len(_COLORS)
+        color, again = PALETTE[i % len(PALETTE)], i // len(PALETTE)
         style = ("o-", "s--", "^:")[again % 3]
         axes.plot(steps, values, style, color=color, markersize=4, label=name)
     for i, (name, step) in enumerate((marks or {}).items()):

@@ -47,3 +47,25 @@ def test_mask_change():
     assert ks.mask_change(before, before)["swapped"] == 0
     with pytest.raises(ValueError, match="same shapes"):
         ks.mask_change(before, [np.ones(3, bool)])
+
+
+def test_a_report_of_pairs(tmp_path, capsys):
+    pairs = {"acdc": (SPARSE, DENSE), "same": (DENSE, DENSE)}
+    found = ks.agreement_report(pairs, y=[0, 1, 0])
+    acdc, same = found.pairs.values()
+    assert acdc.agreement == pytest.approx(2 / 3)
+    assert acdc.cross_entropy == pytest.approx(0.963913, abs=1e-6)
+    assert acdc.accuracies == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert acdc.agreement_when_wrong == 0.5
+    assert (same.agreement, same.agreement_when_wrong) == (1, 1)
+    assert np.isnan(ks.agreement_report({"a": (SPARSE, DENSE)}).pairs["a"].agreement_when_wrong)
+    found.print()
+    assert "66.67%" in capsys.readouterr().out
+    found.plot(tmp_path / "agreement.png", title="pairs")
+    assert (tmp_path / "agreement.png").stat().st_size > 5_000
+    with pytest.raises(ValueError, match="3 samples"):
+        ks.agreement_report(pairs, y=[0, 1])
+    with pytest.raises(ValueError, match="one pair at least"):
+        ks.agreement_report({})
+    with pytest.raises(ValueError, match=r"must be \(sparse, dense\)"):
+        ks.agreement_report({"a": SPARSE})

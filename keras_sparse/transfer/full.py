@@ -1,0 +1,114 @@
+"""Full fine-tuning of a sparse model on another task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from typing_extensions import Unpack
+
+from keras_sparse.messages.arguments import boolean, integer
+from keras_sparse.messages.keywords import known_keywords
+from keras_sparse.methods.at_start.static_mask import StaticMask
+from keras_sparse.sparsity.recipe import LayerArguments
+from keras_sparse.transfer.backbone import Backbone
+from keras_sparse.transfer.heads import ends_in_softmax
+from keras_sparse.transfer.result import EpochSeconds, Transfer
+from keras_sparse.transfer.training import accuracy_metrics, classification_loss, given_data, sgd
+
+
+@known_keywords(LayerArguments)
+def full(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    classes: int | None = None,
+    head: Any = None,
+    initializer: Any = "he_uniform",
+    dense: bool = False,
+    epochs: int = 150,
+    batch_size: int = 64,
+    learning_rate: float = 0.001,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    optimizer: Any = None,
+    loss: Any = None,
+    metrics: Sequence[Any] | None = None,
+    validation_data: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+    run_eagerly: bool = False,
+    verbose: Any = "auto",
+    **kwargs: Unpack[LayerArguments],
+) -> Transfer:
+    """Trains all that is left of a sparse model on another task, with its zeros in place.
+
+    A copy of the model gets a new, dense head. Then all weights that are not zero are trained,
+    biases and normalization too; zeros of the model stay zeros. The given model stays as it is.
+
+    ```python
+    task = ks.transfer.full(sparse_model, x, y, classes=10, epochs=30, validation_data=test)
+    print(task.best("val_accuracy"), task.sparsity)
+    task.model.save("task.keras")
+    ```
+
+    Args:
+        model: A built model with zeros among its weights.
+        x: Inputs, an array; or batches `(x, y)`, such as a `tf.data.Dataset`, without `y`.
+        y: Class indices, shape `(samples,)`; with `head` as a mapping any targets.
+        classes: How many classes; defaults to what the labels tell.
+        head: The layer to replace or its name, found by default; or a mapping from names to new
+            layers, for other tasks than classification. See `replace_head`.
+        initializer: Of the head's kernel.
+        dense: Whether the model has no zeros to keep: a dense reference, or one that was made
+            smaller by `ks.structured`.
+        epochs: Passes over the data.
+        batch_size: Samples in a batch, for arrays.
+        learning_rate: SGD's first, which falls to a tenth after each third of the epochs.
+        momentum: SGD's.
+        weight_decay: SGD's, decoupled from the gradient.
+        optimizer: A Keras optimizer in place of SGD with these.
+        loss: In place of the cross-entropy of the class indices.
+        metrics: In place of the accuracy.
+        validation_data: As for `fit`.
+        callbacks: More callbacks, such as `ks.Distillation`.
+        seed: Of the head and of the order of arrays.
+        run_eagerly: As for `compile`.
+        verbose: As for `fit`.
+        **kwargs: `exclude`, `include`, `keep_dense`, `strict` of what has zeros to keep: see
+            `SparseCallback`.
+
+    Returns:
+        A `Transfer`, with the compiled model.
+
+    Raises:
+        ValueError: If the head cannot be found, labels do not fit, the model has no zeros, or an
+            argument is out of range.
+
+    Source: Peste (2023), 4.3.1, 4.4.3 and B.1.
+    """
+    boolean("dense", dense)
+    integer("epochs", epochs)
+    by_name = isinstance(head, Mapping)
+    batches, classes = given_data(x, y, classes, batch_size, seed, not by_name)
+    backbone = Backbone(model, None if by_name else classes, head, initializer, seed, dense)
+    copy = backbone.copy
+    copy.compile(
+        optimizer or sgd(learning_rate, momentum, weight_decay, batches, epochs),
+        loss=loss or classification_loss(not ends_in_softmax(copy)),
+        metrics=accuracy_metrics() if metrics is None else list(metrics),
+        run_eagerly=run_eagerly,
+    )
+    masks = [] if dense else [StaticMask(mask="current", **backbone.without_heads(kwargs))]
+    seconds = EpochSeconds()
+    history = copy.fit(
+        batches,
+        epochs=epochs,
+        shuffle=False,  # The pipeline does.
+        validation_data=validation_data,
+        callbacks=[*masks, *callbacks, seconds],
+        verbose=verbose,
+    )
+    return backbone.transfer("full", history=history.history, epoch_seconds=tuple(seconds.seconds))
