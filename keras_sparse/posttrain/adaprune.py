@@ -72,7 +72,8 @@ def adaprune(
             model does not take or that are not finite.
 
     Warns:
-        SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen.
+        SparsityWarning: If a layer is left without a re-fit because its inputs cannot be seen,
+            or has more inputs than there are samples.
 
     Source: Hubara et al. (2021).
     """
@@ -90,10 +91,10 @@ def adaprune(
             return weight, mask
         return _refitted(targets[i], damping, hessian, hessian, weight, mask), mask
 
-    unseen = solve_layers(
+    solved = solve_layers(
         chosen, data, batch_size, PRODUCTS, solve, sequential=False, verbose=verbose
     )
-    warn_of_magnitude(unseen, "adaprune", stacklevel=3)
+    solved.warn("adaprune")
     return chosen.report()
 
 
@@ -172,7 +173,7 @@ def global_adaprune(
         chosen.write(dense, [np.ones_like(mask) for mask in masks])
         raise
     chosen.write(now, masks)
-    warn_of_magnitude(unseen, "global_adaprune", stacklevel=3)
+    warn_of_magnitude(unseen, "global_adaprune", stacklevel=4)
     return chosen.report()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,6 +65,13 @@ def input_rows(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> 
     if isinstance(layer, keras.layers.EinsumDense):
         return _einsum_rows(layer.equation, tuple(variable.shape), inputs)
     return _patches(layer, inputs)
+
+
+def row_count(layer: Any, variable: Any, inputs: np.ndarray) -> int:
+    """How many rows `input_rows` has, whose arguments it takes."""
+    if isinstance(layer, _CONVOLUTIONS):
+        return math.prod(layer.compute_output_shape(inputs.shape)) // layer.filters
+    return len(input_rows(layer, variable, inputs))
 
 
 def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> np.ndarray:

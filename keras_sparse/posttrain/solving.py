@@ -7,21 +7,53 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from rich.progress import track
 
 from keras_sparse.messages.warning import SparsityWarning
-from keras_sparse.posttrain.layer_inputs import SQUARES, Statistic
+from keras_sparse.posttrain.layer_inputs import PRODUCTS, SQUARES, Statistic, row_count
 from keras_sparse.posttrain.layer_shares import layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.posttrain.recording import called_in_order, summed
 from keras_sparse.probe.blocks import blocks
 from keras_sparse.probe.calibration import calibration_batches
 
+_SEEN = (
+    "Dense, EinsumDense (without an axis that inputs, kernel and outputs share) and ungrouped "
+    "convolution layers"
+)
 Solve = Callable[[int, np.ndarray, "np.ndarray | None", int], tuple[np.ndarray, np.ndarray]]
+
+
+class Solved(NamedTuple):
+    """What is to be said once layers are pruned.
+
+    Args:
+        unseen: Paths of targets whose inputs cannot be seen.
+        few: Targets with fewer rows of inputs than an output has weights, and how many.
+    """
+
+    unseen: Sequence[str]
+    few: Sequence[str]
+
+    def warn(self, method: str, seen: str = _SEEN) -> None:
+        """Warns of these, in the name of a method and of who has called it.
+
+        Args:
+            method: Its name.
+            seen: The layers whose inputs it sees.
+        """
+        warn_of_magnitude(self.unseen, method, 5, seen)
+        if self.few:
+            warnings.warn(
+                f"{method} has fewer samples than inputs of {', '.join(self.few)}. Damping decides "
+                "where they say nothing. Give more calibration data.",
+                SparsityWarning,
+                stacklevel=4,
+            )
 
 
 def solve_layers(
@@ -33,7 +65,7 @@ def solve_layers(
     *,
     sequential: bool,
     verbose: bool,
-) -> list[str]:
+) -> Solved:
     """Prunes each layer by itself, for the inputs that it gets.
 
     How many weights a layer keeps is settled first, by the inputs in the dense model (see
@@ -56,9 +88,6 @@ def solve_layers(
         sequential: False for the inputs in the dense model, all layers in one run.
         verbose: Whether to show progress.
 
-    Returns:
-        The paths of targets whose inputs cannot be seen.
-
     Raises:
         ValueError: As `calibration_batches` and `layer_budget`, or if nothing is left of a layer
             and the recipe is strict. The model is then as it was.
@@ -70,18 +99,30 @@ def solve_layers(
     layers = statistic.layers(chosen)
     stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
     unseen = []
+    rows = dict.fromkeys(map(id, chosen.variables), 0)
+
+    def of(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> np.ndarray:
+        if statistic is PRODUCTS:
+            rows[id(variable)] += row_count(layer, variable, inputs)
+        return statistic.of(layer, variable, inputs)
+
     with _restored_on_failure(chosen) as change:
         for members, calls in track(stages, "layer by layer", disable=not verbose):
             looked_at = [layer if i in members else None for i, layer in enumerate(layers)]
             found: Sequence[np.ndarray | None] = [None] * len(layers)
             if any(layer is not None for layer in looked_at):
-                found = summed(chosen, looked_at, batches, statistic.of, calls)
+                found = summed(chosen, looked_at, batches, of, calls)
             for i in members:
                 weight = chosen.read_one(i)
                 change(i, *solve(i, weight, found[i], int(budget[i])))
                 if found[i] is None:
                     unseen.append(chosen.selection.targets[i].path)
-    return unseen
+    few = [
+        f"{target.path} ({rows[id(variable)]} of {size} inputs)"
+        for target, variable in zip(chosen.selection.targets, chosen.variables, strict=True)
+        if 0 < rows[id(variable)] < (size := target.layout.size // target.layout.matrix_shape[-1])
+    ]
+    return Solved(unseen, few)
 
 
 def _stages(
@@ -135,8 +176,7 @@ def warn_of_magnitude(
     paths: Sequence[str],
     method: str,
     stacklevel: int,
-    seen: str = "Dense, EinsumDense (without an axis that inputs, kernel and outputs share) and "
-    "ungrouped convolution layers",
+    seen: str = _SEEN,
 ) -> None:
     """Names the weights that are pruned by magnitude because their inputs cannot be seen."""
     if paths:

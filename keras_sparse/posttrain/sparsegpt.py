@@ -15,7 +15,7 @@ from keras_sparse.posttrain.exact_obs import inverse_of
 from keras_sparse.posttrain.layer_hessians import layer_problem
 from keras_sparse.posttrain.layer_inputs import PRODUCTS
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of
-from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
+from keras_sparse.posttrain.solving import solve_layers
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -78,7 +78,8 @@ def sparsegpt(
             model does not take or that are not finite, or too few samples for the damping.
 
     Warns:
-        SparsityWarning: If a layer is pruned by magnitude because its inputs cannot be seen.
+        SparsityWarning: If a layer is pruned by magnitude because its inputs cannot be seen,
+            or has more inputs than there are samples.
 
     Source: Frantar and Alistarh (2023).
     """
@@ -103,10 +104,10 @@ def sparsegpt(
         kept = prune_columns(rows, factor, width, keep, group)
         return from_rows(layout, rows), from_rows(layout, kept)
 
-    unseen = solve_layers(
+    solved = solve_layers(
         chosen, data, batch_size, PRODUCTS, solve, sequential=sequential, verbose=verbose
     )
-    warn_of_magnitude(unseen, "sparsegpt", stacklevel=3)
+    solved.warn("sparsegpt")
     return chosen.report()
 
 

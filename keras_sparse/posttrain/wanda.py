@@ -13,7 +13,7 @@ from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.layer_inputs import SQUARES
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
-from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
+from keras_sparse.posttrain.solving import solve_layers
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
@@ -95,10 +95,10 @@ def wanda(
         layout = chosen.layouts[i]
         return weight, from_rows(layout, largest_of_rows(to_rows(layout, scores), keep))
 
-    unseen = solve_layers(
+    solved = solve_layers(
         chosen, data, batch_size, SQUARES, solve, sequential=sequential, verbose=verbose
     )
-    warn_of_magnitude(unseen, "wanda", stacklevel=3, seen=_SEEN)
+    solved.warn("wanda", _SEEN)
     return chosen.report()
 
 

@@ -24,7 +24,7 @@ def bert():
 
 
 def tokens(model):
-    draw = np.random.default_rng(0).integers(0, VOCABULARY, (24, LENGTH)).astype("int32")
+    draw = np.random.default_rng(0).integers(0, VOCABULARY, (40, LENGTH)).astype("int32")
     given = {"token_ids": draw, "padding_mask": np.ones_like(draw)}
     names = {tensor.name for tensor in model.inputs}
     return given | ({"segment_ids": np.zeros_like(draw)} if "segment_ids" in names else {})

@@ -26,6 +26,7 @@ def zeros(model):
     return np.mean(every == 0)
 
 
+@pytest.mark.filterwarnings("ignore:adaprune has fewer samples")
 @pytest.mark.parametrize("method", ["magnitude", "adaprune"])
 def test_as_far_as_the_loss_is_kept(trained, images, method):
     found = ks.prune_to(trained, images, max_loss=0.3, metric="loss", method=method, resolution=20)
@@ -43,6 +44,7 @@ def test_as_far_as_the_loss_is_kept(trained, images, method):
     assert "max_loss=0.3 is met" in console.export_text()
 
 
+@pytest.mark.filterwarnings("ignore:adaprune has fewer samples")
 def test_a_stricter_target_leaves_more(weights, images):
     found = []
     for most in (0.0, 0.05, 1.0):

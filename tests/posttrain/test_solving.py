@@ -51,6 +51,27 @@ def test_one_after_another_is_each_by_itself_on_what_the_others_give(function):
     )
 
 
+@pytest.mark.parametrize("function", [ks.adaprune, ks.sparsegpt, ks.obc])
+def test_layers_with_more_inputs_than_samples_are_named(function):
+    """A convolution sees each sample at many places."""
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            layers.Conv2D(2, 3, padding="same", name="conv"),
+            layers.Flatten(),
+            layers.Dense(3, name="dense"),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(20, 4, 4, 1)).astype("float32")
+    said = (
+        rf"^{function.__name__} has fewer samples than inputs of dense/kernel \(20 of 32 inputs\)"
+    )
+    with pytest.warns(ks.SparsityWarning, match=said) as told:
+        function(model, x, 0.5)
+    assert [w.filename for w in told if w.category is ks.SparsityWarning] == [__file__]
+    function(model, np.tile(x, (2, 1, 1, 1)), 0.5)
+
+
 class Block(layers.Layer):
     def __init__(self):
         super().__init__()
