@@ -6,21 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.probe.convolutions import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.selection import kernels_of
 
-_CONVOLUTIONS = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-)
+_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *TRANSPOSED, *SEPARABLE)
 
 
 def pruned_filters(model: keras.Model) -> float:

@@ -98,6 +98,25 @@ class Images:
         return data.pipeline(x, y, self.batch_size, **options).map(fitting)
 
 
+def fed(model: keras.Model, config: Any, limit: int | None) -> tuple[keras.Model, Images]:
+    """A model for images of the size that is wanted, and these images.
+
+    Args:
+        model: A model of one image.
+        config: Settings with `data`, `seed`, `image_size`, `normalize`, `batch_size` and
+            `test_images`.
+        limit: Training images to take; `None` for all.
+
+    Raises:
+        ValueError: If the model cannot be fed with them.
+    """
+    keras.utils.set_random_seed(config.seed)
+    dataset = data.load(config.data, limit=limit, seed=config.seed)
+    model = of_size(model, config.image_size, dataset.input_shape[:2])
+    shape = model.inputs[0].shape[1:]
+    return model, Images(dataset, shape, config.normalize, config.batch_size, config.test_images)
+
+
 def of_size(model: keras.Model, size: int | None, otherwise: tuple[int, ...]) -> keras.Model:
     """The model for images of a size.
 

@@ -10,8 +10,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse import data
-from keras_sparse.experiments.classifier import Images, check_feeding, gives_logits, of_size, tested
+from keras_sparse.experiments.classifier import check_feeding, fed, gives_logits, tested
 from keras_sparse.messages.arguments import integer
 from keras_sparse.posttrain.command import post_training_method
 from keras_sparse.probe.batch_norm import StatisticsTuner, batch_normalizations
@@ -100,16 +99,13 @@ def prune_classifier(
         ValueError: If the model cannot be fed with the data or pruned as asked.
     """
     console = console or Console()
-    dataset = data.load(config.data, limit=config.samples, seed=config.seed)
-    model = of_size(model, config.image_size, dataset.input_shape[:2])
+    model, images = fed(model, config, config.samples)
     classes = tuple(tuple(output.shape[1:]) for output in model.outputs)
-    if classes != ((dataset.num_classes,),):
+    if classes != ((images.dataset.num_classes,),):
         raise ValueError(
             f"The model's outputs have the shapes {classes}, and {config.data!r} has "
-            f"{dataset.num_classes} classes. Choose the data that the model was trained on."
+            f"{images.dataset.num_classes} classes. Choose the data that the model was trained on."
         )
-    shape = model.inputs[0].shape[1:]
-    images = Images(dataset, shape, config.normalize, config.batch_size, config.test_images)
     logits = gives_logits(model, images)
     # What it is going to be compiled with is not the reader's.
     plain = keras.models.clone_model(model)

@@ -10,13 +10,13 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse import data, structured
+from keras_sparse import structured
 from keras_sparse.deploy import litert_costs
 from keras_sparse.experiments.classifier import (
     Images,
     check_feeding,
+    fed,
     gives_logits,
-    of_size,
     tested,
     with_probed_head,
 )
@@ -120,15 +120,12 @@ def shrink_classifier(
         ValueError: If the model cannot be fed with the data or pruned to the target.
     """
     console = console or Console()
-    keras.utils.set_random_seed(config.seed)
-    dataset = data.load(config.data, limit=config.images, seed=config.seed)
-    model = of_size(model, config.image_size, dataset.input_shape[:2])
-    shape = model.inputs[0].shape[1:]
-    images = Images(dataset, shape, config.normalize, config.batch_size, config.test_images)
+    model, images = fed(model, config, config.images)
     classes = model.outputs[0].shape[1:]
-    probed = len(model.outputs) != 1 or tuple(classes) != (dataset.num_classes,)
+    wanted = images.dataset.num_classes
+    probed = len(model.outputs) != 1 or tuple(classes) != (wanted,)
     if probed:
-        told = f"Outputs of shape {tuple(classes)} are not the {dataset.num_classes} classes of "
+        told = f"Outputs of shape {tuple(classes)} are not the {wanted} classes of "
         console.print(
             f"{told}{config.data}: a linear probe on the model's features is its new head.",
             highlight=False,

@@ -9,8 +9,8 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse import data, structured
-from keras_sparse.experiments.classifier import Images, check_feeding, of_size
+from keras_sparse import structured
+from keras_sparse.experiments.classifier import Images, check_feeding, fed
 from keras_sparse.experiments.progress import Progress
 from keras_sparse.messages.arguments import boolean, integer, number, one_of, optional, text
 from keras_sparse.transfer.full import full
@@ -104,11 +104,7 @@ def transfer_classifier(
         ValueError: If the model cannot be fed with the data or transferred.
     """
     console = console or Console()
-    keras.utils.set_random_seed(config.seed)
-    dataset = data.load(config.data, limit=config.images, seed=config.seed)
-    model = of_size(model, config.image_size, dataset.input_shape[:2])
-    shape = model.inputs[0].shape[1:]
-    images = Images(dataset, shape, config.normalize, config.batch_size, config.test_images)
+    model, images = fed(model, config, config.images)
     found = _transferred(model, images, config, console)
     with console.status("Testing"):
         accuracy = found.model.evaluate(images.test_batches(), verbose=0)[1]

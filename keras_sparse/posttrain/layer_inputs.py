@@ -10,11 +10,8 @@ import keras
 import numpy as np
 
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.probe.convolutions import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from keras_sparse.probe.variables import owners
-
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
 class Statistic(NamedTuple):
@@ -69,7 +66,7 @@ def input_rows(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> 
 
 def row_count(layer: Any, variable: Any, inputs: np.ndarray) -> int:
     """How many rows `input_rows` has, whose arguments it takes."""
-    if isinstance(layer, _CONVOLUTIONS):
+    if isinstance(layer, CONVOLUTIONS):
         return math.prod(layer.compute_output_shape(inputs.shape)) // layer.filters
     return len(input_rows(layer, variable, inputs))
 
@@ -91,7 +88,7 @@ def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray)
         return _einsum_squares(layer.equation, inputs)
     patches = _patches(layer, inputs)
     squares = np.einsum("rk,rk->k", patches, patches).reshape(*layer.kernel_size, -1)
-    if not isinstance(layer, _CONVOLUTIONS):
+    if not isinstance(layer, CONVOLUTIONS):
         return squares[..., None]
     # Filters of one group follow each other, and so do the channels that they see.
     by_group = squares.reshape(*layer.kernel_size, layer.groups, -1).swapaxes(-1, -2)
@@ -113,13 +110,13 @@ PRODUCTS = Statistic(chosen_layers, summed_products)
 
 def sees_often(layer: keras.layers.Layer) -> bool:
     """Whether a layer multiplies each of its inputs with several weights of an output."""
-    return isinstance(layer, (*_CONVOLUTIONS, *_DEPTHWISE, *_SEPARABLE))
+    return isinstance(layer, (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE))
 
 
 def _is_summed(layer: keras.layers.Layer, variable: Any) -> bool:
-    if isinstance(layer, _SEPARABLE):
+    if isinstance(layer, SEPARABLE):
         return variable.name == "depthwise_kernel"
-    known = (keras.layers.Dense, keras.layers.EinsumDense, *_CONVOLUTIONS, *_DEPTHWISE)
+    known = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS, *DEPTHWISE)
     return variable.name == "kernel" and isinstance(layer, known)
 
 
@@ -129,7 +126,7 @@ def _shares_inputs(layer: keras.layers.Layer, variable: Any) -> bool:
     if isinstance(layer, keras.layers.EinsumDense):
         inputs, kernel, output = _terms(layer.equation)
         return not set(inputs) & set(kernel) & set(output)
-    if isinstance(layer, _CONVOLUTIONS):
+    if isinstance(layer, CONVOLUTIONS):
         return layer.groups == 1
     return isinstance(layer, keras.layers.Dense)
 

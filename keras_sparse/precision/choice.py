@@ -12,8 +12,9 @@ from rich.table import Table
 
 from keras_sparse.graphs.layers.base import GraphLayer
 from keras_sparse.messages.arguments import one_of
-from keras_sparse.precision.layers.products import ONE_PRODUCT, SEPARABLE
+from keras_sparse.precision.layers.products import ONE_PRODUCT
 from keras_sparse.precision.layers.recurrent import CELLS
+from keras_sparse.probe.convolutions import SEPARABLE
 from keras_sparse.probe.layout import is_depthwise
 from keras_sparse.probe.variables import check_built, places
 from keras_sparse.sparsity.selection import Which, check_layers, variables_meant

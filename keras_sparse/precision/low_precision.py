@@ -11,10 +11,11 @@ from keras_sparse.layers.wrapping import copied
 from keras_sparse.messages.arguments import instance
 from keras_sparse.precision.fitting import low_precision
 from keras_sparse.precision.force import Bits, Precision, Range, Site
-from keras_sparse.precision.layers.products import ONE_PRODUCT, SEPARABLE
+from keras_sparse.precision.layers.products import ONE_PRODUCT
 from keras_sparse.precision.layers.swapping import swapped
 from keras_sparse.precision.quantizers import Quantization
 from keras_sparse.precision.schedules.base import bit_width
+from keras_sparse.probe.convolutions import SEPARABLE
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")

@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_sparse.probe.convolutions import CONVOLUTIONS
 from keras_sparse.probe.layer_graph import Call, LayerGraph, layer_graph
 
-_WITH_KERNEL = (
-    keras.layers.Dense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-)
+_WITH_KERNEL = (keras.layers.Dense, *CONVOLUTIONS)
 _ACTIVATIONS = (
     keras.layers.Activation,
     keras.layers.ReLU,

@@ -10,10 +10,10 @@ from keras import ops
 
 from keras_sparse.messages.arguments import instance, integer, wrong
 from keras_sparse.messages.names import unknown_name
+from keras_sparse.probe.convolutions import CONVOLUTIONS
 from keras_sparse.probe.layer_graph import Call, LayerGraph, layer_graph
 from keras_sparse.probe.variables import check_built
 
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _SHOWN = 8
 
 
@@ -144,7 +144,7 @@ def named_layer(model: keras.Model, which: Any) -> keras.layers.Layer:
 def candidates(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a model that may be heads, the last ones first."""
     layers = model._flatten_layers(include_self=False)
-    kinds = (keras.layers.Dense, keras.layers.EinsumDense, *_CONVOLUTIONS)
+    kinds = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS)
     return [layer for layer in layers if isinstance(layer, kinds)][::-1]
 
 
@@ -168,7 +168,7 @@ def _is_softmax(operation: Any) -> bool:
 
 def _classifies(layer: Any) -> bool:
     kernel = getattr(layer, "kernel", None)
-    kinds = (keras.layers.Dense, *_CONVOLUTIONS)
+    kinds = (keras.layers.Dense, *CONVOLUTIONS)
     return isinstance(layer, kinds) and kernel is not None and set(kernel.shape[:-2]) <= {1}
 
 
@@ -193,7 +193,7 @@ def _of_classes(
     old: keras.layers.Layer, classes: int, initializer: Any, seed: int | None
 ) -> keras.layers.Layer:
     """A new head of the old one's kind."""
-    size = "filters" if isinstance(old, _CONVOLUTIONS) else "units"
+    size = "filters" if isinstance(old, CONVOLUTIONS) else "units"
     config = old.get_config()
     if size not in config:
         raise ValueError(

@@ -40,6 +40,7 @@ def prune(*words):
     return main(["prune", *map(str, words), "--data", "digits", "--samples", "300"])
 
 
+@pytest.mark.filterwarnings("ignore:obc has fewer samples")
 @pytest.mark.parametrize("method", ["obc", "woodfisher", "magnitude"])
 def test_a_pruned_plain_file_and_its_numbers(trained, tmp_path, capsys, method):
     out, numbers = tmp_path / "pruned.keras", tmp_path / "numbers.json"

@@ -10,20 +10,15 @@ from keras import ops
 
 from keras_sparse.precision.force import Site
 from keras_sparse.precision.layers.swapping import attributes_of, swapped
+from keras_sparse.probe.convolutions import CONVOLUTIONS, DEPTHWISE, TRANSPOSED
 
 ONE_PRODUCT = (
     keras.layers.Dense,
     keras.layers.EinsumDense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
+    *CONVOLUTIONS,
+    *DEPTHWISE,
+    *TRANSPOSED,
 )
-SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
 def rounding_weights(site: Site, layer: keras.layers.Layer) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from keras_sparse.messages.arguments import wrong
-
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+from keras_sparse.probe.convolutions import CONVOLUTIONS
 
 
 class Consumer:
@@ -35,7 +34,7 @@ class Consumer:
     @staticmethod
     def takes(layer: Any) -> bool:
         """Whether a layer is one of these."""
-        if not isinstance(layer, _CONVOLUTIONS) or layer.rank > 2:
+        if not isinstance(layer, CONVOLUTIONS) or layer.rank > 2:
             return type(layer) is keras.layers.Dense
         last = layer.data_format == "channels_last"
         return last and layer.groups == 1 and layer.padding != "causal"
