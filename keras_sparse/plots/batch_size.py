@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from keras_sparse.messages.arguments import array, instance, wrong
+from keras_sparse.messages.arguments import array, instance, text, wrong
 from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
 
 _MARKERS = "osD^vP*X"
@@ -82,6 +82,7 @@ def scaling_curves(curves: Curves, path: PicturePath = None, title: str = "") ->
     Source: Lee (2020), Fig. 5.1.
     """
     found = _checked(curves)
+    text("title", title)
     columns = len(found) + 2
     figure, first = new_figure(2.6 * columns, 2.9)
     first.remove()
@@ -130,6 +131,7 @@ def optimizer_comparison(
     Source: Lee (2020), Fig. 5.2.
     """
     instance("curves", curves, Mapping, "a mapping from sparsities to curves by optimizer")
+    text("title", title)
     if not curves:
         raise wrong("curves", curves, "a mapping with one sparsity at least")
     figure, first = new_figure(1 + 3.2 * len(curves), 3.2)
@@ -170,6 +172,7 @@ def steps_ratio(
     Source: Lee (2020), Fig. 5.12.
     """
     instance("ratios", ratios, Mapping, "a mapping from names to ratios by batch size")
+    text("title", title)
     if not ratios:
         raise wrong("ratios", ratios, "a mapping with one name at least")
     figure, axes = new_figure(6, 3.4)
@@ -216,6 +219,7 @@ def trial_map(
 
     Source: Lee (2020), Figs. 5.3 and 5.4.
     """
+    text("title", title)
     several = isinstance(trials, Sequence) and not isinstance(trials, str)
     if not several or not trials or not all(isinstance(each, Mapping) for each in trials):
         raise wrong("trials", trials, "a list of mappings with batch_size, status, steps, values")

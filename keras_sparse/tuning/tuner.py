@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_sparse.messages.arguments import file_path, instance, integer, text
+from keras_sparse.messages.arguments import boolean, file_path, instance, integer, optional, text
 from keras_sparse.tuning.execution import TrialRun
 from keras_sparse.tuning.objectives import check_objectives
 from keras_sparse.tuning.oracles import make_oracle, write_state
@@ -91,13 +91,14 @@ class SparseTuner(keras_tuner.Tuner):
             integer("seed", seed, 0),
             integer("keep_models", keep_models),
         )
+        optional(integer, "max_epochs", max_epochs)
         first = keras_tuner.Objective(found[0].name, found[0].direction)
         super().__init__(
             make_oracle(oracle, first, integer("max_trials", max_trials), seed, max_epochs),
             hypermodel,
             directory=file_path("directory", directory),
             project_name=text("project_name", project_name),
-            overwrite=overwrite,
+            overwrite=boolean("overwrite", overwrite),
             executions_per_trial=executions_per_trial,
             **kwargs,
         )
