@@ -33,6 +33,7 @@ SCRIPTS = {
     "selection_time": "selection_time",
     "shrink": "shrink",
     "snip": "snip",
+    "steps_bound": "steps_bound",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
