@@ -135,7 +135,7 @@ def claims(curves: Mapping[str, Mapping[float, Any]], rates: Mapping[str, Any]) 
             )
         dense, sparse = by_sparsity[0.0][1], by_sparsity[0.9][1]
         ratios = sparse / dense
-        told = ", ".join(f"{ratio:.1f}" for ratio in ratios)
+        told = ", ".join("none" if math.isnan(r) else f"{r:.1f}" for r in ratios)
         right = bool(np.all((ratios > 1.3) & (ratios < 8)))
         rows.append(
             (f"{optimizer}: 90 % takes 1.3 to 8 times the steps of dense", told, holds(right))
