@@ -199,6 +199,12 @@ def describe(content: Mapping[str, Any]) -> bench.Document:
     notes = edges(tables)
     if notes:
         blocks.append(f"Best trials within 5 % of an end of the range: {notes}.")
+    blocks.append(
+        "Beside this: [the optimizers](batch_size_optimizers.png), [the steps relative to "
+        "dense](batch_size_ratio.png), [the trials of the dense model](batch_size_trials.png), of "
+        "which those that were stopped at the best one so far count as incomplete, and all trials "
+        "as CSV."
+    )
     picture = scaling_curves(next(iter(curves.values())), title=next(iter(curves)))
     return bench.Document(
         "Steps to a result over the batch size", blocks, picture, "Steps over batch sizes, SGD"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import array, instance, text, wrong
@@ -247,6 +248,7 @@ def trial_map(
         with_momentum = "momentum" in of[0]["values"]
         if with_momentum:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("1 - momentum" if with_momentum else "trial")
     panels[0].set_ylabel("learning rate")
     marks = {"best": ("*", "C3"), **{s: (m, GREY) for s, m in _STATUS.items()}}
