@@ -35,6 +35,7 @@ SCRIPTS = {
     "shrink": "shrink",
     "snip": "snip",
     "steps_bound": "steps_bound",
+    "steps_to_result": "steps_to_result",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
