@@ -33,6 +33,7 @@ SCRIPTS = {
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
+    "smoothness": "smoothness",
     "snip": "snip",
     "steps_bound": "steps_bound",
     "steps_to_result": "steps_to_result",
