@@ -25,8 +25,8 @@ class SparseTuner(keras_tuner.Tuner):
     Beyond them a trial that was killed goes on from its last epoch; the scores of each execution
     are kept; the same seed gives the same trials, each with the same initial weights and order of
     samples; and of all models only the best stay on the disk. A training that diverges is an
-    `"infeasible"` trial and no failure. With a first objective alone oracles look at that;
-    `result` has the trials that no other dominates in any.
+    `"infeasible"` trial and no failure. Oracles look at the first objective alone; `result` has the
+    trials that no other one dominates in all of them.
 
     ```python
     def build_model(hp):
