@@ -135,7 +135,7 @@ def claims(curves: Mapping[str, Mapping[float, Any]], rates: Mapping[str, Any]) 
             )
         dense, sparse = by_sparsity[0.0][1], by_sparsity[0.9][1]
         ratios = sparse / dense
-        told = ", ".join(f"{ratio:.1f}" for ratio in ratios)
+        told = ", ".join("none" if math.isnan(r) else f"{r:.1f}" for r in ratios)
         right = bool(np.all((ratios > 1.3) & (ratios < 8)))
         rows.append(
             (f"{optimizer}: 90 % takes 1.3 to 8 times the steps of dense", told, holds(right))
@@ -199,6 +199,12 @@ def describe(content: Mapping[str, Any]) -> bench.Document:
     notes = edges(tables)
     if notes:
         blocks.append(f"Best trials within 5 % of an end of the range: {notes}.")
+    blocks.append(
+        "Beside this: [the optimizers](batch_size_optimizers.png), [the steps relative to "
+        "dense](batch_size_ratio.png), [the trials of the dense model](batch_size_trials.png), of "
+        "which those that were stopped at the best one so far count as incomplete, and all trials "
+        "as CSV."
+    )
     picture = scaling_curves(next(iter(curves.values())), title=next(iter(curves)))
     return bench.Document(
         "Steps to a result over the batch size", blocks, picture, "Steps over batch sizes, SGD"

@@ -81,7 +81,7 @@ def describe(content: Mapping[str, Any]) -> bench.Document:
             (means["mean"], dense["mean"]),
         )
         spread = bench.spread([run["mean"] for run in runs]) if len(runs) > 1 else float("nan")
-        accuracy = bench.percent(float(np.mean([run["accuracy"] for run in runs])))
+        accuracy = f"{np.mean([run['accuracy'] for run in runs]):.2%}"
         rows.append(
             (
                 name,

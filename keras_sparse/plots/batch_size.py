@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
-from keras_sparse.messages.arguments import array, instance, wrong
+from keras_sparse.messages.arguments import array, instance, text, wrong
 from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
 
 _MARKERS = "osD^vP*X"
@@ -82,6 +83,7 @@ def scaling_curves(curves: Curves, path: PicturePath = None, title: str = "") ->
     Source: Lee (2020), Fig. 5.1.
     """
     found = _checked(curves)
+    text("title", title)
     columns = len(found) + 2
     figure, first = new_figure(2.6 * columns, 2.9)
     first.remove()
@@ -130,6 +132,7 @@ def optimizer_comparison(
     Source: Lee (2020), Fig. 5.2.
     """
     instance("curves", curves, Mapping, "a mapping from sparsities to curves by optimizer")
+    text("title", title)
     if not curves:
         raise wrong("curves", curves, "a mapping with one sparsity at least")
     figure, first = new_figure(1 + 3.2 * len(curves), 3.2)
@@ -170,6 +173,7 @@ def steps_ratio(
     Source: Lee (2020), Fig. 5.12.
     """
     instance("ratios", ratios, Mapping, "a mapping from names to ratios by batch size")
+    text("title", title)
     if not ratios:
         raise wrong("ratios", ratios, "a mapping with one name at least")
     figure, axes = new_figure(6, 3.4)
@@ -216,6 +220,7 @@ def trial_map(
 
     Source: Lee (2020), Figs. 5.3 and 5.4.
     """
+    text("title", title)
     several = isinstance(trials, Sequence) and not isinstance(trials, str)
     if not several or not trials or not all(isinstance(each, Mapping) for each in trials):
         raise wrong("trials", trials, "a list of mappings with batch_size, status, steps, values")
@@ -243,6 +248,7 @@ def trial_map(
         with_momentum = "momentum" in of[0]["values"]
         if with_momentum:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("1 - momentum" if with_momentum else "trial")
     panels[0].set_ylabel("learning rate")
     marks = {"best": ("*", "C3"), **{s: (m, GREY) for s, m in _STATUS.items()}}

@@ -80,6 +80,8 @@ def pareto_plot(
     costs = [p["cost"] for p in points]
     if min(costs) > 0 and max(costs) > 5 * min(costs):
         axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=5)
     if lower_is_better:
         axes.invert_yaxis()
     axes.grid(alpha=0.3)

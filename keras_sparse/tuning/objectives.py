@@ -46,7 +46,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         text("name", self.name)
-        object.__setattr__(self, "direction", self.direction or self._usual())
+        if self.direction == "":
+            object.__setattr__(self, "direction", self._usual())
         one_of("direction", self.direction, DIRECTIONS)
 
     def _usual(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_sparse.messages.arguments import file_path, instance, integer, text
+from keras_sparse.messages.arguments import boolean, file_path, instance, integer, optional, text
 from keras_sparse.tuning.execution import TrialRun
 from keras_sparse.tuning.objectives import check_objectives
 from keras_sparse.tuning.oracles import make_oracle, write_state
@@ -25,8 +25,8 @@ class SparseTuner(keras_tuner.Tuner):
     Beyond them a trial that was killed goes on from its last epoch; the scores of each execution
     are kept; the same seed gives the same trials, each with the same initial weights and order of
     samples; and of all models only the best stay on the disk. A training that diverges is an
-    `"infeasible"` trial and no failure. With a first objective alone oracles look at that;
-    `result` has the trials that no other dominates in any.
+    `"infeasible"` trial and no failure. Oracles look at the first objective alone; `result` has the
+    trials that no other one dominates in all of them.
 
     ```python
     def build_model(hp):
@@ -91,13 +91,14 @@ class SparseTuner(keras_tuner.Tuner):
             integer("seed", seed, 0),
             integer("keep_models", keep_models),
         )
+        optional(integer, "max_epochs", max_epochs)
         first = keras_tuner.Objective(found[0].name, found[0].direction)
         super().__init__(
             make_oracle(oracle, first, integer("max_trials", max_trials), seed, max_epochs),
             hypermodel,
             directory=file_path("directory", directory),
             project_name=text("project_name", project_name),
-            overwrite=overwrite,
+            overwrite=boolean("overwrite", overwrite),
             executions_per_trial=executions_per_trial,
             **kwargs,
         )

@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 SCRIPTS = {
     "acdc_phases": "acdc_phases",
+    "batch_size": "batch_size",
     "cifar10_resnet20": "cifar10_resnet20",
     "cifar10_resnet20_95": "cifar10_resnet20",
     "cram_cifar10": "cram",
@@ -32,7 +33,10 @@ SCRIPTS = {
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
+    "smoothness": "smoothness",
     "snip": "snip",
+    "steps_bound": "steps_bound",
+    "steps_to_result": "steps_to_result",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",

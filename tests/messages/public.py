@@ -38,6 +38,8 @@ ROOMS = {
     "structured.": ks.structured,
     "migrate.": ks.migrate,
     "precision.": ks.precision,
+    "scaling.": ks.scaling,
+    "tuning.": ks.tuning,
 }
 BOUNDS = (
     convergence,
@@ -91,6 +93,13 @@ NOT_CALLED_BY_USERS = {
     "structured.StructureReport": "report makes it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
+    "scaling.GradientNoise": "gradient_noise makes it",
+    "scaling.Interval": "fit_scaling makes it",
+    "scaling.ScalingFit": "fit_scaling makes it",
+    "scaling.Speedup": "speedups makes it",
+    "tuning.StepsTable": "BatchSizeStudy makes it",
+    "tuning.SweepResult": "a sweep makes it",
+    "tuning.Trial": "a sweep makes it",
     "streaming.StreamHistory": "fit_stream makes it",
     "streaming.TestingEvent": "a test makes it",
     "structured.Cut": "cut makes it",
@@ -263,6 +272,41 @@ def valid(folder):
         "rest": lambda tensor: keras.ops.softmax(tensor),
         "pruned": [0.5, 0.6, 0.7],
         "curves": {"pruned": ([0, 1], [0.5, 0.4])},
+        "points": [{"cost": 1.0, "metric": 0.9, "name": "gmp", "front": True}],
+        "ratios": {"sgd": {2: 3.0}},
+        "trials": [{"batch_size": 2, "status": "complete", "steps": 4, "values": {}}],
+        ("plots.scaling_curves", "curves"): {0.0: ([2, 4], [9, 5])},
+        ("plots.optimizer_comparison", "curves"): {0.0: {"sgd": ([2, 4], [9, 5])}},
+        "low": 1,
+        "high": 2,
+        **{("tuning.ReverseLogUniform", end): v for end, v in {"low": 0.1, "high": 0.5}.items()},
+        "train_data": (x, y),
+        "goal_error": 0.1,
+        "dimensions": 2,
+        "base_batch": 2,
+        "build_model": lambda *hp: keras.models.clone_model(model()),
+        "hypermodel": ks.tuning.SparseHyperModel(lambda hp: keras.models.clone_model(model())),
+        ("tuning.scaled_rate", "rule"): "linear",
+        ("tuning.Objective", "name"): "accuracy",
+        ("tuning.BatchSizeStudy", "data"): (x, y, x, y),
+        ("tuning.BatchSizeStudy", "batch_sizes"): (2,),
+        ("tuning.BatchSizeStudy", "directory"): folder / "study",
+        ("tuning.SparseTuner", "directory"): folder / "sweeps",
+        ("tuning.OptunaSweep", "directory"): folder / "shared",
+        ("tuning.OptunaSweep", "storage"): folder / "journal.log",
+        ("tuning.fixed_rule", "study"): study(folder / "ruled"),
+        ("tuning.fixed_rule", "values"): {"learning_rate": 0.1},
+        "batch_sizes": [1, 2, 4],
+        **{
+            ("scaling." + name, "steps"): [9.0, 5.0, 4.0]
+            for name in ("critical_batch", "fit_scaling", "speedup_table", "speedups")
+        },
+        "eps": 0.1,
+        ("scaling.StepsBound", "delta"): 1.0,
+        **{
+            ("scaling.predicted_ratio", name): (1.0, 2.0)
+            for name in ("delta", "beta", "smoothness")
+        },
         ("structured.select_units", "weights"): np.ones(2),
         ("structured.select_units", "targets"): np.ones(4),
         ("structured.backward_elimination", "weights"): np.ones(2),
@@ -389,6 +433,21 @@ def valid(folder):
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
+
+
+def study(folder):
+    x, y = samples()
+    return ks.tuning.BatchSizeStudy(
+        lambda: keras.models.clone_model(model()),
+        (x, y, x, y),
+        optimizer="sgd",
+        batch_sizes=(2,),
+        sparsities=(0.0,),
+        goal_error=0.0,
+        check_every=1,
+        max_steps=1,
+        directory=folder,
+    )
 
 
 def streaming_dataset():

@@ -19,12 +19,16 @@ HAVE_A_MEANING = {
     ("structured.prune", "data"): "None is no data, which most criteria need not",
     ("precision_range_test", "restore"): "True is one of the two",
     ("precision.critical_period_sweep", "deficits"): "[3] is a length",
+    ("scaling.bound_steps", "batch_size"): "infinity gives the plateau",
+    ("tuning.BatchSizeStudy", "batch_sizes"): "[3] is one batch size",
+    ("tuning.IntUniform", "low"): "a range may begin below 0",
     ("bounds.cyclic_descent", "mask"): "None is the largest weights of each partition",
 }
 NEED_MORE = {
     "Duration": "one unit of three",
     "finetune_dense": "a finished run",
     "deploy.to_onnx": "the extra onnx",
+    "tuning.OptunaSweep": "the extra optuna",
     "distribute.connect": "other workers",
     "distribute.read_cluster": "TF_CONFIG",
 }

@@ -218,6 +218,7 @@ def test_equal_parts_make_the_same_updates_as_the_whole():
         # All samples in each update: cut or not, an update sees the same.
         found = trainer.run(0.5, 96, 0, {"learning_rate": 0.05, "momentum": 0.9})
         assert found.steps == 20
+        assert found.measured_sparsity == pytest.approx(0.5, abs=0.005)
         assert int(trainer.optimizer.iterations) == 20
         ended.append(trainer.model.get_weights())
     for one, two in zip(*ended, strict=True):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
 from keras_sparse.analysis.scaling.bound import bound_steps
-from keras_sparse.messages.arguments import integer, number, one_of, wrong
+from keras_sparse.messages.arguments import array, integer, number, one_of, wrong
 from keras_sparse.messages.warning import SparsityWarning
 
 MODELS = ("theorem", "reciprocal")
@@ -131,12 +131,13 @@ def measured_pairs(batch_sizes: ArrayLike, steps: ArrayLike) -> tuple[np.ndarray
     Raises:
         ValueError: If they are no positive numbers, one for each.
     """
+    sizes = array("batch_sizes", batch_sizes).ravel()
     try:
-        sizes, found = (np.asarray(each, float).ravel() for each in (batch_sizes, steps))
+        found = np.asarray(steps, float).ravel()
     except (TypeError, ValueError) as error:
         raise wrong("steps", steps, "numbers, one for each batch size") from error
-    if sizes.size != found.size or not sizes.size:
-        raise wrong("steps", steps, f"{sizes.size} numbers, one for each batch size")
+    if sizes.size != found.size:
+        raise wrong("steps", steps, f"{sizes.size} numbers, one for each of batch_sizes")
     if not (sizes >= 1).all():
         raise wrong("batch_sizes", batch_sizes, "numbers of at least 1")
     known = np.isfinite(found)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from rich.table import Table
 
 from keras_sparse.analysis.scaling.fit import measured_pairs
-from keras_sparse.messages.arguments import number
+from keras_sparse.messages.arguments import number, text
 
 PERFECT, DIMINISHING, MAXIMAL = "perfect", "diminishing", "maximal"
 _PLATEAU = 1.1  # of the fewest steps, up to which a batch size is on the plateau
@@ -98,7 +98,7 @@ def speedup_table(batch_sizes: ArrayLike, steps: ArrayLike, title: str = "") -> 
         steps: K at each.
         title: Of the table.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=text("title", title), title_justify="left")
     for name in ("batch size", "steps", "speed-up", "efficiency", "examples"):
         table.add_column(name, justify="right")
     table.add_column("scaling")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse.messages.arguments import one_of, wrong
+from keras_sparse.messages.arguments import is_number, one_of, wrong
 from keras_sparse.tuning.space import LogUniform, Range, ReverseLogUniform, check_space
 
 _RATE: dict[str, Range] = {"learning_rate": LogUniform(1e-4, 1)}
@@ -27,7 +27,8 @@ def several(name: str, values: Any) -> list[Any]:
         ValueError: If it is another thing, or empty.
     """
     found = list(values) if isinstance(values, (Sequence, np.ndarray)) else []
-    if isinstance(values, str) or not found or len(set(found)) < len(found):
+    numbers = all(is_number(each) for each in found) and not isinstance(values, str)
+    if not numbers or not found or len(set(found)) < len(found):
         raise wrong(name, values, "a list of different numbers")
     return found
 

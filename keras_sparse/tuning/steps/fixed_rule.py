@@ -73,6 +73,7 @@ def fixed_rule(
     """
     one_of("rule", rule, RULES)
     integer("base_batch", base_batch)
+    number("sparsity", sparsity, "[0, 1)")
     integer("trials", trials)
     integer("warmup_steps", warmup_steps, 0)
     optional(_has_rate, "values", values)

@@ -134,7 +134,7 @@ class BatchSizeStudy:
             integer("max_steps", max_steps),
             one_of("mask", mask, MASKS),
             integer("seed", seed, 0),
-            error,
+            optional(function, "error", error),
             optional(integer, "memory_batch", memory_batch),
             strategy,
             boolean("jit_compile", jit_compile),

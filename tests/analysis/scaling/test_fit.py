@@ -60,7 +60,7 @@ def test_regimes():
     ("make", "message"),
     [
         (lambda: fit_scaling([1, 2], [2, 1]), "needs 3 batch sizes"),
-        (lambda: fit_scaling([1, 2, 4], [2, 1]), "one for each batch size"),
+        (lambda: fit_scaling([1, 2, 4], [2, 1]), "one for each of batch_sizes"),
         (lambda: fit_scaling([1, 2, 4], [2, 1, 0]), "greater than 0"),
         (lambda: fit_scaling([0, 2, 4], [2, 1, 1]), "at least 1"),
         (lambda: fit_scaling([1, 2, 4], [3, 2, 1], "power"), "model must be"),
