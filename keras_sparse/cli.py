@@ -155,6 +155,7 @@ def _report(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from keras_sparse.deploy import to_litert, to_onnx
+    from keras_sparse.experiments.saving import load_samples
 
     common: dict[str, Any] = {"batch_size": args.batch_size or None}
     if args.tolerance is not None:
@@ -165,29 +166,17 @@ def _export(args: argparse.Namespace) -> None:
                 "--dense, --quantize and --kernels are for LiteRT. Leave them out for an .onnx "
                 "file, which holds float32 weights, zeros included."
             )
-        to_onnx(_load(args.file), args.out, _samples(args.inputs), **common).print()
+        to_onnx(_load(args.file), args.out, load_samples(args.inputs), **common).print()
         return
     to_litert(
         _load(args.file),
         args.out,
         sparse=not args.dense,
-        inputs=_samples(args.inputs),
+        inputs=load_samples(args.inputs),
         quantize=args.quantize,
         kernels=args.kernels,
         **common,
     ).print()
-
-
-def _samples(file: str | None) -> Any:
-    """Samples that a `.npy` file holds."""
-    if file is None:
-        return None
-    import numpy as np
-
-    try:
-        return np.load(Path(file).expanduser(), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -241,8 +230,12 @@ def _transfer(args: argparse.Namespace) -> None:
     from keras_sparse.experiments import transferring
 
     names = (*options.TRANSFER_OPTIONS, "dense")
-    made = transferring.TransferConfig, transferring.transfer_classifier
-    _make_model(args, "transferred", names, *made, transferring.transfer_table)
+    made = (
+        transferring.TransferConfig,
+        transferring.transfer_classifier,
+        transferring.transfer_table,
+    )
+    _make_model(args, "transferred", names, *made)
 
 
 def _compare_transfer(args: argparse.Namespace) -> None:
