@@ -24,6 +24,7 @@ SCRIPTS = {
     "graphs": "graphs",
     "greedy_forward_selection": "greedy_forward_selection",
     "mask_update": "mask_update",
+    "memorization": "memorization",
     "post_training": "post_training",
     "precision_digits": "precision",
     "precision_periods": "precision",
