@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 SCRIPTS = {
     "acdc_phases": "acdc_phases",
+    "agreement": "agreement",
     "cifar10_resnet20": "cifar10_resnet20",
     "cifar10_resnet20_95": "cifar10_resnet20",
     "cram_cifar10": "cram",
