@@ -125,7 +125,7 @@ def describe(content: dict) -> bench.Document:
         for name, runs in results.items()
     }
     title = "Sparse and dense models, sample by sample"
-    return bench.Document(title, blocks, ks.plots.agreement_bars(rows), "agreement")
+    return bench.Document(title, blocks, ks.plots.agreement_points(rows), "agreement")
 
 
 if __name__ == "__main__":
