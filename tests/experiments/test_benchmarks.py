@@ -38,6 +38,7 @@ SCRIPTS = {
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
+    "transfer_fashion_mnist": "transfer",
 }
 
 
