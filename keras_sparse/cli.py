@@ -227,15 +227,10 @@ def _prune(args: argparse.Namespace) -> None:
 
 
 def _transfer(args: argparse.Namespace) -> None:
-    from keras_sparse.experiments import transferring
+    from keras_sparse.experiments import transferring as of
 
-    names = (*options.TRANSFER_OPTIONS, "dense")
-    made = (
-        transferring.TransferConfig,
-        transferring.transfer_classifier,
-        transferring.transfer_table,
-    )
-    _make_model(args, "transferred", names, *made)
+    made = of.TransferConfig, of.transfer_classifier, of.transfer_table
+    _make_model(args, "transferred", (*options.TRANSFER_OPTIONS, "dense"), *made)
 
 
 def _compare_transfer(args: argparse.Namespace) -> None:
