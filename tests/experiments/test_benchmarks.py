@@ -39,6 +39,7 @@ SCRIPTS = {
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
     "transfer_fashion_mnist": "transfer",
+    "transfer_pretrained": "transfer_pretrained",
     "transfer_segmentation": "transfer_segmentation",
 }
 
