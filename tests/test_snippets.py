@@ -162,7 +162,7 @@ def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_pa
     assert names["found"].sparsity > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_on_transfer_learns(prepared, histories, tmp_path, capsys):
     names = {}
     for code in blocks((ROOT / "docs" / "transfer.md").read_text("utf-8"), "python"):
