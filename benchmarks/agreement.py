@@ -4,7 +4,7 @@
 
 The task is that of `memorization.py`, without random labels. Pairs: AC/DC's sparse model and its
 fine-tuned dense one, a model that GMP pruned and the dense one it began with, and sparse
-variational dropout with and without its threshold.
+variational dropout with and without its threshold. One process trains all pairs of a seed.
 """
 
 from pathlib import Path
@@ -17,6 +17,11 @@ from keras_sparse.experiments import benchmark as bench
 
 SPARSITIES = (0.8, 0.9)
 ACDC, GMP, DROPOUT = "AC/DC", "GMP from dense", "sparse variational dropout"
+PAIRS = {
+    f"{method} {100 * s:g} %": {"method": method, "sparsity": s}
+    for method in (ACDC, GMP)
+    for s in SPARSITIES
+} | {DROPOUT: {"method": DROPOUT}}
 ABOUT = """\
 {samples:,} training samples of clusters; a perceptron 32-{width}-{width}-10, {epochs} epochs (GMP
 prunes for as many more, AC/DC's dense model is fine-tuned for the epochs of its last phase),
@@ -67,23 +72,27 @@ def pair(config: dict, folder: Path, data: tuple) -> tuple[keras.Model, keras.Mo
     if config["method"] == GMP:
         dense = copied(fitted(model, config, data))
         return fitted(model, config, data, ks.GMP(config["sparsity"])), dense
-    dropout = ks.SparseVariationalDropout(kl_weight=config["kl_weight"])
+    dropout = ks.SparseVariationalDropout(kl_weight=1 / config["samples"])
     before = Unthresholded(dropout)
     return fitted(model, config, data, before, dropout), before.dense
 
 
 def run(config: dict, folder: Path) -> dict:
-    """How alike a pair of models is."""
+    """How alike the models of each pair are, from one seed."""
     data, (x, y) = clusters(config["samples"], 1 + config["seed"]), clusters(5000, 1000)
-    models = pair(config, folder, data)
-    outputs = [each.predict(x, batch_size=1000, verbose=0) for each in models]
-    sparse, dense = (keras.ops.convert_to_numpy(keras.ops.softmax(each)) for each in outputs)
-    (found,) = ks.agreement_report({"pair": (sparse, dense)}, y=y).pairs.values()
-    return {**found._asdict(), "sparsity": ks.report(models[0]).sparsity}
+    found = {}
+    for name, how in PAIRS.items():
+        models = pair({**config, **how}, folder, data)
+        outputs = [each.predict(x, batch_size=1000, verbose=0) for each in models]
+        sparse, dense = (keras.ops.convert_to_numpy(keras.ops.softmax(each)) for each in outputs)
+        (alike,) = ks.agreement_report({name: (sparse, dense)}, y=y).pairs.values()
+        found[name] = {**alike._asdict(), "sparsity": ks.report(models[0]).sparsity}
+    return found
 
 
 def describe(content: dict) -> bench.Document:
-    results, config = content["results"], content["config"]
+    config, (runs,) = content["config"], content["results"].values()
+    results = {name: [run[name] for run in runs] for name in PAIRS}
     columns = {
         "agreement, %": lambda runs: bench.percent([run["agreement"] for run in runs]),
         "where dense is wrong, %": lambda runs: bench.percent(
@@ -116,18 +125,12 @@ def describe(content: dict) -> bench.Document:
         for name, runs in results.items()
     }
     title = "Sparse and dense models, sample by sample"
-    return bench.Document(title, blocks, ks.plots.agreement_bars(rows), "agreement")
+    return bench.Document(title, blocks, ks.plots.agreement_points(rows), "agreement")
 
 
 if __name__ == "__main__":
     script = bench.Script(__doc__, seeds=3)
     common = {"samples": 3000, "width": 128, "epochs": 40, "batch": 64, "rate": 0.05}
-    variants = {
-        f"{method} {100 * s:g} %": bench.Variant({**common, "method": method, "sparsity": s})
-        for method in (ACDC, GMP)
-        for s in SPARSITIES
-    }
-    dropout = {**common, "method": DROPOUT, "sparsity": 0.0, "kl_weight": 1 / common["samples"]}
-    variants[DROPOUT] = bench.Variant(dropout)
     seeds = script.args.seeds
-    script.study(bench.Study(variants, range(seeds), run), describe, {**common, "seeds": seeds})
+    study = bench.Study({"all pairs": bench.Variant(common)}, range(seeds), run)
+    script.study(study, describe, {**common, "seeds": seeds})

@@ -25,7 +25,7 @@ ABOUT = """\
 32-{width}-{width}-10, {epochs} epochs, batches of {batch}, SGD with momentum 0.9 and weight decay
 1e-4, learning rate {rate} along a cosine. AC/DC's phases take {phase} epochs each, dense first.
 "Memorized" is the accuracy on the samples with random labels by these, "true" by their true labels.
-Ends of middle phases are those from epoch {first} to {last}. {seeds} seeds."""
+Phases that are looked at end with epochs {sparse} (sparse) and {dense} (dense). {seeds} seeds."""
 
 
 def clusters(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +115,16 @@ def describe(content: dict) -> bench.Document:
     }
     picture = bench.lines(panels, "epoch", title="Samples with random labels")
     blocks = [
-        ABOUT.format(**config, phase=PHASE, first=ends("C")[0] + 1, last=ends("C")[-1] + 1),
+        ABOUT.format(**config, phase=PHASE, sparse=_told("C"), dense=_told("D")),
         bench.by_variant("Memorization", "training", columns, results),
         "Claims of the source:",
         claims,
     ]
     return bench.Document("What is memorized of random labels", blocks, picture, "by epoch")
+
+
+def _told(phase: str) -> str:
+    return ", ".join(str(epoch + 1) for epoch in ends(phase))
 
 
 def _holds(holds: bool) -> str:

@@ -362,7 +362,12 @@ def test_warnings_are_one_line_each(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["train"], ["report"], ["export"], ["shrink"], ["prune"]], ids=str
+    "command",
+    [
+        [],
+        *([name] for name in ("demo", "train", "report", "export", "shrink", "prune", "transfer")),
+    ],
+    ids=str,
 )
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stopped:

@@ -48,7 +48,7 @@ def test_streaming_digits_runs(shortened):
     assert last[0] < 30 < 75 < min(last[1:])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_sparse_transfer_runs(shortened):
     output = shortened("sparse_transfer", UPSTREAM_EPOCHS=6, EPOCHS=8)
     lines = [line for line in output.splitlines() if "zeros): full" in line]

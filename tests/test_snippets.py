@@ -198,7 +198,7 @@ def test_the_page_on_networks_that_do_not_train_is_right(histories, tmp_path, ca
     assert (tmp_path / "signals.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_on_transfer_learns(prepared, histories, tmp_path, capsys):
     names = {}
     for code in blocks((ROOT / "docs" / "transfer.md").read_text("utf-8"), "python"):

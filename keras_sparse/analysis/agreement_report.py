@@ -18,7 +18,7 @@ from keras_sparse.analysis.agreement import (
 )
 from keras_sparse.messages.arguments import boolean, instance, wrong
 from keras_sparse.plots.drawing import PicturePath
-from keras_sparse.plots.transfer import agreement_bars
+from keras_sparse.plots.transfer import agreement_points
 
 
 class Agreement(NamedTuple):
@@ -73,7 +73,7 @@ class AgreementReport:
             title: The title. Defaults to none.
         """
         rows = {name: (row.agreement, row.cross_entropy) for name, row in self.pairs.items()}
-        return agreement_bars(rows, path, title=title)
+        return agreement_points(rows, path, title=title)
 
 
 def agreement_report(

@@ -44,7 +44,7 @@ def inject_random_labels(
     ```python
     labels = ks.inject_random_labels(y_train, samples=1000)
     monitor = ks.MemorizationMonitor(x_train, labels)
-    model.fit(x_train, labels.y, epochs=12, callbacks=[ks.ACDC(0.95), monitor])
+    model.fit(x_train, labels.y, callbacks=[monitor])
     ```
 
     Args:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from keras_sparse.deploy import to_litert, to_onnx
-from keras_sparse.experiments.saving import load_model, save_packed
+from keras_sparse.experiments.saving import load_model, load_samples, save_packed
 from keras_sparse.storage.files import check_destination, replace_file
 
 
@@ -35,27 +34,17 @@ def export_file(args: argparse.Namespace) -> None:
                 "--dense, --quantize and --kernels are for LiteRT. Leave them out for an .onnx "
                 "file, which holds float32 weights, zeros included."
             )
-        to_onnx(load_model(file), args.out, _samples(args.inputs), **common).print()
+        to_onnx(load_model(file), args.out, load_samples(args.inputs), **common).print()
         return
     to_litert(
         load_model(file),
         args.out,
         sparse=not args.dense,
-        inputs=_samples(args.inputs),
+        inputs=load_samples(args.inputs),
         quantize=args.quantize,
         kernels=args.kernels,
         **common,
     ).print()
-
-
-def _samples(file: str | None) -> Any:
-    """Samples that a `.npy` file holds."""
-    if file is None:
-        return None
-    try:
-        return np.load(Path(file).expanduser(), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error
 
 
 def make_model(

@@ -1,4 +1,4 @@
-"""Models as small plain files, written whole or not at all."""
+"""Models as small plain files, written whole or not at all; and samples in files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_sparse.storage.files import naming, replace_file
 from keras_sparse.storage.keras_archive import UNREADABLE, packed, reason, saved_members
@@ -53,3 +54,21 @@ def load_model(path: Path) -> keras.Model:
             "again; a model with layers of your own is loaded in Python, where they are defined, "
             "and given to keras_sparse.report or keras_sparse.deploy.to_litert."
         ) from error
+
+
+def load_samples(file: str | None) -> np.ndarray | None:
+    """The samples in a `.npy` file; `None` for no file.
+
+    Args:
+        file: The file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is another kind of file.
+    """
+    if file is None:
+        return None
+    try:
+        return np.load(Path(file).expanduser(), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file!r} is no array of NumPy's: write one with numpy.save.") from error

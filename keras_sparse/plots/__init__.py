@@ -19,14 +19,14 @@ from keras_sparse.plots.runs import (
 )
 from keras_sparse.plots.signal_propagation import signal_propagation
 from keras_sparse.plots.transfer import (
-    agreement_bars,
+    agreement_points,
     error_increase_by_difficulty,
     error_increase_by_sparsity,
     memorization_curve,
 )
 
 __all__ = [
-    "agreement_bars",
+    "agreement_points",
     "error_increase_by_difficulty",
     "error_increase_by_sparsity",
     "layer_sparsity",

@@ -164,7 +164,7 @@ def memorization_curve(
     return _legend(figure, axes, path)
 
 
-def agreement_bars(
+def agreement_points(
     rows: Mapping[str, tuple[float, float]], path: PicturePath = None, *, title: str = ""
 ) -> Figure:
     """Draws sample agreement and cross-entropy of pairs of models, side by side.
@@ -190,12 +190,12 @@ def agreement_bars(
     labels = ("sample agreement", "cross-entropy, nats")
     panels = zip(figure.subplots(1, 2, sharey=True), labels, strict=True)
     for i, (axes, label) in enumerate(panels):
-        axes.barh(range(len(names)), [rows[name][i] for name in names], color=(BLUE, RED)[i])
+        values = [rows[name][i] for name in names]
+        axes.plot(values, range(len(names)), "o", color=(BLUE, RED)[i], markersize=8)
+        axes.grid(alpha=0.3)
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel=label)
         axes.spines[["top", "right"]].set_visible(False)
-    lowest = min(agreement for agreement, _ in rows.values())
-    figure.axes[0].set_xlim(max(0, lowest - 0.05), 1)
     figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.suptitle(title)
     return written(figure, path)

@@ -49,7 +49,7 @@ def full(
     biases and normalization too; zeros of the model stay zeros. The given model stays as it is.
 
     ```python
-    task = ks.transfer.full(sparse_model, x, y, classes=10, epochs=30, validation_data=test)
+    task = ks.transfer.full(sparse_model, x, y, classes=10, epochs=8, validation_data=test)
     print(task.best("val_accuracy"), task.sparsity)
     task.model.save("task.keras")
     ```

@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 SCRIPTS = {
     "acdc_phases": "acdc_phases",
+    "agreement": "agreement",
     "batch_size": "batch_size",
     "cifar10_resnet20": "cifar10_resnet20",
     "cifar10_resnet20_95": "cifar10_resnet20",
@@ -25,6 +26,7 @@ SCRIPTS = {
     "graphs": "graphs",
     "greedy_forward_selection": "greedy_forward_selection",
     "mask_update": "mask_update",
+    "memorization": "memorization",
     "post_training": "post_training",
     "precision_digits": "precision",
     "precision_periods": "precision",
@@ -40,6 +42,9 @@ SCRIPTS = {
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
+    "transfer_fashion_mnist": "transfer",
+    "transfer_pretrained": "transfer_pretrained",
+    "transfer_segmentation": "transfer_segmentation",
 }
 
 

@@ -76,7 +76,7 @@ def low_precision():
     "method",
     [
         lambda: [ks.StaticMask(0.8), low_precision()],
-        lambda: [ks.CrAM([0.5])],
+        pytest.param(lambda: [ks.CrAM([0.5])], marks=pytest.mark.thorough),
         pytest.param(lambda: [ks.ACDC(0.8, schedule="DC")], marks=pytest.mark.thorough),
         pytest.param(lambda: [ks.TopKAST(0.8)], marks=pytest.mark.thorough),
     ],

@@ -154,3 +154,15 @@ def test_other_bad_input(images):
         transfer.full(pruned(), [(x, y)])
     with pytest.raises(TypeError, match="has no argument 'exlude'"):
         transfer.full(pruned(), x, y, exlude="conv")
+
+
+@pytest.mark.parametrize(("params", "kept"), [(0.75, [0, 2]), (0.5, [2])])
+def test_filters_of_the_smallest_l1_norm_go_first(params, kept):
+    """Norms 3, 1, 3: index 1 goes first, of equal ones the lower index."""
+    model = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, activation="relu", name="h"), layers.Dense(2)]
+    )
+    kernel = np.array([[1, -2], [0.5, 0.5], [3, 0]], "float32").T
+    model.get_layer("h").kernel.assign(kernel)
+    smaller = ks.structured.prune(model, params=params, criterion="l1")
+    assert np.array_equal(values([smaller.get_layer("h").kernel])[0], kernel[:, kept])
