@@ -520,7 +520,12 @@ def describe_singular_values(part: dict, found: dict) -> bench.Document:
 def describe_gammas(part: dict, found: dict) -> bench.Document:
     rows = []
     for gamma, runs in found.items():
-        jsv = [f"{means(runs, 'jsv', key):.3g}" for key in ("mean", "std", "condition")]
+        jsv = [f"{means(runs, 'jsv', key):.3g}" for key in ("mean", "std")]
+        least = [run["jsv"]["min"] for run in runs]
+        ratios = [
+            run["jsv"]["max"] / least[i] if least[i] else math.inf for i, run in enumerate(runs)
+        ]
+        jsv.append(f"{np.mean(ratios):.3g}")
         by_layer = np.mean([run["layers"] for run in runs], 0)
         shown = " ".join(f"{value:.2f}" for value in by_layer)
         rows.append((gamma, *jsv, shown, pair(errors(runs)), pair(errors(runs, "best"))))

@@ -32,6 +32,7 @@ SCRIPTS = {
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
+    **{f"signal_propagation_{part}": "signal_propagation" for part in ("gammas", "training")},
     "snip": "snip",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
