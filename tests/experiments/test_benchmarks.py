@@ -32,7 +32,10 @@ SCRIPTS = {
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
-    **{f"signal_propagation_{part}": "signal_propagation" for part in ("gammas", "training")},
+    **{
+        f"signal_propagation_{part}": "signal_propagation"
+        for part in ("gammas", "singular_values", "training")
+    },
     "snip": "snip",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
