@@ -21,8 +21,6 @@ from keras_sparse.probe.variables import broken_weights, check_built
 from keras_sparse.signal_propagation.isometry import IsometrySettings, isometric
 from keras_sparse.signal_propagation.matrices import KernelMatrix, from_matrix, kernel_matrices
 
-_ONE_THREAD = 128
-
 
 @dataclasses.dataclass(frozen=True)
 class IsometryRow:
@@ -109,7 +107,7 @@ def enforce_isometry(
     `||V^T V - I||` over the weights that are kept. Signals then pass through the pruned network
     about as they did through the dense one. Masks stay as they are, and so does all that is no
     kernel; what is not kept is zero afterwards. The best matrix met is taken, so that the score of
-    no kernel rises. Kernels are computed one after the other in float32.
+    no kernel rises. Kernels are computed one after the other, in float32 and on one thread.
 
     Call it after pruning and before training: an optimizer's slots know the old weights. Methods
     that prune before the first step call it by themselves with `isometry=True`.
@@ -195,9 +193,8 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
     if kernel.reason is not None:
         kernel.variable.assign(from_matrix(kernel.matrix, layout))
         return IsometryRow(kernel.target.path, reason=kernel.reason)
-    # Threads cost more than they save on small matrices.
-    threads = 1 if min(kernel.matrix.shape) <= _ONE_THREAD else None
-    with threadpool_limits(threads, "blas"):
+    # Threads that wait for each other in each step cost more than they save.
+    with threadpool_limits(1, "blas"):
         found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
     kernel.variable.assign(from_matrix(found.matrix, layout))
     return IsometryRow(
