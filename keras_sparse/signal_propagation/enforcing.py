@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.messages.arguments import boolean
@@ -20,6 +19,7 @@ from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import broken_weights, check_built
 from keras_sparse.signal_propagation.isometry import IsometrySettings, isometric
 from keras_sparse.signal_propagation.matrices import KernelMatrix, from_matrix, kernel_matrices
+from keras_sparse.signal_propagation.orthogonality import smaller_gram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +193,7 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
     if kernel.reason is not None:
         kernel.variable.assign(from_matrix(kernel.matrix, layout))
         return IsometryRow(kernel.target.path, reason=kernel.reason)
-    # Threads that wait for each other in each step cost more than they save.
-    with threadpool_limits(1, "blas"):
-        found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
+    found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
     kernel.variable.assign(from_matrix(found.matrix, layout))
     return IsometryRow(
         kernel.target.path,
@@ -208,4 +206,5 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
 
 
 def _mean_singular_value(matrix: np.ndarray) -> float:
-    return float(np.mean(np.linalg.svd(matrix, compute_uv=False)))
+    squares = 1 + np.linalg.eigvalsh(smaller_gram(matrix))
+    return float(np.sqrt(np.maximum(squares, 0)).mean())
