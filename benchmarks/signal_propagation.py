@@ -305,7 +305,7 @@ def residual(seed: int, start: str) -> keras.Model:
         return layers.BatchNormalization()(made(x))
 
     inputs = keras.Input((32, 32, 3))
-    x = layers.ReLU()(conv(layers.AveragePooling2D()(inputs), 16))
+    x = layers.ReLU()(conv(layers.AveragePooling2D(2)(inputs), 16))
     for filters, stride in ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2)):
         y = conv(layers.ReLU()(conv(x, filters, stride=stride)), filters)
         if x.shape[-1] != filters:
