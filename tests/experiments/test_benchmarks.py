@@ -34,7 +34,7 @@ SCRIPTS = {
     "shrink": "shrink",
     **{
         f"signal_propagation_{part}": "signal_propagation"
-        for part in ("gammas", "singular_values", "training")
+        for part in ("gammas", "sculpting", "singular_values", "training", "transfer")
     },
     "snip": "snip",
     "streaming_digits": "streaming",
