@@ -34,9 +34,17 @@ SCRIPTS = {
     "shrink": "shrink",
     **{
         f"signal_propagation_{part}": "signal_propagation"
-        for part in ("gammas", "sculpting", "singular_values", "training", "transfer")
+        for part in (
+            "gammas",
+            "sculpting",
+            "singular_values",
+            "training",
+            "training_digits",
+            "transfer",
+        )
     },
     "snip": "snip",
+    "snip_variants": "snip",
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
