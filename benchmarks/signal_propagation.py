@@ -471,7 +471,8 @@ def describe_training(part: dict, found: dict) -> bench.Document:
         f"Before training: the orthogonality score, and the mean singular value of the Jacobian of "
         f"100 images. The training loss is the mean of {every} steps; of {limit:,} steps in all, "
         f"each of 100 images. The lowest error is that of every {10 * every} steps, which the "
-        "source reports; it is chosen on the test images and so too good."
+        "source reports; it is chosen on the test images and so too good. Where a loss was never "
+        "reached all steps count, and the ratio may be larger."
     )
     shown = next(place for place in reversed(places) if place.startswith("tanh"))
     curves = {name: curve(found, f"{shown} {name}", every) for name in PIPELINES}
