@@ -36,6 +36,7 @@ SCRIPTS = {
         f"signal_propagation_{part}": "signal_propagation"
         for part in (
             "gammas",
+            "networks",
             "sculpting",
             "singular_values",
             "training",
