@@ -42,6 +42,7 @@ SCRIPTS = {
             "training",
             "training_digits",
             "transfer",
+            "unsupervised",
         )
     },
     "snip": "snip",
