@@ -78,7 +78,7 @@ def test_cyclic_precision_runs(shortened):
 
 @pytest.mark.slow
 def test_trainable_random_mask_runs(shortened, tmp_path):
-    output = shortened("trainable_random_mask", LAYERS=5, WIDTH=64, EPOCHS=15)
+    output = shortened("trainable_random_mask", LAYERS=5, WIDTH=64, EPOCHS=40)
     blocked, trained = (float(found) for found in re.findall(r": ([\d.]+)% of the test", output))
     assert blocked < 30 < 60 < trained
     for name in ("", "_signals"):

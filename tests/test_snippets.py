@@ -192,7 +192,7 @@ def test_the_page_on_networks_that_do_not_train_is_right(histories, tmp_path, ca
     said = capsys.readouterr().out
     blocked = float(re.search(r"random mask: ([\d.]+)", said)[1])
     cured = [float(accuracy) for accuracy in re.findall(r"'accuracy': ([\d.]+)", said)]
-    assert blocked < 0.3 < 0.85 < min(cured)
+    assert blocked < 0.3 < 0.7 < min(cured)
     assert "Signals fade in" in said
     assert zeros(names["model"]) == pytest.approx(0.9, abs=0.01)
     assert (tmp_path / "signals.png").stat().st_size > 10_000

@@ -36,7 +36,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[Row], str]]] = (
     (".tflite bytes", lambda row: f"{row.bytes:,.0f}"),
 )
 
-_LEFT_OUT = ("seeds", "epochs")  # in a terminal, where eighty columns have to do
+_LEFT_OUT = ("seeds", "epochs", "seconds")  # in a terminal, where eighty columns have to do
 
 
 def _percent(value: float) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.messages.arguments import boolean
@@ -20,8 +19,7 @@ from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.probe.variables import broken_weights, check_built
 from keras_sparse.signal_propagation.isometry import IsometrySettings, isometric
 from keras_sparse.signal_propagation.matrices import KernelMatrix, from_matrix, kernel_matrices
-
-_ONE_THREAD = 128
+from keras_sparse.signal_propagation.orthogonality import smaller_gram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +107,7 @@ def enforce_isometry(
     `||V^T V - I||` over the weights that are kept. Signals then pass through the pruned network
     about as they did through the dense one. Masks stay as they are, and so does all that is no
     kernel; what is not kept is zero afterwards. The best matrix met is taken, so that the score of
-    no kernel rises. Kernels are computed one after the other in float32.
+    no kernel rises. Kernels are computed one after the other, in float32 and on one thread.
 
     Call it after pruning and before training: an optimizer's slots know the old weights. Methods
     that prune before the first step call it by themselves with `isometry=True`.
@@ -195,10 +193,7 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
     if kernel.reason is not None:
         kernel.variable.assign(from_matrix(kernel.matrix, layout))
         return IsometryRow(kernel.target.path, reason=kernel.reason)
-    # Threads cost more than they save on small matrices.
-    threads = 1 if min(kernel.matrix.shape) <= _ONE_THREAD else None
-    with threadpool_limits(threads, "blas"):
-        found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
+    found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
     kernel.variable.assign(from_matrix(found.matrix, layout))
     return IsometryRow(
         kernel.target.path,
@@ -211,4 +206,5 @@ def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
 
 
 def _mean_singular_value(matrix: np.ndarray) -> float:
-    return float(np.mean(np.linalg.svd(matrix, compute_uv=False)))
+    squares = 1 + np.linalg.eigvalsh(smaller_gram(matrix))
+    return float(np.sqrt(np.maximum(squares, 0)).mean())

@@ -35,8 +35,22 @@ SCRIPTS = {
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
+    **{
+        f"signal_propagation_{part}": "signal_propagation"
+        for part in (
+            "gammas",
+            "networks",
+            "sculpting",
+            "singular_values",
+            "training",
+            "training_digits",
+            "transfer",
+            "unsupervised",
+        )
+    },
     "smoothness": "smoothness",
     "snip": "snip",
+    "snip_variants": "snip",
     "steps_bound": "steps_bound",
     "steps_to_result": "steps_to_result",
     "streaming_digits": "streaming",

@@ -11,7 +11,7 @@ from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.signal_propagation.initializers import orthogonal_matrix
 from keras_sparse.signal_propagation.isometry import IsometrySettings, gradient_descent, isometric
 from keras_sparse.signal_propagation.orthogonality import matrix_score, smaller_gram
-from tests.training import compiled, conv_net, fit, kernels
+from tests.training import Interrupt, compiled, conv_net, dense_net, fit, kernels
 
 layers = keras.layers
 ROTATION = np.array([[0.6, -0.8], [0.8, 0.6]])
@@ -251,3 +251,21 @@ def test_isometry_and_a_reinitialization_are_exclusive(images):
         ks.StaticMask(0.5, isometry={"nrom": "fro"})
     with pytest.raises(ValueError, match="isometry must be True, False"):
         ks.StaticMask(0.5, isometry="yes")
+
+
+def test_a_resumed_training_is_not_made_isometric_again(images, monkeypatch):
+    model = compiled(dense_net(), run_eagerly=True)
+    small = tuple(part[:32] for part in images)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, small, ks.StaticMask(0.8, seed=1, isometry={"steps": 5}), Interrupt(1), epochs=2)
+    before = kernels(model)
+
+    def enforced(*args):
+        raise AssertionError("made isometric again")
+
+    monkeypatch.setattr("keras_sparse.methods.at_start.base.enforced", enforced)
+    first = First()
+    again = ks.StaticMask(0.8, seed=1, isometry=True)
+    fit(model, small, again, first, initial_epoch=1, epochs=2)
+    for one, two in zip(first.kernels, before, strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -17,7 +17,7 @@ from keras_sparse.analysis.signal.layers import layer_singular_values, ldi_defec
 from keras_sparse.analysis.signal.singular_values import SingularValues
 from keras_sparse.messages.arguments import integer
 from keras_sparse.messages.warning import SparsityWarning
-from keras_sparse.methods.at_start.sensitivity import connection_sensitivity
+from keras_sparse.methods.at_start.sensitivity import ZeroScoresError, connection_sensitivity
 from keras_sparse.methods.at_start.unsupervised import checked_loss, is_unsupervised
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.signal_propagation.matrices import LARGEST_GRAM, kernel_matrices
@@ -263,9 +263,7 @@ def _shares(
         next(calibration_batches(model, x, batch_size))  # Raises without labels.
     try:
         scores = connection_sensitivity(model, variables, x, loss=loss, batch_size=batch_size)
-    except ValueError as error:
-        if "all zero" not in str(error):
-            raise
+    except ZeroScoresError:
         return [None] * len(variables)
     return [float(score.sum()) for score in scores]
 

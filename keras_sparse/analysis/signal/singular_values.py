@@ -43,9 +43,8 @@ class SingularValues:
 
     @property
     def condition(self) -> float:
-        """The mean over samples of largest by smallest, infinite if one is zero."""
-        smallest = self.values[:, -1]
-        return math.inf if (smallest == 0).any() else float((self.values[:, 0] / smallest).mean())
+        """The largest of all samples by the smallest of all, infinite if that is zero."""
+        return math.inf if self.min == 0 else self.max / self.min
 
 
 def singular_values(matrices: np.ndarray) -> np.ndarray:

@@ -20,6 +20,10 @@ ACCUMULATIONS = ("gradient", "saliency", "ema")
 GRASP_TEMPERATURE = 200.0
 
 
+class ZeroScoresError(ValueError):
+    """All scores are zero: no weight is better than another."""
+
+
 def check_sensitivity(criterion: str, accumulate: str, decay: float, temperature: float) -> None:
     """Checks the arguments of `connection_sensitivity`, before any data is looked at.
 
@@ -131,7 +135,8 @@ def check_scores(scores: Sequence[np.ndarray], what: str) -> float:
     """The sum of absolute scores.
 
     Raises:
-        ValueError: If it is zero or not finite, so that scores tell nothing.
+        ZeroScoresError: If it is zero, so that scores tell nothing.
+        ValueError: If it is not finite.
     """
     total = float(sum(np.abs(score).sum() for score in scores))
     if not np.isfinite(total):
@@ -140,7 +145,7 @@ def check_scores(scores: Sequence[np.ndarray], what: str) -> float:
             "scale its inputs, or give weights to score with (initializer=...)."
         )
     if total == 0:
-        raise ValueError(
+        raise ZeroScoresError(
             f"{what} are all zero, so no weight is better than another. Are all units dead, all "
             "weights zero, the targets predicted exactly, or the outputs a softmax that sums up "
             "to a constant?"
