@@ -25,6 +25,7 @@ PAGES = {
     "Sweeps, and how large a batch pays": "tuning.md",
     "A sparse model on another task": "transfer.md",
     "Properties of every method": "properties.md",
+    "What was measured": "measured.md",
 }
 line_and_source = runpy.run_path(str(PACKAGE / "messages" / "docstrings.py"))["line_and_source"]
 # What a user of the other rooms needs, in reading order.
@@ -311,6 +312,10 @@ def main() -> None:
     readme = Path("README.md").read_text(encoding="utf-8")
     with mkdocs_gen_files.open("index.md", "w") as file:
         file.write(readme.replace("](benchmarks/results/", "](results/").replace("](docs/", "]("))
+    measured = Path("docs/measured.md").read_text(encoding="utf-8")
+    measured = measured.replace("](../benchmarks/results/", "](results/")
+    with mkdocs_gen_files.open("measured.md", "w") as file:
+        file.write(measured.replace("](../README.md", "](index.md"))
     results = Path("benchmarks/results")
     pages = sorted([*results.glob("*.md"), *results.glob("*/*.md")])
     for result in sorted([*pages, *results.glob("*.png"), *results.glob("*/*.png")]):

@@ -114,11 +114,13 @@ def test_the_readmes_commands_are_understood(readme):
         make_parser().parse_args(words)
 
 
-def test_the_readmes_files_are_there(readme):
-    links = re.findall(r"\]\(([^)#:]+)\)", readme)
-    named = re.findall(r"(?:benchmarks|examples|tests)/\w+\.py", readme)
+@pytest.mark.parametrize("page", ["README.md", "docs/measured.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text("utf-8")
+    links = [(ROOT / page).parent / link for link in re.findall(r"\]\(([^)#:]+)[)#]", text)]
+    named = [ROOT / path for path in re.findall(r"(?:benchmarks|examples|tests)/\w+\.py", text)]
     assert len(links) > 10
-    assert not [path for path in links + named if not (ROOT / path).exists()]
+    assert not [path for path in links + named if not path.exists()]
 
 
 @pytest.mark.slow
