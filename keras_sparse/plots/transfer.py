@@ -52,7 +52,7 @@ def error_increase_by_sparsity(
 
     Source: Peste (2023), Figure 4.2.
     """
-    _check(curves, title, "a mapping from methods to (sparsity, mean, standard error)")
+    _check("curves", curves, title, "a mapping from methods to (sparsity, mean, standard error)")
     figure, axes = new_figure(7.5, 4.2)
     shown = sorted({sparsity for curve in curves.values() for sparsity, *_ in curve})
     for i, (method, curve) in enumerate(curves.items()):
@@ -88,7 +88,7 @@ def error_increase_by_difficulty(
 
     Source: Peste (2023), Figure 4.3.
     """
-    _check(points, title, "a mapping from methods to points by task")
+    _check("points", points, title, "a mapping from methods to points by task")
     figure, axes = new_figure(7.5, 4.2)
     named: dict[str, float] = {}
     for i, (method, tasks) in enumerate(points.items()):
@@ -141,6 +141,7 @@ def memorization_curve(
     Source: Peste (2023), 3.6.2.
     """
     instance("history", history, Mapping, "the logs of a fit, by name")
+    text("sparse", sparse)
     text("title", title)
     names = {
         "memorization": ("the random labels given", RED),
@@ -183,7 +184,7 @@ def agreement_points(
 
     Source: Peste (2023), 3.6.1.
     """
-    _check(rows, title, "a mapping from pairs to (agreement, cross-entropy)")
+    _check("rows", rows, title, "a mapping from pairs to (agreement, cross-entropy)")
     figure, first = new_figure(8.5, 1.4 + 0.35 * len(rows))
     first.remove()
     names = list(rows)[::-1]
@@ -201,11 +202,11 @@ def agreement_points(
     return written(figure, path)
 
 
-def _check(drawn: Any, title: str, allowed: str) -> None:
-    instance("what is drawn", drawn, Mapping, allowed)
+def _check(name: str, drawn: Any, title: str, allowed: str) -> None:
+    instance(name, drawn, Mapping, allowed)
     text("title", title)
     if not drawn:
-        raise wrong("what is drawn", drawn, f"{allowed}, not empty")
+        raise wrong(name, drawn, f"{allowed}, not empty")
 
 
 def _style(i: int) -> dict[str, Any]:

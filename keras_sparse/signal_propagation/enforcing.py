@@ -113,7 +113,7 @@ def enforce_isometry(
     that prune before the first step call it by themselves with `isometry=True`.
 
     ```python
-    ks.prune(model, sparsity=0.9)
+    ks.prune(model, sparsity=0.5)
     ks.enforce_isometry(model).print()
     ```
 
