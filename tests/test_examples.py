@@ -49,6 +49,7 @@ def test_streaming_digits_runs(shortened):
 
 
 @pytest.mark.thorough
+@pytest.mark.thorough
 def test_sparse_transfer_runs(shortened):
     output = shortened("sparse_transfer", UPSTREAM_EPOCHS=6, EPOCHS=8)
     lines = [line for line in output.splitlines() if "zeros): full" in line]
@@ -70,6 +71,7 @@ def test_edge_mobilenet_runs(shortened, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_cyclic_precision_runs(shortened):
     output = shortened("cyclic_precision", SCHEDULES=("RR",))
     assert "RR: " in output
@@ -77,6 +79,7 @@ def test_cyclic_precision_runs(shortened):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_trainable_random_mask_runs(shortened, tmp_path):
     output = shortened("trainable_random_mask", LAYERS=5, WIDTH=64, EPOCHS=40)
     blocked, trained = (float(found) for found in re.findall(r": ([\d.]+)% of the test", output))
@@ -172,6 +175,7 @@ def test_gradient_scores_are_averaged_over_replicas(taylor, images, mirrored):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_sweep_runs(shortened, tmp_path):
     settings = {"METHODS": ["gmp"], "TRIALS": 2, "EPOCHS": 3, "WORKERS": 1}
     output = shortened("sweep", **settings)

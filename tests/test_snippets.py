@@ -124,7 +124,9 @@ def test_files_that_a_page_names_are_there(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["checkpoints", "own_loops", "precision"])
+@pytest.mark.parametrize(
+    "page", ["checkpoints", "own_loops", pytest.param("precision", marks=pytest.mark.thorough)]
+)
 def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
     names = {}
     for code in blocks((ROOT / "docs" / f"{page}.md").read_text("utf-8"), "python"):
@@ -136,6 +138,7 @@ def test_a_page_of_the_documentation_runs_in_order(page, histories, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_on_tuning_is_right(histories, tmp_path, capsys):
     pytest.importorskip("optuna")
     names = {}
@@ -314,11 +317,13 @@ RUN_ELSEWHERE = (
 LONG = (
     "distribute.communicator",
     "engine.early_stopping",
+    "engine.plain_checkpoint",
     "graphs.gist",
     "graphs.rivals",
+    "plots.runs",
     "precision.critical_period",
     "precision.range_test",
-    "streaming.rivals",
+    "precision.scheduler",
     "structured.group_lasso",
 )
 

@@ -324,7 +324,9 @@ def test_a_loss_that_is_not_a_number_loses_nothing(reference, tmp_path, method):
         assert_equals(out, reference)
 
 
-@pytest.mark.parametrize("method", ["dense", "rigl", "snip", "woodfisher"])
+@pytest.mark.parametrize(
+    "method", ["dense", "rigl", "snip", pytest.param("woodfisher", marks=pytest.mark.thorough)]
+)
 def test_methods(tmp_path, method):
     sparse = method != "dense"
     config = dataclasses.replace(

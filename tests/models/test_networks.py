@@ -47,7 +47,10 @@ def test_parameter_counts(build, kwargs, count):
     assert _trainable(build(**kwargs)) == count
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.thorough] * (n == "resnet20")) for n in models.names()],
+)
 def test_shapes_and_a_training_step(name):
     model = models.get(name, num_classes=7, seed=0, **_SMALL[name])
     x = np.random.default_rng(0).normal(size=(8, *_SMALL[name]["input_shape"])).astype("float32")

@@ -9,8 +9,6 @@ from keras_sparse.probe.gradients import LossGradients
 from tests.posttrain.calibrated import check_common, one_layer, outputs_as_loss, small_net
 from tests.training import conv_net, kernels
 
-pytestmark = pytest.mark.jax
-
 
 def test_worked_example_of_the_inverse():
     """G=[[1,0],[1,1]], damping .1, n=2."""

@@ -11,8 +11,6 @@ from keras_sparse.graphs.gist.feature_groups import feature_groups
 from keras_sparse.graphs.gist.sub_network import sub_network
 from tests.graphs.paths import X, adjacency
 
-pytestmark = pytest.mark.jax
-
 
 def model_of(build):
     """A model of 2 features whose body is made by a function of features and adjacency."""

@@ -15,8 +15,6 @@ from keras_sparse.messages.warning import SparsityWarning
 from tests.graphs.gist.small import assert_same, loss, network, small_graph, trained
 from tests.graphs.paths import BIAS_1, KERNEL_0, KERNEL_1, path_graph
 
-pytestmark = pytest.mark.jax
-
 
 @pytest.fixture(scope="module")
 def graph():
@@ -220,6 +218,7 @@ def test_a_schedule_goes_on_over_rounds(whole):
     assert_same(longer, ordinary.get_weights())
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("state", ["reset", "partition"])
 def test_workers_that_gather_agree_with_one_process(graph, state):
     def train(workers=None):
@@ -238,6 +237,7 @@ def test_workers_that_gather_agree_with_one_process(graph, state):
             assert its_history["comm_bytes"] == [gathered, 2 * gathered]
 
 
+@pytest.mark.jax
 def test_an_interrupted_training_goes_on(graph, tmp_path):
     class Interrupted(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -282,6 +282,7 @@ def test_batches_are_the_workers_own_or_the_same(graph):
     assert seen == [(step, 0) for steps in ((0, 1), (2,)) for _ in range(2) for step in steps]
 
 
+@pytest.mark.jax
 def test_the_whole_model_learns_and_callbacks_see_it(graph, whole):
     class Scores(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

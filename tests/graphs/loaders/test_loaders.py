@@ -13,7 +13,6 @@ from keras_sparse.graphs.loaders.batches import Size, batch_of
 from keras_sparse.graphs.loaders.partitioning import chosen_partitioner
 from keras_sparse.messages.extras import MissingExtraError
 
-pytestmark = pytest.mark.jax
 METIS = pytest.param(
     "metis",
     marks=pytest.mark.skipif(
@@ -118,6 +117,7 @@ def test_all_batches_of_all_epochs_have_one_shape(graph):
     assert len(set(orders)) > len(loader)
 
 
+@pytest.mark.jax
 def test_padding_changes_no_logit(graph):
     nodes = np.arange(50)
     for builder, kind in ((graphs.gcn, "gcn"), (graphs.sage, "mean"), (graphs.gat, "self_loops")):

@@ -9,7 +9,6 @@ from keras_sparse.backend.sparse_tensors import dense
 from keras_sparse.graphs.loaders.layerwise import squared_share
 from tests.graphs.paths import path_graph
 
-pytestmark = pytest.mark.jax
 SAMPLING = {
     "neighbor": lambda graph, **k: graphs.NeighborLoader(graph, "gcn", [3, 2], 10, **k),
     "ladies": lambda graph, **k: graphs.LadiesLoader(graph, "gcn", [20, 30], 10, **k),

@@ -7,8 +7,6 @@ import pytest
 from keras_sparse import graphs
 from tests.graphs.gist.small import CLASSES, WORDS, assert_same, loss, network, small_graph, trained
 
-pytestmark = pytest.mark.jax
-
 
 @pytest.fixture(scope="module")
 def graph():

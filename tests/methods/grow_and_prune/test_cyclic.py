@@ -323,6 +323,7 @@ def test_6_18_resumes_in_the_middle_of_a_step(images, tmp_path):
         assert resumed[name] == history[name][11:]
 
 
+@pytest.mark.thorough
 def test_6_19_pruning_nothing_is_dense_training_with_restarts(images):
     """A sparsity that rounds to no weight: three trainings, each with a new optimizer."""
     model = compiled(conv_net())
