@@ -124,8 +124,7 @@ def enforce_isometry(
         norm: `"fro_sq"` (the squared Frobenius norm), `"fro"` (the norm itself, as in the source;
             with a constant rate it never settles) or `"spectral"`.
         learning_rate: Of plain gradient descent, such as the source's 0.1. Defaults to conjugate
-            gradients with exact steps for `"fro_sq"`, which take a tenth of the time, and to 0.1
-            for the other norms.
+            gradients with exact steps for `"fro_sq"`, and to 0.1 for the other norms.
         steps: At most, for each kernel.
         gram: `"out"` (outputs by outputs), `"in"` (`V V^T`, window and inputs squared) or `"min"`,
             the smaller of the two.
