@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_sparse.messages.arguments import file_path
+from keras_sparse.messages.arguments import file_path, wrong
 from keras_sparse.storage.files import check_destination, replace_file
 
 PicturePath: TypeAlias = str | os.PathLike[str] | None
@@ -37,3 +38,18 @@ def written(figure: Figure, path: PicturePath) -> Figure:
         figure.savefig(picture, format="png")
         replace_file(destination, picture.getvalue())
     return figure
+
+
+def check_points(points: Any, keys: str) -> None:
+    """Checks that what is to be drawn is a list of mappings.
+
+    Args:
+        points: What was given.
+        keys: What each of them has, for the message.
+
+    Raises:
+        ValueError: If it is something else or empty.
+    """
+    several = isinstance(points, Sequence) and not isinstance(points, str)
+    if not several or not points or not all(isinstance(p, Mapping) for p in points):
+        raise wrong("points", points, f"a list of mappings with {keys}")

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from keras_sparse.messages.arguments import boolean, optional, text, wrong
-from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
+from keras_sparse.messages.arguments import boolean, optional, text
+from keras_sparse.plots.drawing import GREY, PicturePath, check_points, new_figure, written
 
 _MARKERS = "osD^vP*X<>"
 
@@ -48,9 +48,7 @@ def pareto_plot(
     text("ylabel", ylabel)
     boolean("lower_is_better", lower_is_better)
     optional(text, "title", title)
-    several = isinstance(points, Sequence) and not isinstance(points, str)
-    if not several or not points or not all(isinstance(p, Mapping) for p in points):
-        raise wrong("points", points, "a list of mappings with cost, metric, name and front")
+    check_points(points, "cost, metric, name and front")
     figure, axes = new_figure(6.5, 4.2)
     front = sorted((p for p in points if p["front"]), key=lambda p: p["cost"])
     axes.step(

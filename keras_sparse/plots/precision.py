@@ -11,7 +11,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import array, instance, optional, text, wrong
-from keras_sparse.plots.drawing import BLUE, GREY, RED, PicturePath, new_figure, written
+from keras_sparse.plots.drawing import (
+    BLUE,
+    GREY,
+    RED,
+    PicturePath,
+    check_points,
+    new_figure,
+    written,
+)
 
 _COLORS = {"linear": BLUE, "cosine": RED, "exponential": "#009E73", "rex": "#CC79A7"}
 _MARKERS = {"repeated": "o", "vertical": "v", "horizontal": "<", "triangular": "^"}
@@ -87,9 +95,7 @@ def precision_scatter(
     """
     text("label", label)
     optional(text, "title", title)
-    several = isinstance(points, Sequence) and not isinstance(points, str)
-    if not several or not points or not all(isinstance(p, Mapping) for p in points):
-        raise wrong("points", points, "a list of mappings with cost, metric and name")
+    check_points(points, "cost, metric and name")
     figure, axes = new_figure(6.5, 4.5)
     dearest = max(point["cost"] for point in points)
     widest = max((p["q_max"] for p in points if "q_max" in p), default=None)
