@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from keras_sparse.backend.replicas import strategy_scope
 from keras_sparse.messages.arguments import boolean
@@ -107,7 +110,8 @@ def enforce_isometry(
     `||V^T V - I||` over the weights that are kept. Signals then pass through the pruned network
     about as they did through the dense one. Masks stay as they are, and so does all that is no
     kernel; what is not kept is zero afterwards. The best matrix met is taken, so that the score of
-    no kernel rises. Kernels are computed one after the other, in float32 and on one thread.
+    no kernel rises. Kernels are computed in float32, each on a thread of its own; the model changes
+    when all are done.
 
     Call it after pruning and before training: an optimizer's slots know the old weights. Methods
     that prune before the first step call it by themselves with `isometry=True`.
@@ -170,10 +174,18 @@ def enforced(
         raise ValueError(
             f"No kernel of model {model.name!r} can be made isometric:\n" + _reasons(kernels)
         )
+    found = iter(_sought([k for k in kernels if k.reason is None], settings, verbose))
     rows = []
     with strategy_scope(model):
-        for kernel in track(kernels, "Approximate isometry", disable=not verbose, transient=True):
-            rows.append(_enforce(kernel, settings))
+        for kernel in kernels:
+            path, layout = kernel.target.path, kernel.target.layout
+            if kernel.reason is None:
+                matrix, row = next(found)
+                rows.append(row)
+            else:
+                matrix = kernel.matrix
+                rows.append(IsometryRow(path, reason=kernel.reason))
+            kernel.variable.assign(from_matrix(matrix, layout))
     if any(kernel.reason for kernel in kernels):
         warnings.warn(
             "Approximate isometry left some kernels as they were:\n" + _reasons(kernels),
@@ -187,21 +199,35 @@ def _reasons(kernels: Sequence[KernelMatrix]) -> str:
     return "\n".join(f"  {k.target.path}: {k.reason}" for k in kernels if k.reason)
 
 
-def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> IsometryRow:
-    layout = kernel.target.layout
-    if kernel.reason is not None:
-        kernel.variable.assign(from_matrix(kernel.matrix, layout))
-        return IsometryRow(kernel.target.path, reason=kernel.reason)
+def _sought(
+    kernels: Sequence[KernelMatrix], settings: IsometrySettings, verbose: bool
+) -> list[tuple[np.ndarray, IsometryRow]]:
+    """What is found of each kernel: the largest first, as many at once as there are processors."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    # Threads that share a product wait for each other in each step: a kernel has one of its own.
+    with threadpool_limits(limits=1, user_api="blas"):
+        try:
+            by_work = sorted(kernels, key=lambda k: -k.matrix.size * min(k.matrix.shape))
+            found = {id(kernel): pool.submit(_enforce, kernel, settings) for kernel in by_work}
+            done = track(
+                as_completed(found.values()),
+                "Approximate isometry",
+                total=len(found),
+                disable=not verbose,
+                transient=True,
+            )
+            for future in done:
+                future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [found[id(kernel)].result() for kernel in kernels]
+
+
+def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> tuple[np.ndarray, IsometryRow]:
     found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
-    kernel.variable.assign(from_matrix(found.matrix, layout))
-    return IsometryRow(
-        kernel.target.path,
-        found.before,
-        found.after,
-        _mean_singular_value(kernel.matrix),
-        _mean_singular_value(found.matrix),
-        found.steps,
-    )
+    means = (_mean_singular_value(kernel.matrix), _mean_singular_value(found.matrix))
+    row = IsometryRow(kernel.target.path, found.before, found.after, *means, found.steps)
+    return found.matrix, row
 
 
 def _mean_singular_value(matrix: np.ndarray) -> float:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
-from threadpoolctl import threadpool_limits
 
 from keras_sparse.messages.arguments import integer, number, one_of, optional, wrong
 from keras_sparse.messages.keywords import unknown_keyword
@@ -84,8 +83,6 @@ class Isometric(NamedTuple):
     steps: int
 
 
-# Threads that wait for each other in each step cost more than they save.
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def isometric(matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings) -> Isometric:
     """Minimizes `||V^T V - I||` over the kept entries of a matrix, from their current values.
 
