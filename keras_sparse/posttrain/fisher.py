@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.posttrain.pruned_weights import to_rows
 from keras_sparse.probe.calibration import calibration_batches
 from keras_sparse.probe.gradients import LossGradients
 from keras_sparse.probe.layout import Layout
@@ -24,7 +23,7 @@ class GradientRows:
 
     One gradient is that of the mean loss of `samples_per_gradient` samples. Samples that are left
     over at the end of the arrays, or of a given batch, are not used. The calibration data stays
-    in memory; of the gradients only those of one piece, `at_once * weights * 8` bytes.
+    in memory; of the gradients only those of one piece, `at_once * weights * 4` bytes.
 
     ```python
     rows = GradientRows(model, variables, (x, y), samples_per_gradient=10)
@@ -73,7 +72,7 @@ class GradientRows:
         """Yields all gradients at the current weights, at most `at_once` of them together.
 
         Yields:
-            For each variable a float64 array of shape `(gradients,) + variable.shape`.
+            For each variable a float32 array of shape `(gradients,) + variable.shape`.
 
         Raises:
             ValueError: If a gradient is not finite, or all of them are zero.
@@ -84,7 +83,7 @@ class GradientRows:
                 [ops.convert_to_numpy(gradient) for gradient in self._gradients(x, y)]
                 for x, y in self._batches[start : start + at_once]
             ]
-            piece = [np.stack(parts).astype(np.float64) for parts in zip(*found, strict=True)]
+            piece = [np.stack(parts) for parts in zip(*found, strict=True)]
             if not all(np.isfinite(part).all() for part in piece):
                 raise ValueError(
                     "A gradient of the calibration data is not finite. Look for NaN or infinity "
@@ -119,7 +118,10 @@ def flat_rows(layout: Layout, gradients: np.ndarray) -> np.ndarray:
     Returns:
         Shape `(gradients, size)`, in the order of `to_rows`.
     """
-    return np.stack([to_rows(layout, gradient).ravel() for gradient in gradients])
+    order = [1 + axis for axis in layout.positions + layout.inputs + layout.outputs]
+    positions, inputs, outputs = layout.matrix_shape
+    ordered = gradients.transpose(0, *order).reshape(-1, positions * inputs, outputs)
+    return ordered.swapaxes(1, 2).reshape(len(gradients), -1)
 
 
 class BlockFisher:

@@ -109,7 +109,7 @@ def _fisher(rows: GradientRows, chosen: PrunedWeights, damping: float) -> list[n
     found = [np.zeros((layout.size, layout.size)) for layout in chosen.layouts]
     for piece in rows.pieces(_PIECE):
         for hessian, layout, gradients in zip(found, chosen.layouts, piece, strict=True):
-            flat = flat_rows(layout, gradients)
+            flat = flat_rows(layout, gradients).astype(np.float64)
             hessian += flat.T @ flat / len(rows)
     mean = sum(float(np.trace(hessian)) for hessian in found) / chosen.selection.size
     for hessian in found:

@@ -26,7 +26,7 @@ from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
 # Gradients held at once, each of which is added by a pass over the blocks.
-_PIECE = 32
+_PIECE = 64
 
 
 @command

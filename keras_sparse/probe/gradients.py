@@ -70,7 +70,8 @@ class LossGradients:
         return self._unscaled(self._hessian_product(given, *_tensors(x, y)))
 
     def _unscaled(self, values: Sequence[Any]) -> list[Any]:
-        return [ops.cast(value, "float32") / self._scale for value in values]
+        found = [ops.cast(value, "float32") for value in values]
+        return found if self._scale == 1 else [value / self._scale for value in found]
 
 
 def _get_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
