@@ -11,11 +11,18 @@ from typing_extensions import Unpack
 from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.static_mask import StaticMask
+from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.recipe import LayerArguments
 from keras_sparse.transfer.backbone import Backbone
 from keras_sparse.transfer.heads import ends_in_softmax
 from keras_sparse.transfer.result import EpochSeconds, Transfer
-from keras_sparse.transfer.training import accuracy_metrics, classification_loss, given_data, sgd
+from keras_sparse.transfer.training import (
+    accuracy_metrics,
+    check_sgd,
+    classification_loss,
+    given_data,
+    sgd,
+)
 
 
 @known_keywords(LayerArguments)
@@ -89,8 +96,11 @@ def full(
 
     Source: Peste (2023), 4.3.1, 4.4.3 and B.1.
     """
+    check_built(model)
     boolean("dense", dense)
+    boolean("run_eagerly", run_eagerly)
     integer("epochs", epochs)
+    check_sgd(learning_rate, momentum, weight_decay)
     by_name = isinstance(head, Mapping)
     batches, classes = given_data(x, y, classes, batch_size, seed, not by_name)
     backbone = Backbone(model, None if by_name else classes, head, initializer, seed, dense)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.messages.arguments import instance, integer, wrong
+from keras_sparse.messages.arguments import instance, integer, optional, random_seed, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.convolutions import CONVOLUTIONS
 from keras_sparse.probe.layer_graph import Call, LayerGraph, layer_graph
@@ -63,6 +63,7 @@ def with_new_heads(
 ) -> tuple[keras.Model, list[keras.layers.Layer]]:
     """The copy that `replace_head` makes, and the new layers in it."""
     check_built(model)
+    optional(random_seed, "seed", seed)
     if isinstance(head, Mapping):
         if classes is not None or not head:
             raise ValueError(

@@ -10,15 +10,22 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.data import pipeline
-from keras_sparse.messages.arguments import boolean, integer, one_of
+from keras_sparse.messages.arguments import boolean, integer, number, one_of
 from keras_sparse.probe.layer_graph import layer_graph
+from keras_sparse.probe.variables import check_built
 from keras_sparse.transfer.backbone import Backbone
 from keras_sparse.transfer.features import features_and_labels, features_before
 from keras_sparse.transfer.heads import classifier_call, ends_in_softmax, find_head, is_subclassed
 from keras_sparse.transfer.labels import class_labels
-from keras_sparse.transfer.logistic_regression import GRID, logistic_regression
+from keras_sparse.transfer.logistic_regression import GRID, logistic_regression, penalties
 from keras_sparse.transfer.result import EpochSeconds, Transfer
-from keras_sparse.transfer.training import accuracy_metrics, classification_loss, given_data, sgd
+from keras_sparse.transfer.training import (
+    accuracy_metrics,
+    check_sgd,
+    classification_loss,
+    given_data,
+    sgd,
+)
 
 SOLVERS = ("sgd", "lbfgs")
 FEATURES = ("offline", "online")
@@ -90,10 +97,14 @@ def linear(
 
     Source: Peste (2023), 4.4.2, 4.5, B.1 and B.2.1.
     """
+    check_built(model)
     one_of("solver", solver, SOLVERS)
     one_of("features", features, FEATURES)
     boolean("dense", dense)
     integer("epochs", epochs)
+    penalties(l2)
+    number("validation", validation, "(0, 1)")
+    check_sgd(learning_rate, momentum, weight_decay)
     if solver == "lbfgs" and features == "online":
         raise ValueError(
             "L-BFGS looks at all samples in each step, so that features are kept. Received: "

@@ -95,12 +95,8 @@ def logistic_regression(
     boolean("use_bias", use_bias)
     integer("seed", seed, 0)
     number("validation", validation, "(0, 1)")
-    several = isinstance(l2, (Sequence, np.ndarray))
-    grid = [number("l2", each, "[0, inf)") for each in (l2 if several else [l2])]  # type: ignore[union-attr]
-    if not grid:
-        raise wrong("l2", l2, "a penalty, or several to choose from")
     # Strong penalties first: each fit begins where the last one ended.
-    grid = sorted(set(grid), reverse=True)
+    grid = sorted(set(penalties(l2)), reverse=True)
     accuracies: dict[float, float] = {}
     starts: dict[float, tuple[np.ndarray, np.ndarray]] = {}
     if len(grid) > 1:
@@ -119,6 +115,19 @@ def logistic_regression(
     best = max(accuracies, key=lambda each: (accuracies[each], each)) if accuracies else grid[0]
     fitted = _fit(x, y, count, best, use_bias, starts.get(best))
     return dataclasses.replace(fitted, accuracies=accuracies)
+
+
+def penalties(l2: Any) -> list[float]:
+    """The penalties of `logistic_regression`'s argument of that name.
+
+    Raises:
+        ValueError: If there is none, or one is negative or not finite.
+    """
+    several = isinstance(l2, (list, tuple, np.ndarray))
+    found = [number("l2", each, "[0, inf)") for each in (l2 if several else [l2])]
+    if not found:
+        raise wrong("l2", l2, "a penalty, or several to choose from")
+    return found
 
 
 def held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:

@@ -41,6 +41,7 @@ def lth_transfer(dense: keras.Model, ticket: LotteryTicket | Mapping[str, Any]) 
 
     Source: Peste (2023), 4.3.2; Chen et al. (2021).
     """
+    instance("dense", dense, keras.Model, "a built keras.Model")
     check_built(dense)
     kinds = (LotteryTicket, Mapping)
     instance("ticket", ticket, kinds, "a LotteryTicket, or masks by the paths of weights")

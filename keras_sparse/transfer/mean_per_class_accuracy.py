@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.messages.arguments import integer
+from keras_sparse.messages.arguments import integer, text
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -34,7 +34,7 @@ class MeanPerClassAccuracy(keras.metrics.Metric):
     def __init__(
         self, classes: int, name: str = "mean_per_class_accuracy", dtype: Any = None
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=text("name", name), dtype=dtype)
         self.classes = integer("classes", classes, 2)
         self.right = self.add_variable((classes,), "zeros", name="right")
         self.total = self.add_variable((classes,), "zeros", name="total")

@@ -38,12 +38,21 @@ def step_decay(learning_rate: float, steps_per_epoch: int, epochs: int = 150) ->
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
 
+def check_sgd(learning_rate: Any, momentum: Any, weight_decay: Any) -> None:
+    """Checks the settings of `sgd`.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    number("learning_rate", learning_rate, "(0, inf)")
+    number("momentum", momentum, "[0, 1)")
+    number("weight_decay", weight_decay, "[0, inf)")
+
+
 def sgd(
     learning_rate: float, momentum: float, weight_decay: float, batches: Any, epochs: int
 ) -> keras.optimizers.Optimizer:
     """SGD with momentum, weight decay and `step_decay`, as the source trains."""
-    number("momentum", momentum, "[0, 1)")
-    number("weight_decay", weight_decay, "[0, inf)")
     length = steps_of(batches)
     rate = learning_rate if length is None else step_decay(learning_rate, length, epochs)
     return keras.optimizers.SGD(rate, momentum, weight_decay=weight_decay or None)

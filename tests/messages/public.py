@@ -39,6 +39,7 @@ ROOMS = {
     "migrate.": ks.migrate,
     "precision.": ks.precision,
     "scaling.": ks.scaling,
+    "transfer.": ks.transfer,
     "tuning.": ks.tuning,
 }
 BOUNDS = (
@@ -93,6 +94,12 @@ NOT_CALLED_BY_USERS = {
     "precision.PrecisionReport": "PrecisionScheduler makes it",
     "precision.PrecisionSchedule": "derived from",
     "structured.StructureReport": "report makes it",
+    "transfer.Increase": "TransferComparison makes it",
+    "transfer.LogisticRegression": "logistic_regression makes it",
+    "transfer.MeanOverTasks": "mean_over_tasks makes it",
+    "transfer.Outcome": "a row, which TransferComparison checks",
+    "transfer.Recommendation": "recommend makes it",
+    "transfer.Transfer": "full and linear make it",
     "bounds.Iterate": "cyclic_descent makes it",
     "bounds.RobustLoss": "robust_loss makes it",
     "scaling.GradientNoise": "gradient_noise makes it",
@@ -153,6 +160,14 @@ def model():
         name="net",
     )
     net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return net
+
+
+@functools.cache
+def sparse_model():
+    """That model with zeros."""
+    net = keras.models.clone_model(model())
+    net.layers[0].kernel.assign(np.eye(6, 8))
     return net
 
 
@@ -292,6 +307,30 @@ def valid(folder):
         "shapes": ["circle"],
         ("data.shape_images", "samples"): 2,
         "teacher": model(),
+        **{
+            ("transfer." + name, argument): value
+            for name in ("full", "linear")
+            for argument, value in (
+                *(("model", sparse_model()), ("y", y)),
+                *(("epochs", 1), ("verbose", 0)),
+            )
+        },
+        ("transfer.lth_transfer", "dense"): model(),
+        ("transfer.lth_transfer", "ticket"): {"hidden/kernel": np.ones((6, 8), bool)},
+        ("transfer.logistic_regression", "features"): x,
+        ("transfer.logistic_regression", "labels"): y,
+        ("transfer.mean_over_tasks", "values"): [0.1, 0.2],
+        ("transfer.TransferComparison", "outcomes"): [
+            ks.transfer.Outcome(method, sparsity, "mnist", "full", [0.5])
+            for method, sparsity in (("dense", 0.0), ("gmp", 0.5))
+        ],
+        ("transfer.replace_head", "classes"): 4,
+        ("transfer.recommend", "transfer"): "full",
+        "accuracy": 0.5,
+        "dense_accuracy": 0.6,
+        "full_accuracy": 0.6,
+        "linear_accuracy": 0.5,
+        "steps_per_epoch": 4,
         ("pruned_filters", "model"): keras.Sequential(
             [keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)]
         ),

@@ -22,6 +22,8 @@ HAVE_A_MEANING = {
     ("scaling.bound_steps", "batch_size"): "infinity gives the plateau",
     ("tuning.BatchSizeStudy", "batch_sizes"): "[3] is one batch size",
     ("tuning.IntUniform", "low"): "a range may begin below 0",
+    ("transfer.logistic_regression", "l2"): "[0.5] is one penalty",
+    ("transfer.linear", "l2"): "[0.5] is one penalty",
     ("bounds.cyclic_descent", "mask"): "None is the largest weights of each partition",
 }
 NEED_MORE = {
