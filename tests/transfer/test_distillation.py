@@ -1,5 +1,6 @@
 """Distillation: the loss it adds, beside which callbacks it stands, and what it leaves alone."""
 
+import contextlib
 import copy
 import pickle
 
@@ -130,6 +131,24 @@ def test_in_a_compiled_step_with_zeros_in_place(images):
         for model in (plain, distilled)
     ]
     assert apart[1] < 0.8 * apart[0]
+
+
+@pytest.mark.parametrize("scope", ["inside", pytest.param("outside", marks=pytest.mark.thorough)])
+def test_replicas_learn_from_one_teacher(mirrored, scope):
+    """One step of two replicas is that of the whole batch, wherever the teacher was built."""
+    x = np.array([[1.0], [2.0], [-1.0], [0.5]], "float32")
+    y, found = np.array([0, 1, 2, 0]), []
+    for replicas in (False, True):
+        teacher = fixed(TEACHER, "teacher")
+        with mirrored.scope() if replicas else contextlib.nullcontext():
+            if scope == "inside":
+                teacher = fixed(TEACHER, "teacher")
+            model = compiled(fixed(STUDENT, "student"), keras.optimizers.SGD(0.1))
+        callback = ks.Distillation(teacher, alpha=0.5)
+        history = model.fit(x, y, batch_size=4, verbose=0, callbacks=[callback])
+        found.append((history.history["loss"][0], *values(model.variables)))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
 def test_a_copy_holds_nothing_of_a_training():
