@@ -13,7 +13,7 @@ layers of 100 units and MNIST unless said otherwise:
 - `singular_values` (Figure 4.2a): the mean singular value of the Jacobian against sparsity.
 - `gammas` (Table 4.1): connection sensitivity at Gaussian weights of six variances; the pruned
   network is then trained from weights of variance scaling.
-- `unsupervised` (Table 4.4): losses to score with, of 3 and 7 layers.
+- `unsupervised` (Table 4.4): losses to score with, of 3, 5 and 7 layers.
 - `transfer` (Table 4.5): masks of one data set on another, LeNet-300-100 at 97 %.
 - `networks` (Table 4.2): a small residual network on CIFAR-10 at 90 %, starts and isometry.
 - `sculpting` (Table 4.6): wider, deeper and shallower perceptrons at one number of parameters.
@@ -47,7 +47,7 @@ PARTS = {
     },
     "singular_values": {"steps": 1000, "activations": ["tanh", "linear"]},
     "gammas": {"steps": 1000, "sparsity": 0.9, "values": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]},
-    "unsupervised": {"steps": 1000, "sparsity": 0.9, "depths": [3, 7]},
+    "unsupervised": {"steps": 1000, "sparsity": 0.9, "depths": [3, 5, 7]},
     "transfer": {"steps": 1000, "sparsity": 0.97},
     "networks": {"epochs": 4, "sparsity": 0.9, "images": 5000},
     "sculpting": {"steps": 1000},
