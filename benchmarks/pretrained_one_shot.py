@@ -107,7 +107,7 @@ def describe(content: dict) -> bench.Document:
         columns = {name: _at(name) for name in PATTERNS}
         columns["seconds"] = bench.cell(lambda run: run["50%"]["seconds"], ".0f")
         columns["peak MiB"] = bench.cell("peak_memory_mib", ".0f")
-        of_data = {m: runs[f"{m}, {data}"] for m in METHODS}
+        of_data = {m: runs[f"{m}, {data}"] for m in config["methods"]}
         title = f"{data}, dense {100 * dense['accuracy']:.1f} %"
         blocks += [f"{title}:", bench.by_variant(title, "method", columns, of_data)]
         curves[title] = {
@@ -122,9 +122,18 @@ def describe(content: dict) -> bench.Document:
 
 
 if __name__ == "__main__":
-    script = bench.Script(__doc__, pretrained=str, images=3000, test=1000, datasets=DATA)
+    script = bench.Script(
+        __doc__,
+        choices={"datasets": DATA, "methods": METHODS},
+        pretrained=str,
+        images=3000,
+        test=1000,
+        calibration=512,
+        datasets=DATA,
+        methods=("magnitude", "Wanda", "SparseGPT", "AdaPrune"),
+    )
     args = script.args
-    config = {"images": args.images, "test": args.test, "calibration": 512}
+    config = {"images": args.images, "test": args.test, "calibration": args.calibration}
     file = {"file": str(Path(args.pretrained or "").resolve())}
     variants = {}
     for data in args.datasets:
@@ -133,7 +142,9 @@ if __name__ == "__main__":
         variants[dense] = bench.Variant({**of_data, **file}, fit_head)
         variants |= {
             f"{method}, {data}": bench.Variant({**of_data, "method": method}, after=dense)
-            for method in METHODS
+            for method in args.methods
         }
     study = bench.Study(variants, [0], run)
-    script.study(study, describe, {**config, "datasets": list(args.datasets)}, processes=1)
+    script.study(
+        study, describe, {**config, "datasets": list(args.datasets), "methods": list(args.methods)}
+    )
