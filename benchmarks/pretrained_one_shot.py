@@ -30,20 +30,28 @@ METHODS = {
     "AdaPrune": ks.adaprune,
 }
 BLOCKS = "(16, 1)"
+# Of one or three inputs, which make no group of four or sixteen.
+FEW_INPUTS = {"exclude": ["conv_stem", "*depthwise*"]}
 PATTERNS: dict[str, dict[str, Any]] = {
     **{f"{s:.0%}": {"sparsity": s} for s in (0.3, 0.5, 0.7, 0.8)},
-    "2:4": {"granularity": "2:4"},
-    BLOCKS: {"sparsity": 0.5, "granularity": ks.Block(16, 1), "allocation": "uniform"},
+    "2:4": {"granularity": "2:4", **FEW_INPUTS},
+    BLOCKS: {
+        **FEW_INPUTS,
+        "sparsity": 0.5,
+        "granularity": ks.Block(16, 1),
+        "allocation": "uniform",
+    },
 }
 IN_BLOCKS = ("magnitude", "AdaPrune")
 ABOUT = """\
 Accuracy in percent on {test:,} test images, right after pruning and, behind the arrow, with the
 batch normalization's statistics taken anew from the calibration images ({calibration} training
 images, the same for all). One run. (16, 1): blocks of sixteen inputs of one output, half of each
-layer; Wanda and SparseGPT prune single weights and n:m patterns only. All but those rank the
-weights of all layers together, by their scores or to share out what each layer keeps. The head was
-fitted to {images:,} training images. Seconds are those of pruning to 50 %, and memory the peak of
-the process, on one thread, while the machine did other things as well."""
+layer; Wanda and SparseGPT prune single weights and n:m patterns only. The first and the depthwise
+convolutions stay dense in 2:4 and (16, 1). All but these rank the weights of all layers together,
+by their scores or to share out what each layer keeps. The head was fitted to {images:,} training
+images. Seconds are those of pruning to 50 %, and memory the peak of the process, on one thread,
+while the machine did other things as well."""
 
 
 def images(config: dict) -> Images:
