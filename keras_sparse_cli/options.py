@@ -590,6 +590,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="all, which is LiteRT's default, or built-in, without XNNPACK (default: all)",
     )
     benchmark.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    benchmark.add_argument(
+        "--cold",
+        action="store_true",
+        help="empty the processor's caches before each inference, so that weights come from memory",
+    )
     benchmark.add_argument("--picture", metavar="FILE.png", help="draw it as well")
     benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
     benchmark.set_defaults(command="benchmark")
