@@ -179,7 +179,9 @@ def _eligibility(args: argparse.Namespace) -> int:
 def _benchmark(args: argparse.Namespace) -> None:
     from keras_sparse.deploy import benchmark
 
-    found = benchmark(args.files, args.runs, kernels=args.kernels, threads=args.threads)
+    found = benchmark(
+        args.files, args.runs, kernels=args.kernels, threads=args.threads, cold=args.cold
+    )
     _show(found, args.json)
     if args.picture:
         found.plot(args.picture)

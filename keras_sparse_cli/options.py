@@ -420,7 +420,10 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("out", metavar="OUT.tflite|OUT.onnx")
     export.add_argument("--dense", action="store_true", help="store the zeros like any weight")
     export.add_argument(
-        "--quantize", help="what weights are stored as: float16, dynamic or int8 (default: float32)"
+        "--quantize",
+        help="what weights are stored as: float16, dynamic or int8; with keras-sparse[quantizer] "
+        "also weight_only_int8, weight_only_int4, dynamic_int4 or dynamic_int4_blocks (default: "
+        "float32)",
     )
     export.add_argument(
         "--inputs",
@@ -434,7 +437,8 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--kernels",
         default="all",
-        help="all, or built-in for a file that is run with XNNPACK turned off (default: all)",
+        help="all, built-in for a file that is run with XNNPACK turned off, or xnnpack for one "
+        "that is run with it (default: all)",
     )
     export.set_defaults(command="export")
 
@@ -586,6 +590,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="all, which is LiteRT's default, or built-in, without XNNPACK (default: all)",
     )
     benchmark.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    benchmark.add_argument(
+        "--cold",
+        action="store_true",
+        help="empty the processor's caches before each inference, so that weights come from memory",
+    )
     benchmark.add_argument("--picture", metavar="FILE.png", help="draw it as well")
     benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
     benchmark.set_defaults(command="benchmark")

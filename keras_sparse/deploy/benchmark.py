@@ -22,7 +22,7 @@ from keras_sparse.deploy import measuring
 from keras_sparse.deploy.flatbuffer import open_model
 from keras_sparse.deploy.inspection import read_file
 from keras_sparse.deploy.verification import INTERPRETERS, KERNELS
-from keras_sparse.messages.arguments import integer, one_of, wrong
+from keras_sparse.messages.arguments import boolean, integer, one_of, wrong
 from keras_sparse.plots.drawing import BLUE, PicturePath, new_figure, written
 
 
@@ -76,12 +76,14 @@ class LiteRTBenchmark:
         kernels: `"all"` for LiteRT's default, XNNPACK, or `"built-in"`.
         threads: Threads that computed.
         runs: Inferences of each file.
+        cold: Whether caches were emptied before each.
     """
 
     rows: tuple[Latency, ...]
     kernels: str
     threads: int
     runs: int
+    cold: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The latencies as plain values for `json.dump`."""
@@ -94,7 +96,8 @@ class LiteRTBenchmark:
             console: Where to print. Defaults to the standard output.
         """
         console = console or Console()
-        title = f"CPU time of an inference, {self.kernels} kernels, {self.runs} runs"
+        cold = ", caches emptied before each" if self.cold else ""
+        title = f"CPU time of an inference, {self.kernels} kernels, {self.runs} runs{cold}"
         table = Table(title=title, title_justify="left")
         table.add_column("file", overflow="fold")
         for name in ("bytes", "median, ms", "quartiles, ms", "memory, MB", "times the first"):
@@ -131,11 +134,17 @@ def benchmark(
     rounds: int = 3,
     kernels: str = "all",
     threads: int = 1,
+    cold: bool = False,
 ) -> LiteRTBenchmark:
     """Measures how long inferences of LiteRT files take on this machine.
 
     Files are run in turn, each in a process of its own, several times, so that what else the
     machine does falls on all alike. Time is that of the processor, not of the clock.
+
+    One inference right after the other finds the weights of a small model in the processor's
+    caches, where dense ones cost little. With `cold` they come from memory, as they do on a device
+    whose caches are smaller than the weights, and in an application that does other things between
+    two inferences.
 
     ```python
     import keras
@@ -152,6 +161,7 @@ def benchmark(
         rounds: How often each file has its turn.
         kernels: `"all"` for LiteRT's default, which is XNNPACK, or `"built-in"`.
         threads: Threads to compute with; their time is added up.
+        cold: Whether caches are emptied before each inference, which takes 128 MiB of memory.
 
     Returns:
         A `LiteRTBenchmark`.
@@ -163,6 +173,7 @@ def benchmark(
     for name, value in (("runs", runs), ("rounds", rounds), ("threads", threads)):
         integer(name, value)
     one_of("kernels", kernels, KERNELS)
+    boolean("cold", cold)
     resolver = INTERPRETERS[KERNELS[kernels][0]]
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     if not isinstance(given, Iterable) or not (files := [_checked(file) for file in given]):
@@ -170,7 +181,7 @@ def benchmark(
     found: list[list[dict[str, Any]]] = [[] for _ in files]
     for _ in range(rounds):
         for file, measured in zip(files, found, strict=True):
-            measured.append(_measure(file, resolver, runs, threads))
+            measured.append(_measure(file, resolver, runs, threads, cold))
     rows = []
     for file, measured in zip(files, found, strict=True):
         seconds = np.concatenate([each["seconds"] for each in measured])
@@ -179,7 +190,7 @@ def benchmark(
         size = file.stat().st_size
         most = int(np.median(memory)) if memory else None
         rows.append(Latency(str(file), size, median, low, high, most))
-    return LiteRTBenchmark(tuple(rows), kernels, threads, runs * rounds)
+    return LiteRTBenchmark(tuple(rows), kernels, threads, runs * rounds, cold)
 
 
 def _checked(file: Any) -> Path:
@@ -189,8 +200,9 @@ def _checked(file: Any) -> Path:
     return Path(file).expanduser()
 
 
-def _measure(file: Path, resolver: str, runs: int, threads: int) -> dict[str, Any]:
-    command = [sys.executable, measuring.__file__, str(file), resolver, str(runs), str(threads)]
+def _measure(file: Path, resolver: str, runs: int, threads: int, cold: bool) -> dict[str, Any]:
+    given = [str(file), resolver, str(runs), str(threads), "cold" if cold else "warm"]
+    command = [sys.executable, measuring.__file__, *given]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]

@@ -11,11 +11,21 @@ import numpy as np
 
 from keras_sparse.deploy.causes import conversion_failure, tracing_failure
 from keras_sparse.deploy.native_log import native_log
+from keras_sparse.deploy.quantizing import RECIPES, quantized, sparsely_encoded
 from keras_sparse.deploy.signature import Signature, unique_names
 
 # What weights are stored as, and the error that is accepted if none is given: for each output the
 # largest difference to Keras, divided by the largest value of that output.
-FORMATS: dict[str | None, float] = {None: 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.2}
+FORMATS: dict[str | None, float] = {
+    None: 1e-4,
+    "float16": 1e-2,
+    "dynamic": 0.1,
+    "int8": 0.2,
+    "weight_only_int8": 0.1,
+    "weight_only_int4": 0.3,
+    "dynamic_int4": 0.3,
+    "dynamic_int4_blocks": 0.3,
+}
 
 
 class LiteRTConversionError(RuntimeError):
@@ -112,6 +122,8 @@ def convert(
 ) -> bytes:
     """Converts a traced model with LiteRT's own operations only.
 
+    What another package quantizes is quantized dense, and encoded after.
+
     Args:
         traced: The model.
         sparse: Whether to store weights with enough zeros in a sparse encoding.
@@ -128,6 +140,10 @@ def convert(
 
     log = None
     try:
+        if quantize in RECIPES:
+            dense = quantized(convert(traced, False), quantize)
+            with native_log() as log:
+                return sparsely_encoded(dense) if sparse else dense
         with native_log() as log:
             converter = tf.lite.TFLiteConverter.from_concrete_functions(
                 [traced.function], traced.module
@@ -142,6 +158,8 @@ def convert(
                 specs = traced.function.structured_input_signature[0]
                 converter.representative_dataset = lambda: _batches(samples, specs)
             return converter.convert()
+    except LiteRTConversionError:
+        raise
     except Exception as error:
         said = log.text if log else ""
         why = conversion_failure(traced.model, traced.function.graph, error, said, sparse)

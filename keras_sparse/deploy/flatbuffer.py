@@ -46,6 +46,23 @@ def open_model(contents: bytes, name: str = "The file") -> Any:
     return file
 
 
+def pack_model(file: Any) -> bytes:
+    """The bytes of a model that was parsed and changed."""
+    import flatbuffers
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    class AlignedBuilder(flatbuffers.Builder):
+        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
+            # The generated Python code forgets the schema's force_align:16 on buffers, without
+            # which a device may not read weights in place.
+            return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
+
+    builder = AlignedBuilder(1024)
+    identifier = flatbuffer_utils._TFLITE_FILE_IDENTIFIER
+    builder.Finish(file.Pack(builder), file_identifier=identifier)
+    return bytes(builder.Output())
+
+
 def _check_whole(file: Any) -> None:
     """Refuses a file whose parts refer to what is not there."""
     for graph in file.subgraphs:

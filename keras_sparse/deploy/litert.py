@@ -15,6 +15,7 @@ from keras_sparse.deploy.conversion import FORMATS, convert, trace
 from keras_sparse.deploy.eligibility import file_eligibility
 from keras_sparse.deploy.encoding import read_encodings
 from keras_sparse.deploy.inference import check_model, float32_inference
+from keras_sparse.deploy.quantizing import check_quantizer, kernels_cure, why_not_encoded
 from keras_sparse.deploy.repair import restore_truncated
 from keras_sparse.deploy.report import LiteRTReport
 from keras_sparse.deploy.signature import Signature, read_signature
@@ -66,7 +67,9 @@ def to_litert(
 
     Sparse encoding of int8 weights is for `kernels="built-in"`: XNNPACK refuses to load such a file
     or computes wrong numbers from it, which is found by running it. With `kernels="all"` the file
-    is then stored dense in the same format, and `report.replaced` says why.
+    is then stored dense in the same format, and `report.replaced` says why. With
+    `quantize="weight_only_int8"` single zeros are left out under XNNPACK too. Weights of four bits
+    have no sparse encoding; blocks of them are for `kernels="xnnpack"`.
 
     Without `quantize` computation is in float32, also for a `mixed_float16` model, whose weights
     are float32; its outputs are then float32 and are compared with the same model computing in
@@ -96,18 +99,22 @@ def to_litert(
             inputs, zeros for integer ones.
         tolerance: The largest error to accept: for each output, the largest absolute difference
             to Keras over all samples, divided by the largest absolute value of that output.
-            Defaults to 1e-4, and for the formats of `quantize` to 0.01, 0.1 and 0.2.
+            Defaults to 1e-4, and for the formats of `quantize` to 0.01 (float16), 0.2 (int8), 0.1
+            (others of eight bits) and 0.3 (four bits).
         batch_size: The batch size fixed in the file. With the default, 1, an edge runtime plans
             its memory ahead and delegates the whole graph. None leaves it open, so that an
             application can resize the input; recurrent layers then need `unroll=True`.
         quantize: What weights are stored as: `"float16"`; `"dynamic"`, int8 with activations
             quantized as they come; or `"int8"`, where activations are int8 too, while inputs and
-            outputs stay floats. Defaults to float32. Zeros stay zeros.
+            outputs stay floats. With keras-sparse[quantizer] also `"weight_only_int8"` and
+            `"weight_only_int4"`, which compute in float32; `"dynamic_int4"`; and
+            `"dynamic_int4_blocks"`, with a scale for each 32 weights of a Dense kernel. Defaults to
+            float32. Zeros stay zeros.
         representative_data: For `"int8"` samples like `inputs`, some hundred real ones, by which
             activations are scaled. Defaults to `inputs`.
         kernels: `"all"` if the file is to run with and without XNNPACK, `"built-in"` if the
             application turns XNNPACK off (`BUILTIN_WITHOUT_DEFAULT_DELEGATES`, or the kernel mode
-            `BUILTIN` of `CompiledModel`).
+            `BUILTIN` of `CompiledModel`), `"xnnpack"` if it leaves XNNPACK on.
 
     Returns:
         A `LiteRTReport` with the sizes, the errors, and how each weight is stored.
@@ -115,6 +122,7 @@ def to_litert(
     Raises:
         ValueError: If an argument is wrong, or the model is not built, stateful, or of another
             type than float32; or if Keras does not run on TensorFlow.
+        MissingExtraError: If a format needs keras-sparse[quantizer], which is not installed.
         OSError: If `path` cannot be written.
         LiteRTConversionError: If the model holds what LiteRT does not have: operations without a
             kernel, Python code, random numbers, layers that `model.quantize` changed.
@@ -131,6 +139,7 @@ def to_litert(
     boolean("sparse", sparse)
     if quantize is not None:
         one_of("quantize", quantize, [name for name in FORMATS if name])
+    check_quantizer(quantize)
     one_of("kernels", kernels, KERNELS)
     optional(number, "tolerance", tolerance, "(0, inf)", "The default depends on the format.")
     tolerance = FORMATS[quantize] if tolerance is None else tolerance
@@ -142,8 +151,10 @@ def to_litert(
         expected = keras_outputs(model, signature)
         traced = trace(model, signature)
     dense = convert(traced, False, quantize, samples)
-    contents, notes = dense, dict[str, str]()
+    contents, notes, replaced = dense, dict[str, str](), ""
     if sparse:
+        replaced = why_not_encoded(quantize)
+    if sparse and not replaced:
         contents, notes = restore_truncated(convert(traced, True, quantize, samples), dense)
 
     def verified(contents: bytes) -> Verified:
@@ -154,15 +165,14 @@ def to_litert(
             expected,
             batch_size,
             tolerance,
-            why=lambda: disagreement(model, signature, tolerance),
+            why=lambda: kernels_cure(quantize) or disagreement(model, signature, tolerance),
             kernels=KERNELS[kernels],
         )
 
-    replaced = ""
     try:
         found = verified(contents)
     except LiteRTVerificationError as error:
-        if not sparse or quantize is None:
+        if not sparse or replaced or quantize is None:
             raise
         found = verified(dense)
         contents, notes, replaced = dense, {}, str(error).partition(" No file was written.")[0]
@@ -205,9 +215,9 @@ def to_litert(
             stacklevel=2,
         )
     if replaced:
+        other = "" if why_not_encoded(quantize) else "kernels='built-in' if XNNPACK is off, or "
         warnings.warn(
-            f"{report.path} is stored dense: {replaced} Pass kernels='built-in' if the application "
-            "turns XNNPACK off, or sparse=False.",
+            f"{report.path} is stored dense: {replaced} Pass {other}sparse=False.",
             SparsityWarning,
             stacklevel=2,
         )

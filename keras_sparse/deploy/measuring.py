@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _WARM_UPS = 3
+# More than the caches of a processor hold.
+_CACHES = 128 * 1024 * 1024
 
 
 def peak_bytes() -> int | None:
@@ -23,7 +25,7 @@ def peak_bytes() -> int | None:
     return int(line.split()[1]) * 1024
 
 
-def measure(file: str, resolver: str, runs: int, threads: int) -> dict[str, Any]:
+def measure(file: str, resolver: str, runs: int, threads: int, cold: bool) -> dict[str, Any]:
     """CPU seconds of each inference, and the peak of memory that loading and running adds.
 
     Args:
@@ -31,10 +33,12 @@ def measure(file: str, resolver: str, runs: int, threads: int) -> dict[str, Any]
         resolver: A name of `OpResolverType`.
         runs: How many inferences.
         threads: Threads to compute with.
+        cold: Whether all that the caches hold is replaced before each inference.
     """
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    other = np.ones(_CACHES // 8 if cold else 0)
     before = peak_bytes()
     interpreter = Interpreter(
         file, num_threads=threads, experimental_op_resolver_type=OpResolverType[resolver]
@@ -48,6 +52,7 @@ def measure(file: str, resolver: str, runs: int, threads: int) -> dict[str, Any]
         interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
     times = []
     for _ in range(_WARM_UPS + runs):
+        other += 1
         start = time.process_time()
         interpreter.invoke()
         times.append(time.process_time() - start)
@@ -57,5 +62,5 @@ def measure(file: str, resolver: str, runs: int, threads: int) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    file, resolver, runs, threads = sys.argv[1:]
-    print(json.dumps(measure(file, resolver, int(runs), int(threads))))
+    file, resolver, runs, threads, caches = sys.argv[1:]
+    print(json.dumps(measure(file, resolver, int(runs), int(threads), caches == "cold")))

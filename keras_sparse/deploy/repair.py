@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_sparse.deploy.flatbuffer import blocks_of, open_model, operator_names
+from keras_sparse.deploy.flatbuffer import blocks_of, open_model, operator_names, pack_model
 
 
 def restore_truncated(contents: bytes, dense_contents: bytes) -> tuple[bytes, dict[str, str]]:
@@ -41,7 +41,7 @@ def restore_truncated(contents: bytes, dense_contents: bytes) -> tuple[bytes, di
                 f"its {tensor.shape[-1]} inputs are no multiple of {block[-1]}: a 1x{block[-1]} "
                 "block would lose the last ones"
             )
-    return (_pack(file) if notes else contents), notes
+    return (pack_model(file) if notes else contents), notes
 
 
 def _counterpart(index: int, file: Any, dense_file: Any, number: int) -> Any:
@@ -64,19 +64,3 @@ def _counterpart(index: int, file: Any, dense_file: Any, number: int) -> Any:
 def _operators(file: Any, number: int) -> list[Any]:
     names = operator_names(file)
     return [op for op in file.subgraphs[number].operators if names[op.opcodeIndex] != "DENSIFY"]
-
-
-def _pack(file: Any) -> bytes:
-    import flatbuffers
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    class AlignedBuilder(flatbuffers.Builder):
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
-            # The generated Python code forgets the schema's force_align:16 on buffers, without
-            # which a device may not read weights in place.
-            return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
-
-    builder = AlignedBuilder(1024)
-    identifier = flatbuffer_utils._TFLITE_FILE_IDENTIFIER
-    builder.Finish(file.Pack(builder), file_identifier=identifier)
-    return bytes(builder.Output())

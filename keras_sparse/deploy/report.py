@@ -40,7 +40,8 @@ class LiteRTReport:
         sparse: Whether a sparse encoding was asked for.
         replaced: Why the file is stored dense although a sparse encoding was asked for, or `""`.
         quantize: What weights are stored as, None for float32.
-        kernels: `"all"`, or `"built-in"` if the file is only right with XNNPACK turned off.
+        kernels: `"all"`, `"built-in"` if the file is only right with XNNPACK turned off, or
+            `"xnnpack"` if it is only right with it.
         batch_size: The batch size fixed in the file, or None if it may vary.
         max_error: The error against Keras with each set of kernels, relative to the output's scale.
         not_run: Why LiteRT 2's `CompiledModel` does not run the file, by its kernel modes.
@@ -165,6 +166,10 @@ class LiteRTReport:
             lines.append(
                 "Run it with built-in kernels only: it was not verified with XNNPACK, which is "
                 "LiteRT's default."
+            )
+        if self.kernels == "xnnpack":
+            lines.append(
+                "Run it with XNNPACK, LiteRT's default: it was not verified with built-in kernels."
             )
         lines += [f"Not run by {name}: {reason}." for name, reason in self.not_run.items()]
         if self.replaced:

@@ -23,6 +23,7 @@ COMPILED = {f"CompiledModel {mode}": mode for mode in KERNEL_MODES}
 KERNELS = {
     "all": (*INTERPRETERS, *COMPILED),
     "built-in": ("built-in kernels", "CompiledModel BUILTIN", "CompiledModel REFERENCE"),
+    "xnnpack": ("default delegates", "CompiledModel DELEGATE"),
 }
 # How many samples a `CompiledModel` is given: plain loops are slow.
 _FEW = 4

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_sparse.migrate.legacy_operations import LAYERS, as_operation
+
 _MODELS = ("Sequential", "Functional", "Model")
 _PRUNING = "PruneLowMagnitude"
 # Settings that Keras 3 has no more, with the values by which a layer computes as one without them.
@@ -38,8 +40,6 @@ _RENAMED = {
     ("LeakyReLU", "alpha"): "negative_slope",
 }
 _CURES = {
-    "TFOpLambda": "write the operation as a layer, such as Rescaling, Add or Multiply",
-    "SlicingOpLambda": "write the slice as a layer, such as Cropping2D",
     "TensorFlowOpLayer": "write the operation as a layer, such as Rescaling, Add or Multiply",
     "QuantizeWrapper": "bring over the model as it was before quantize_model",
     "QuantizeWrapperV2": "bring over the model as it was before quantize_model",
@@ -121,7 +121,7 @@ def converted(model: Mapping[str, Any], around: tuple[str, ...] = (), top: str =
             # Keras 2 counts what a model was made with as its first call, where it knew its input.
             first[old] = int(layer["config"]["layers"][0]["class_name"] == "InputLayer")
         else:
-            made = _layer(layer, name)
+            made = _operation(layer, name) if _is_operation(layer) else _layer(layer, name)
         if "inbound_nodes" in entry:
             made |= {"name": name, "inbound_nodes": entry["inbound_nodes"]}
         if class_name == "Sequential" and not layers and made["class_name"] != "InputLayer":
@@ -134,6 +134,7 @@ def converted(model: Mapping[str, Any], around: tuple[str, ...] = (), top: str =
     for made in layers:
         if "inbound_nodes" in made:
             made["inbound_nodes"] = [_call(node, reference) for node in made["inbound_nodes"]]
+    layers = [as_operation(made) if _is_operation(made) else made for made in layers]
     ends = {
         key: _single(_with_references(config[key], reference)) for key in _ENDS if key in config
     }
@@ -142,7 +143,18 @@ def converted(model: Mapping[str, Any], around: tuple[str, ...] = (), top: str =
     return Converted(kind, {**new, "layers": layers, **ends}, names, wrapped)
 
 
+# What stands in the place of a layer's name before a number.
+_CONSTANT = "_CONSTANT_VALUE"
 _ENDS = ("input_layers", "output_layers")
+
+
+def _is_operation(layer: Mapping[str, Any]) -> bool:
+    return layer["class_name"] in LAYERS
+
+
+def _operation(layer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An operation as Keras 2 has it, before its inputs are known."""
+    return {"class_name": layer["class_name"], "config": layer["config"] | {"name": name}}
 
 
 def _is_pruning(layer: Mapping[str, Any]) -> bool:
@@ -236,8 +248,10 @@ def _call(node: Any, reference: Callable[[list[Any]], list[Any]]) -> dict[str, A
     """
     kwargs: dict[str, Any] = {}
 
-    def tensor(to: list[Any]) -> dict[str, Any]:
+    def tensor(to: list[Any]) -> Any:
         kwargs.update(to[3] if len(to) > 3 else {})
+        if to[0] == _CONSTANT:
+            return to[2]
         history = {"shape": [None], "dtype": "float32", "keras_history": reference(to)}
         return {"class_name": "__keras_tensor__", "config": history}
 

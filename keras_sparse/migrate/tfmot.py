@@ -66,7 +66,8 @@ def from_tfmot(path: str | os.PathLike[str]) -> Migrated:
     Raises:
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If the file is damaged or of another kind; if it holds a subclassed model, or
-            a layer that Keras 3 does not have; or if weights or masks do not fit their layers.
+            a layer or an operation that Keras 3 does not have; or if weights or masks do not fit
+            their layers.
 
     Source: `PruneLowMagnitude` and `PruneRegistry` of tensorflow-model-optimization 0.8.
     """
@@ -74,7 +75,8 @@ def from_tfmot(path: str | os.PathLike[str]) -> Migrated:
     plan = converted(stored.config)
     model = plan.build()
     for old, weights in stored.layers.items():
-        _assign(model.get_layer(plan.names[old]), weights)
+        if weights:  # Operations are no layers.
+            _assign(model.get_layer(plan.names[old]), weights)
     pruned = _wrapped_masks(model, plan, stored.layers) if plan.wrapped else _zeros(model)
     place = places(model)
     for variable, mask in pruned:

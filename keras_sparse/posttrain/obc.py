@@ -14,7 +14,8 @@ from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
 from keras_sparse.posttrain.layer_hessians import layer_problem
 from keras_sparse.posttrain.layer_inputs import PRODUCTS
-from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.posttrain.row_pattern import row_pattern
 from keras_sparse.posttrain.solving import solve_layers
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -39,8 +40,8 @@ def obc(
 
     Per output and with `H = X X^T` of the layer's inputs, the weight with the smallest
     `w_p^2 / [H^-1]_pp` goes, the others of that output make up for it, and H^-1 loses its row and
-    column. How many weights each output loses follows from merging the costs of all outputs of a
-    layer.
+    column. A block B goes as a whole, by `w_B^T ([H^-1]_BB)^-1 w_B` for each of its weights. How
+    many weights each output loses follows from merging the costs of all outputs of a layer.
 
     The time of a layer grows with `outputs * d ** 3` for d inputs (`height * width * channels`
     of a kernel). Memory: `3 * d * d * 8` bytes for each layer of a block, and the inputs of one
@@ -64,8 +65,8 @@ def obc(
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
-        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
-            `strict`: see `SparseCallback`.
+        **kwargs: `granularity` (single weights, n:m, blocks of one output such as `"4x1"`, or
+            `"xnnpack"`), `exclude`, `include`, `keep_dense`, `strict`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.
@@ -85,15 +86,15 @@ def obc(
     boolean("sequential", sequential)
     boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
-    group = group_of(chosen.recipe.granularity, "obc")
     targets = chosen.selection.targets
+    patterns = [row_pattern(chosen.recipe.granularity, x.layout, "obc") for x in targets]
 
     def solve(
         i: int, weight: np.ndarray, hessian: np.ndarray | None, keep: int
     ) -> tuple[np.ndarray, np.ndarray]:
         layout = targets[i].layout
         rows, matrix = layer_problem(layout, weight, hessian, damping)
-        trace = removal_trace(rows, inverse_of(matrix, targets[i].path), group)
+        trace = removal_trace(rows, inverse_of(matrix, targets[i].path), patterns[i])
         (rank,) = removal_ranks([trace], [rows.shape[1]])
         mask = chosen.mask_of(i, from_rows(layout, rank), keep)
         return from_rows(layout, refit(matrix, rows @ matrix, to_rows(layout, mask))), mask

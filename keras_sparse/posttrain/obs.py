@@ -12,7 +12,8 @@ from keras_sparse.messages.arguments import integer, number
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_ranks, removal_trace
 from keras_sparse.posttrain.fisher import GradientRows, flat_rows
-from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.posttrain.row_pattern import row_pattern
 from keras_sparse.sparsity.recipe import RecipeArguments
 from keras_sparse.sparsity.report import SparsityReport
 
@@ -35,8 +36,9 @@ def obs(
 
     The Hessian of a layer is its whole empirical Fisher matrix. Each time the weight with the
     smallest `theta_q^2 / (2 [H^-1]_qq)` goes, by `-theta_q H^-1 e_q / [H^-1]_qq`; with
-    `allocation="global"` the smallest of all layers. For small layers: the time grows with the
-    third power of a layer's weights. `woodfisher` and `mfac` are for larger ones.
+    `allocation="global"` the smallest of all layers. A block goes as a whole, as in `obc`. For
+    small layers: the time grows with the third power of a layer's weights. `woodfisher` and `mfac`
+    are for larger ones.
 
     Memory: `8 * size ** 2` bytes for each layer of `size` weights, five times that for the
     largest.
@@ -54,8 +56,8 @@ def obs(
         samples_per_gradient: Samples that one gradient is the mean of.
         max_size: Weights that a layer may have at most.
         loss: A loss, if not the one that the model is compiled with.
-        **kwargs: `granularity` (single weights or n:m), `allocation`, `exclude`, `include`,
-            `keep_dense`: see `SparseCallback`.
+        **kwargs: `granularity` (single weights, n:m, blocks of one output such as `"4x1"`, or
+            `"xnnpack"`), `allocation`, `exclude`, `include`, `keep_dense`: see `SparseCallback`.
 
     Returns:
         A `SparsityReport` of the pruned model.
@@ -71,7 +73,7 @@ def obs(
     integer("samples_per_gradient", samples_per_gradient)
     integer("max_size", max_size)
     chosen = PrunedWeights(model, sparsity, kwargs)
-    group = group_of(chosen.recipe.granularity, "obs")
+    patterns = [row_pattern(chosen.recipe.granularity, x, "obs") for x in chosen.layouts]
     too_large = [t for t in chosen.selection.targets if t.layout.size > max_size]
     if too_large:
         named = ", ".join(f"{t.path} ({t.layout.size:,} weights)" for t in too_large)
@@ -87,8 +89,10 @@ def obs(
         for layout, value in zip(chosen.layouts, chosen.read(), strict=True)
     ]
     traces = [
-        removal_trace(weights, inverse_of(hessian, target.path), group)
-        for weights, hessian, target in zip(flat, hessians, chosen.selection.targets, strict=True)
+        removal_trace(weights, inverse_of(hessian, target.path), pattern)
+        for weights, hessian, target, pattern in zip(
+            flat, hessians, chosen.selection.targets, patterns, strict=True
+        )
     ]
     ranks = removal_ranks(traces, [layout.size for layout in chosen.layouts])
     scores = [_shaped(layout, rank) for layout, rank in zip(chosen.layouts, ranks, strict=True)]

@@ -11,7 +11,6 @@ from keras import ops
 
 from keras_sparse.probe.layout import Layout
 from keras_sparse.probe.variables import broken_weights
-from keras_sparse.sparsity.granularity import NM, Granularity, Unstructured
 from keras_sparse.sparsity.masks import choose_masks
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.report import SparsityReport, report
@@ -168,19 +167,3 @@ def from_rows(layout: Layout, rows: np.ndarray) -> np.ndarray:
     order = layout.positions + layout.inputs + layout.outputs
     shape = [layout.shape[axis] for axis in order]
     return rows.T.reshape(shape).transpose(np.argsort(order))
-
-
-def group_of(granularity: Granularity, method: str) -> tuple[int, int] | None:
-    """`(n, m)` of an n:m pattern, `None` of single weights.
-
-    Raises:
-        ValueError: For other patterns, in which a method that goes weight by weight cannot prune.
-    """
-    if isinstance(granularity, NM):
-        return granularity.n, granularity.m
-    if isinstance(granularity, Unstructured):
-        return None
-    raise ValueError(
-        f"{method} prunes single weights or n:m patterns. Received: granularity={granularity}. "
-        "For blocks and channels use woodfisher, adaprune or prune."
-    )

@@ -12,7 +12,8 @@ from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.posttrain.command import command
 from keras_sparse.posttrain.layer_inputs import SQUARES
-from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, group_of, to_rows
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
+from keras_sparse.posttrain.row_pattern import within_rows
 from keras_sparse.posttrain.solving import solve_layers
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
@@ -52,9 +53,10 @@ def wanda(
         data: Calibration inputs: arrays, or a finite iterable of batches. Targets are not needed;
             given with them, as `(x, y)`, they play no part.
         sparsity: Fraction of weights to remove. See `prune`.
-        per_output: Whether weights compete within their output, each of which keeps as many (one
-            more, where the count does not divide, for those that miss it most). False for a
-            ranking of all weights of a layer.
+        per_output: Whether weights, or blocks of one output, compete within their output, each of
+            which keeps as many (one more, where the count does not divide, for those that miss it
+            most). False for a ranking of all of a layer. Blocks of several outputs and channels
+            have no other.
         batch_size: Samples in a forward pass, for arrays.
         sequential: Whether layers are pruned one after another, a block of them (such as a
             transformer's layer) at a time, for the inputs that they get from those pruned before.
@@ -63,8 +65,8 @@ def wanda(
         allocation: See `SparseCallback`. With `"global"` each layer keeps as many weights as a
             ranking of all layers by `W_ij^2 ||X_j||^2`, relative to the larger ones of the layer
             (LAMP), leaves it.
-        **kwargs: `granularity` (single weights or n:m), `exclude`, `include`, `keep_dense`,
-            `strict`: see `SparseCallback`.
+        **kwargs: `granularity`, `exclude`, `include`, `keep_dense`, `strict`: see
+            `SparseCallback`. Blocks and channels rank by their mean `W_ij^2 ||X_j||^2`.
 
     Returns:
         A `SparsityReport` of the pruned model.
@@ -83,17 +85,20 @@ def wanda(
     boolean("sequential", sequential)
     boolean("verbose", verbose)
     chosen = PrunedWeights(model, sparsity, {**kwargs, "allocation": allocation})
-    group = group_of(chosen.recipe.granularity, "wanda")
-    by_output = group is None and per_output
+    patterns = [within_rows(chosen.recipe.granularity, layout) for layout in chosen.layouts]
 
     def solve(
         i: int, weight: np.ndarray, squares: np.ndarray | None, keep: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.abs(weight) * np.sqrt(1.0 if squares is None else squares)
-        if not by_output:
+        scores = weight**2 * (1.0 if squares is None else squares)
+        layout, pattern = chosen.layouts[i], patterns[i]
+        if not per_output or pattern is None or pattern.group is not None:
             return weight, chosen.mask_of(i, scores, keep)
-        layout = chosen.layouts[i]
-        return weight, from_rows(layout, largest_of_rows(to_rows(layout, scores), keep))
+        rows = to_rows(layout, scores)
+        sizes = pattern.sizes(rows.shape[1])
+        means = np.add.reduceat(rows, pattern.starts(rows.shape[1]), axis=1) / sizes
+        kept = largest_of_rows(means, keep, sizes)
+        return weight, from_rows(layout, np.repeat(kept, sizes, axis=1))
 
     solved = solve_layers(
         chosen, data, batch_size, SQUARES, solve, sequential=sequential, verbose=verbose
@@ -102,24 +107,28 @@ def wanda(
     return chosen.report()
 
 
-def largest_of_rows(scores: np.ndarray, keep: int) -> np.ndarray:
-    """Keeps the same number of the highest scores of each row, of equal ones the first.
+def largest_of_rows(scores: np.ndarray, keep: int, sizes: np.ndarray | None = None) -> np.ndarray:
+    """Keeps the same number of weights of each row, in blocks of the highest scores.
 
     Args:
-        scores: Shape `(rows, d)`.
-        keep: How many to keep in all. Where rows do not divide it, those with the highest next
-            score keep one more.
+        scores: Shape `(rows, blocks)`. Of equal ones the first is kept.
+        keep: How many weights to keep in all, at most. Where rows do not divide it, those with the
+            highest next score keep one block more.
+        sizes: Weights of the blocks, shape `(blocks,)`; `None` for single weights.
 
     Returns:
-        A boolean array of the same shape, True where a score is kept.
+        A boolean array of the scores' shape, True where a block is kept.
     """
-    each, more = divmod(keep, len(scores))
+    sizes = np.ones(scores.shape[1], int) if sizes is None else sizes
     order = np.argsort(-scores, axis=1, kind="stable")
+    ordered = sizes[order]
+    each = np.cumsum(ordered, axis=1) <= keep // len(scores)
     kept = np.zeros(scores.shape, bool)
-    np.put_along_axis(kept, order[:, :each], True, axis=1)
-    if more:
-        following = order[:, each]
-        missed = scores[np.arange(len(scores)), following]
-        rows = np.argsort(-missed, kind="stable")[:more]
-        kept[rows, following[rows]] = True
+    np.put_along_axis(kept, order, each, axis=1)
+    open_ = np.flatnonzero(~each.all(axis=1))
+    following = order[open_, each[open_].sum(axis=1)]
+    missed = np.argsort(-scores[open_, following], kind="stable")
+    left = keep - int((ordered * each).sum())
+    more = missed[np.cumsum(sizes[following[missed]]) <= left]
+    kept[open_[more], following[more]] = True
     return kept

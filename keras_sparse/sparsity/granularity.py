@@ -27,6 +27,10 @@ class Granularity:
         """Weights of a model, by their paths, that are not to be pruned, with the reasons."""
         return {}
 
+    def of(self, layout: Layout) -> Granularity:
+        """The pattern of a weight of this layout: itself, where all weights have the same."""
+        return self
+
     def costs(self, layout: Layout) -> Any:
         """Weights in each unit: an integer, or an integer array of shape `(units,)`."""
         raise NotImplementedError

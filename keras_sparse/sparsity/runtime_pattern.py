@@ -58,21 +58,22 @@ class RuntimePattern(Granularity):
         """Why no runtime has a kernel for a weight of this layout."""
         return None if _is_fast(layout) else "it is neither a matrix nor of a 1x1 convolution"
 
-    def _of(self, layout: Layout) -> Granularity:
+    def of(self, layout: Layout) -> Granularity:
+        """Blocks for a matrix, single weights for a convolution's kernel."""
         matrix = len(layout.shape) == 2
         return Block(16 if self.int8 else 4, 1) if matrix else Unstructured()
 
     def costs(self, layout: Layout) -> Any:
         """Weights of a unit: one, or those of a block."""
-        return self._of(layout).costs(layout)
+        return self.of(layout).costs(layout)
 
     def pool(self, scores: Any, layout: Layout) -> Any:
         """Scores of single weights, or mean scores of blocks."""
-        return self._of(layout).pool(scores, layout)
+        return self.of(layout).pool(scores, layout)
 
     def expand(self, units: Any, layout: Layout) -> Any:
         """The mask of single weights or of blocks."""
-        return self._of(layout).expand(units, layout)
+        return self.of(layout).expand(units, layout)
 
 
 def _is_fast(layout: Layout) -> bool:

@@ -33,6 +33,17 @@ def test_more_computation_takes_more_time_and_memory(files, kernels):
     assert found.runs == 40
 
 
+def test_what_empties_the_caches_is_not_counted_as_memory(files, capsys):
+    warm, cold = (deploy.benchmark(files[0], 3, 1, cold=cold) for cold in (False, True))
+    if warm.rows[0].memory is not None:
+        assert abs(cold.rows[0].memory - warm.rows[0].memory) < 8 * 1024 * 1024
+    cold.print()
+    warm.print()
+    assert capsys.readouterr().out.count("caches emptied") == 1
+    with pytest.raises(ValueError, match="cold must be"):
+        deploy.benchmark(files[0], cold="yes")
+
+
 def test_the_picture_and_the_command(files, tmp_path, capsys):
     picture = tmp_path / "latency.png"
     command = ["benchmark", *map(str, files), "--runs", "3", "--picture", str(picture)]

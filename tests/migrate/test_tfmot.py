@@ -25,6 +25,8 @@ MODELS = [
     "nested.h5",
     "recurrent",
     "attention.h5",
+    "operations.h5",
+    "operations",
 ]
 MASKS = {
     "sequential": {"conv/kernel": 0.6, "head/kernel": 0.6},
@@ -42,6 +44,7 @@ MASKS = {
         "head/kernel": 0.5,
     },
     "attention": {"head/kernel": 0.5},
+    "operations": {"conv/kernel": 0.5, "head/kernel": 0.5},
 }
 
 
@@ -123,9 +126,17 @@ def test_training_goes_on_with_the_masks_held(file, include, files):
     assert changed > len(masks)
 
 
-def test_what_keras_3_has_no_layer_for_is_named_with_the_cure(files):
-    with pytest.raises(ValueError, match=r"'tf.math.multiply' is a TFOpLambda.*Rescaling"):
-        ks.migrate.from_tfmot(files / "operation.h5")
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("unknown", r"computes tf.image.resize, for.*Resizing.*tf.concat"),
+        ("transposed", r"computes tf.linalg.matmul with b, transpose_b.*as a layer"),
+        ("computed", r"computes tf.compat.v1.shape, for"),
+    ],
+)
+def test_an_operation_that_is_not_known_is_named_with_the_cure(file, said, files):
+    with pytest.raises(ValueError, match=said):
+        ks.migrate.from_tfmot(files / f"{file}.h5")
 
 
 def changed(files, tmp_path, change):

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
@@ -86,11 +87,43 @@ def attention():
     return keras.Model(inputs, x, name="net")
 
 
-def operation():
-    """What has no layer in Keras 3."""
-    inputs = keras.Input((6,))
-    x = pruned(layers.Dense(4, name="head"))(inputs * 2.0)
-    return keras.Model(inputs, x, name="net")
+def operations():
+    """Operations of TensorFlow between layers, which are no layers in Keras 3."""
+    image, row = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="row")
+    x = tf.pad(image * [0.5, 1.0, 2.0], [[0, 0], [1, 0], [0, 1], [0, 0]])
+    x = pruned(layers.Conv2D(4, 3, use_bias=False, name="conv"))(1.0 - x)
+    x = tf.nn.relu6(x + 0.5) / 2.0
+    pooled = tf.reduce_mean(x, [1, 2]) - tf.reduce_max(x, axis=[1, 2])
+    left = tf.reshape(x[:, 1:3, ::2, -1], [-1, 8])
+    inner = keras.Input((8,), name="inner")
+    base = keras.Model(inner, tf.nn.leaky_relu(inner, 0.1) - tf.square(inner), name="base")
+    x = tf.concat([base(left), pooled, tf.maximum(row, tf.nn.softmax(pooled))], axis=-1)
+    x = tf.transpose(tf.expand_dims(x, 1), [0, 2, 1])
+    x = tf.nn.gelu(tf.squeeze(x, 2)) * tf.sigmoid(-tf.abs(row[..., 0, tf.newaxis]))
+    x = tf.clip_by_value(tf.cast(x, tf.float32), -1.0, 1.0) ** 3
+    x = tf.reduce_sum(tf.stack([x, tf.tanh(x)], axis=1), axis=1, keepdims=False)
+    return keras.Model([image, row], pruned(layers.Dense(3, name="head"))(x), name="net")
+
+
+def unknown():
+    """An operation that Keras 3 has only as a layer."""
+    inputs = keras.Input((4, 4, 1))
+    x = layers.Flatten()(tf.image.resize(inputs, [2, 2]))
+    return keras.Model(inputs, pruned(layers.Dense(4, name="head"))(x), name="net")
+
+
+def transposed():
+    """A setting that the operation of Keras 3 does not have."""
+    inputs = keras.Input((4, 6))
+    x = layers.Flatten()(tf.matmul(inputs, inputs, transpose_b=True))
+    return keras.Model(inputs, pruned(layers.Dense(4, name="head"))(x), name="net")
+
+
+def computed():
+    """A shape that is computed."""
+    inputs = keras.Input((4, 6))
+    x = tf.reshape(inputs, [tf.shape(inputs)[0], 24])
+    return keras.Model(inputs, pruned(layers.Dense(4, name="head"))(x), name="net")
 
 
 MODELS = {
@@ -99,7 +132,10 @@ MODELS = {
     "nested": (nested, ("h5",)),
     "recurrent": (recurrent, ("savedmodel",)),
     "attention": (attention, ("h5",)),
-    "operation": (operation, ("h5",)),
+    "operations": (operations, ("h5", "savedmodel")),
+    "unknown": (unknown, ("h5",)),
+    "transposed": (transposed, ("h5",)),
+    "computed": (computed, ("h5",)),
 }
 
 

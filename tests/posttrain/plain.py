@@ -31,6 +31,22 @@ def wanda_groups(weight, x, n, m):
     return np.concatenate(parts)
 
 
+def wanda_blocks(weight, x, keep_each, width):
+    """Each output keeps its `keep_each` blocks of the largest sum of `W_ij^2 ||X_j||^2`."""
+    result = np.zeros_like(weight)
+    for output in range(weight.shape[1]):
+        sums = {}
+        for start in range(0, len(weight), width):
+            inside = range(start, start + width)
+            norms = [np.sum(np.asarray(x[:, j], float) ** 2) for j in inside]
+            sums[start] = sum(
+                weight[j, output] ** 2 * n for j, n in zip(inside, norms, strict=True)
+            )
+        for start in sorted(sums, key=sums.get, reverse=True)[:keep_each]:
+            result[start : start + width, output] = weight[start : start + width, output]
+    return result
+
+
 def refit(weight, x, mask, damping):
     """Least squares on a mask; damping pulls to the old weights. Solved as one tall system."""
     d = len(weight)
@@ -69,6 +85,53 @@ def obc(weight, x, keep, damping):
         rows[i][p] = 0
         alive[i].remove(p)
     return np.stack(rows, axis=1)
+
+
+def obc_blocks(weight, x, keep, damping, width):
+    """As `obc`, a block at a time: `w_B ([H^-1]_BB)^-1 w_B` by the inverse of the submatrix."""
+    h = hessian(x, damping)
+    rows = [np.array(column) for column in weight.T]
+    alive = [list(range(len(h))) for _ in rows]
+    for _ in range((weight.size - keep) // width):
+        best = None
+        for i, row in enumerate(rows):
+            if alive[i]:
+                inverse = np.linalg.inv(h[np.ix_(alive[i], alive[i])])
+                for start in range(0, len(alive[i]), width):
+                    places = range(start, start + width)
+                    mine = row[[alive[i][place] for place in places]]
+                    joint = np.linalg.inv(inverse[np.ix_(places, places)])
+                    cost = mine @ joint @ mine
+                    if best is None or cost < best[0]:
+                        best = cost, i, list(places), inverse[:, places] @ joint @ mine
+        _, i, places, step = best
+        rows[i][alive[i]] -= step
+        for p in [alive[i][place] for place in places]:
+            rows[i][p] = 0
+            alive[i].remove(p)
+    return np.stack(rows, axis=1)
+
+
+def sparsegpt_blocks(weight, x, damping, block_size, remove, width):
+    """As `sparsegpt`, whole blocks of `width` inputs at a time, each with one joint update."""
+    h = hessian(x, damping)
+    weight, d = weight.copy(), len(h)
+    for first in range(0, d, block_size):
+        stop = min(first + block_size, d)
+        scores = []
+        for start in range(first, stop, width):
+            joint = np.linalg.inv(np.linalg.inv(h[start:, start:])[:width, :width])
+            for i in range(weight.shape[1]):
+                mine = weight[start : start + width, i]
+                scores.append((mine @ joint @ mine, start, i))
+        count = round(remove * stop / d) // width - round(remove * first / d) // width
+        gone = [(start, i) for _, start, i in sorted(scores)[:count]]
+        for start, i in sorted(gone):
+            inverse = np.linalg.inv(h[start:, start:])
+            joint = np.linalg.inv(inverse[:width, :width])
+            weight[start:, i] -= inverse[:, :width] @ joint @ weight[start : start + width, i]
+            weight[start : start + width, i] = 0
+    return weight
 
 
 def sparsegpt(weight, x, damping, block_size, remove=None, group=None):

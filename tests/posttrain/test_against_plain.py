@@ -37,6 +37,35 @@ def test_wanda(layer):
     )
 
 
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_blocks(layer, width):
+    """Blocks that divide the 12 inputs, half of them gone."""
+    weight, x = layer
+    settings = {"sparsity": 0.6, "granularity": ks.Block(width, 1)}
+    keep = 24
+    assert_equal(
+        pruned(ks.obc, weight, x, **settings), plain.obc_blocks(weight, x, keep, 1e-4, width)
+    )
+    assert_equal(
+        pruned(ks.sparsegpt, weight, x, block_size=12, **settings),
+        plain.sparsegpt_blocks(weight, x, 0.01, 12, 36, width),
+    )
+    each = 12 // width // 2
+    wanted = plain.wanda_blocks(weight, x, each, width)
+    found = pruned(
+        ks.wanda, weight, x, 1 - 5 * each * width / 60, granularity=settings["granularity"]
+    )
+    assert_equal(found, wanted)
+
+
+@pytest.mark.parametrize("block_size", [4, 8])
+def test_sparsegpt_blocks_within_some_columns(layer, block_size):
+    """Columns that compete hold whole blocks, and the share of each is one of whole blocks."""
+    weight, x = layer
+    found = pruned(ks.sparsegpt, weight, x, 0.4, block_size=block_size, granularity="2x1")
+    assert_equal(found, plain.sparsegpt_blocks(weight, x, 0.01, block_size, 24, 2))
+
+
 @pytest.mark.parametrize("damping", [1e-4, 0.1])
 def test_adaprune(layer, damping):
     weight, x = layer

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.posttrain.exact_obs import inverse_of, refit, removal_trace
+from keras_sparse.posttrain.exact_obs import inverse_of, joint_costs, refit, removal_trace
+from keras_sparse.posttrain.row_pattern import RowPattern
 from tests.posttrain.calibrated import check_common, one_layer, small_net
 from tests.training import kernels
 
@@ -71,6 +72,45 @@ def test_dead_inputs_go_first():
     np.testing.assert_allclose(kernels(model)[0][:, 0], [1, 0, 1, 1], rtol=1e-3)
 
 
+@pytest.mark.parametrize(("width", "run"), [(2, 6), (4, 6), (3, 3), (4, 3)])
+def test_blocks_one_by_one_equal_the_refit(width, run):
+    """Each time the block whose loss costs least for each weight, of all that are left."""
+    generator = np.random.default_rng(2)
+    x, w = generator.normal(size=(20, 6)), generator.normal(size=(3, 6))
+    h = x.T @ x
+    order, cost = removal_trace(w, inverse_of(h, "x"), RowPattern(None, width, run))
+    blocks = [
+        np.arange(start, min(start + width, first + run))
+        for first in range(0, 6, run)
+        for start in range(first, first + run, width)
+    ]
+    for row in range(len(w)):
+        mask, error, step = np.ones(6, bool), 0.0, 0
+        while mask.any():
+            errors = {}
+            for i, block in enumerate(blocks):
+                if mask[block].all():
+                    trial = mask.copy()
+                    trial[block] = False
+                    change = refit(h, w[row : row + 1] @ h, trial[None])[0] - w[row]
+                    errors[i] = (change @ h @ change - error) / len(block)
+            block = blocks[min(errors, key=errors.get)]
+            assert sorted(order[row, step : step + len(block)]) == list(block)
+            np.testing.assert_allclose(cost[row, step : step + len(block)], min(errors.values()))
+            mask[block], step = False, step + len(block)
+            error += min(errors.values()) * len(block)
+
+
+def test_joint_cost():
+    draw = np.random.default_rng(0)
+    w, a = draw.normal(size=(5, 3)), draw.normal(size=(5, 3, 4))
+    inverses = a @ a.swapaxes(1, 2)
+    wanted = [
+        each @ np.linalg.solve(inverse, each) for each, inverse in zip(w, inverses, strict=True)
+    ]
+    np.testing.assert_allclose(joint_costs(w, inverses), wanted)
+
+
 def test_counts_pattern_and_what_stays(images):
     check_common(ks.obc, images, allocation="global")
 
@@ -83,8 +123,10 @@ def test_bad_input(images):
         ks.obc(model, (images[0][:2], images[1][:2]), 0.5, damping=0)
     with pytest.raises(ValueError, match="damping must be a finite number of at least 0"):
         ks.obc(model, images, 0.5, damping=-1)
-    with pytest.raises(ValueError, match="obc prunes single weights or n:m"):
-        ks.obc(model, images, 0.5, granularity="4x1")
+    with pytest.raises(
+        ValueError, match="obc prunes single weights, n:m patterns, and blocks of one"
+    ):
+        ks.obc(model, images, 0.5, granularity="4x2")
     with pytest.raises(ValueError, match="not finite"):
         ks.obc(model, (np.full_like(images[0], np.nan), images[1]), 0.5)
     with pytest.raises(ValueError, match="not built"):

@@ -56,13 +56,17 @@ def test_counts_pattern_and_what_stays(images):
     ks.obs(model, data, granularity="2:4", exclude=["conv", "hidden"])
     groups = kernels(model)[-1].reshape(6, 4, 4)
     assert (np.count_nonzero(groups, axis=1) == 2).all()
+    model = compiled(conv_net())
+    ks.obs(model, data, 0.5, granularity="4x1", exclude=["conv", "hidden"])
+    blocks = np.count_nonzero(kernels(model)[-1].reshape(6, 4, 4), axis=1)
+    assert sorted(blocks.ravel()) == [0] * 12 + [4] * 12
 
 
 def test_bad_input(images):
     model = compiled(conv_net())
     with pytest.raises(ValueError, match=r"hidden/kernel \(5,184 weights\).*woodfisher or mfac"):
         ks.obs(model, images, 0.5)
-    with pytest.raises(ValueError, match="single weights or n:m"):
+    with pytest.raises(ValueError, match="single weights, n:m"):
         ks.obs(model, images, 0.5, granularity="channel", exclude="hidden")
     with pytest.raises(ValueError, match="is singular"):
         inverse_of(np.zeros((3, 3)), "h")

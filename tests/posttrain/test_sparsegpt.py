@@ -3,12 +3,16 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse.posttrain.exact_obs import inverse_of, refit
+from keras_sparse.posttrain.row_pattern import SINGLE, RowPattern
 from keras_sparse.posttrain.sparsegpt import prune_columns
 from tests.posttrain.calibrated import check_common, layer_error, one_layer, small_net
 from tests.training import kernels
 
 
-def test_columns_equal_removals_in_order():
+@pytest.mark.parametrize(
+    "pattern", [SINGLE, RowPattern(None, 2), RowPattern(None, 2, 3), RowPattern(None, 4, 3)]
+)
+def test_columns_equal_removals_in_order(pattern):
     """Every column is pruned optimally given that the columns before it are fixed."""
     generator = np.random.default_rng(0)
     x, w = generator.normal(size=(30, 6)), generator.normal(size=(3, 6))
@@ -16,8 +20,10 @@ def test_columns_equal_removals_in_order():
     factor = np.linalg.cholesky(inverse_of(h, "x")).T
     for block_size in (2, 4, 6):
         rows = w.copy()
-        kept = prune_columns(rows, factor, block_size, keep=9)
-        assert kept.sum() == 9
+        kept = prune_columns(rows, factor, block_size, 9, pattern)
+        assert 9 - pattern.block < kept.sum() <= 9
+        for start, size in zip(pattern.starts(6), pattern.sizes(6), strict=True):
+            assert (kept[:, start : start + size].mean(1) % 1 == 0).all()
         wanted = w.copy()
         for q in range(6):
             for row in np.flatnonzero(~kept[:, q]):
@@ -60,7 +66,7 @@ def test_bad_input(images):
     model = small_net()
     with pytest.raises(ValueError, match="block_size must be"):
         ks.sparsegpt(model, images, 0.5, block_size=0)
-    with pytest.raises(ValueError, match="sparsegpt prunes single weights or n:m"):
+    with pytest.raises(ValueError, match="sparsegpt prunes single weights, n:m"):
         ks.sparsegpt(model, images, 0.5, granularity="channel")
     with pytest.raises(ValueError, match="raise damping"):
         ks.sparsegpt(model, (images[0][:2], images[1][:2]), 0.5, damping=0)

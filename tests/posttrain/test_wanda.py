@@ -49,6 +49,8 @@ def test_what_does_not_divide_goes_to_the_outputs_that_miss_it_most():
     kept = largest_of_rows(scores, 5)
     np.testing.assert_array_equal(kept, [[1, 1, 0], [1, 1, 0], [1, 0, 0]])
     assert largest_of_rows(scores, 9).all()
+    blocks = np.array([[3.0, 2.0], [9.0, 8.0]])
+    np.testing.assert_array_equal(largest_of_rows(blocks, 11, np.array([4, 2])), [[1, 0], [1, 1]])
     np.testing.assert_array_equal(largest_of_rows(scores, 1), scores == 9)
 
 
@@ -134,8 +136,6 @@ def test_targets_play_no_part(images):
 
 def test_bad_input(images):
     model = small_net()
-    with pytest.raises(ValueError, match="wanda prunes single weights or n:m"):
-        ks.wanda(model, images, 0.5, granularity="channel")
     with pytest.raises(ValueError, match="not finite"):
         ks.wanda(model, np.full((4, 8, 8, 1), np.nan, "float32"), 0.5)
     with pytest.raises(ValueError, match="All scores are zero"):

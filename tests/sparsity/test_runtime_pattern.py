@@ -1,5 +1,7 @@
 """What `granularity="xnnpack"` prunes, with methods of every kind."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -61,6 +63,29 @@ def test_methods_prune_what_the_runtime_can_use(method):
     callback = METHODS[method](granularity="xnnpack")
     model.fit(x, y, epochs=10, batch_size=8, verbose=0, callbacks=[callback])
     check(model)
+
+
+@pytest.mark.parametrize(
+    ("method", "allocation"),
+    [
+        (ks.obc, "uniform"),
+        (ks.sparsegpt, "global"),
+        (ks.wanda, "uniform"),
+        pytest.param(ks.obs, "global", marks=pytest.mark.thorough),
+    ],
+)
+def test_methods_that_solve_layers_prune_what_the_runtime_can_use(method, allocation):
+    model = net()
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(16, 16, 16, 3)).astype("float32"), draw.integers(0, 4, 16)
+    settings = {"granularity": "xnnpack", "allocation": allocation}
+    with warnings.catch_warnings():
+        # Fewer samples than inputs of the layers behind the pooling.
+        warnings.simplefilter("ignore", ks.SparsityWarning)
+        method(model, (x, y), 0.7, **settings)
+    check(model)
+    if allocation == "uniform":
+        assert ks.deploy.eligibility(model).all_fast()
 
 
 def test_pruning_after_training_and_the_verdict_agree():
