@@ -11,8 +11,8 @@ import numpy as np
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import boolean, integer, number, optional, wrong
 from keras_sparse.streaming.augmentation.mixing import mix
-from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.learner.streaming_learner import (
     compile_as_the_source,
     softmax,
