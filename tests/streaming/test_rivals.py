@@ -179,7 +179,7 @@ def test_a_rival_learns_a_stream_and_goes_on_where_it_was(name, tmp_path):
 
 
 def test_extra_layers_learn_digits():
-    """They are as many as were frozen, and died at this rate when they were not normalized."""
+    """They make up for what is frozen; not normalized, they did not learn at this rate."""
     config = StreamConfig(data="digits", limit=1000)
     stream = stream_of(config)
     chosen, model = stream.y < 3, model_of(config, stream)

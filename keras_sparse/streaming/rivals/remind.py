@@ -178,7 +178,7 @@ def with_extra_layers(model: keras.Model, head: keras.Model) -> keras.Model:
     """The part of a model that learns, behind two more layers.
 
     They are as wide as makes its weights about as many as those of the whole model. Without batch
-    normalization the longer stack died on digits at the source's learning rate.
+    normalization they did not learn digits at the source's learning rate.
 
     Args:
         model: The whole model.
