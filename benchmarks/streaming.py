@@ -83,6 +83,7 @@ CLAIMS = {
         Claim("noisy, balanced", "noisy, uniform", 5),
         Claim("4 bit", "CSSL", -2),
         Claim("CSSL", "CSSL, pre-trained", -3),
+        Claim("remind-extra", "remind", 0),
     ),
     "fashion_mnist": (
         Claim("CSSL", "augmentation: crop", -2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -35,12 +35,23 @@ def any_batch_step(model: keras.Model) -> Callable[[Any, Any], Any]:
     return step
 
 
+def of_all(models: Iterable[keras.Model], kind: str) -> list[Any]:
+    """Variables of several models that share layers, each once.
+
+    Args:
+        models: The models.
+        kind: The attribute that has them, such as `"trainable_variables"`.
+    """
+    return list({id(v): v for model in models for v in getattr(model, kind)}.values())
+
+
 def joint_step(
     models: Sequence[keras.Model], optimizer: keras.optimizers.Optimizer
 ) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     """One step of an optimizer on the sum of the losses of several models that share layers.
 
-    Only the weights of these models are touched, also where the optimizer knows others.
+    Only the weights of these models are touched, also where the optimizer knows others. On JAX
+    each size of the batches is compiled.
 
     Args:
         models: Built models of logits.
@@ -48,30 +59,72 @@ def joint_step(
 
     Returns:
         A function of a batch, inputs and soft labels, for each model.
-
-    Raises:
-        NotImplementedError: On JAX.
     """
-    if keras.backend.backend() == "jax":
-        raise NotImplementedError(
-            "Several models are trained in one step on TensorFlow only. Set "
-            "KERAS_BACKEND=tensorflow."
-        )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+    def total(batches: Sequence[tuple[Any, Any]]) -> Any:
+        pairs = zip(models, batches, strict=True)
+        return sum(loss(y, model(x, training=True)) for model, (x, y) in pairs)
+
+    make = _joint_on_jax if keras.backend.backend() == "jax" else _joint_on_tensorflow
+    return make(total, models, optimizer)
+
+
+def _joint_on_tensorflow(
+    total: Callable[..., Any], models: Sequence[keras.Model], optimizer: Any
+) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     import tensorflow as tf
 
-    unique = {id(v): v for model in models for v in model.trainable_variables}
-    variables, loss = list(unique.values()), keras.losses.CategoricalCrossentropy(from_logits=True)
+    variables = of_all(models, "trainable_variables")
+    specs = [
+        tuple(
+            tf.TensorSpec((None, *shape[1:]), tf.float32)
+            for shape in (model.input_shape, model.output_shape)
+        )
+        for model in models
+    ]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[specs])
     def step(batches: Any) -> Any:
         with tf.GradientTape() as tape:
-            losses = [
-                loss(y, model(x, training=True))
-                for model, (x, y) in zip(models, batches, strict=True)
-            ]
-            total = tf.add_n(losses)
-        gradients = tape.gradient(total, [variable.value for variable in variables])
+            value = total(batches)
+        gradients = tape.gradient(value, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
-        return total
+        return value
 
     return lambda batches: step([tuple(map(tf.convert_to_tensor, each)) for each in batches])
+
+
+def _joint_on_jax(
+    total: Callable[..., Any], models: Sequence[keras.Model], optimizer: Any
+) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    import jax
+
+    trained = of_all(models, "trainable_variables")
+    others = of_all(models, "non_trainable_variables")
+    touched = [*trained, *others, *optimizer.variables]
+
+    @jax.jit
+    def step(values: Any, batches: Any) -> Any:
+        rest = values[len(trained) :]
+
+        def of_weights(weights: Any) -> Any:
+            mapping = zip(touched, [*weights, *rest], strict=True)
+            with keras.StatelessScope(state_mapping=list(mapping)) as scope:
+                value = total(batches)
+            return value, [scope.get_current_value(each) for each in others]
+
+        weights = values[: len(trained)]
+        (value, states), slopes = jax.value_and_grad(of_weights, has_aux=True)(weights)
+        now = [*weights, *states, *rest[len(others) :]]
+        with keras.StatelessScope(state_mapping=list(zip(touched, now, strict=True))) as scope:
+            optimizer.apply(slopes, trained)
+        return value, [scope.get_current_value(each) for each in touched]
+
+    def taken(batches: Sequence[tuple[Any, Any]]) -> Any:
+        value, now = step([each.value for each in touched], batches)
+        for variable, held in zip(touched, now, strict=True):
+            variable.assign(held)
+        return value
+
+    return taken

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.graphs.layers.base import GraphLayer
+from keras_sparse.graphs.layers.gat_conv import GATConv
 from keras_sparse.messages.arguments import one_of
 from keras_sparse.precision.layers.products import ONE_PRODUCT
 from keras_sparse.precision.layers.recurrent import CELLS
 from keras_sparse.probe.convolutions import SEPARABLE
+from keras_sparse.probe.flops import ATTENTION
 from keras_sparse.probe.layout import is_depthwise
 from keras_sparse.probe.variables import check_built, places
 from keras_sparse.sparsity.selection import Which, check_layers, variables_meant
@@ -25,8 +27,10 @@ _IN_LOOPS = (keras.layers.RNN, keras.layers.TimeDistributed)
 
 def products_of(layer: keras.layers.Layer) -> int:
     """How many products of a layer can be computed in low precision."""
-    if isinstance(layer, keras.layers.MultiHeadAttention):
+    if isinstance(layer, ATTENTION):
         return 4  # Two products of two activations each.
+    if isinstance(layer, GATConv):
+        return 3  # The attention's vectors are multiplied as well.
     if isinstance(layer, (*SEPARABLE, *CELLS, GraphLayer)):
         return 2
     return 1 if isinstance(layer, ONE_PRODUCT) else 0

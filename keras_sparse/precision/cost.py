@@ -17,7 +17,7 @@ from keras_sparse.graphs.layers.base import GraphLayer
 from keras_sparse.messages.arguments import integer, sample_shape
 from keras_sparse.precision.choice import Choice, choose
 from keras_sparse.precision.schedules.base import bit_width
-from keras_sparse.probe.flops import weight_uses
+from keras_sparse.probe.flops import ATTENTION, attention_multiplications, weight_uses
 from keras_sparse.probe.nonzeros import count_nonzero
 from keras_sparse.sparsity.selection import Which
 
@@ -29,9 +29,11 @@ class BitOps:
     """Bit operations of one training step.
 
     Args:
-        multiplications: Of the forward pass, of nonzero weights, in the layers in low precision.
+        multiplications: Of the forward pass in the layers in low precision: of nonzero weights, and
+            of the two products of attention.
         forward: Bit operations of the forward pass.
-        input_gradient: Those of the gradient by the inputs.
+        input_gradient: Those of the gradient by the inputs, which both operands of a product of
+            attention are.
         weight_gradient: Those of the gradient by the weights.
         float_step: Operations of a step in the layers that stay float, forward and backward.
     """
@@ -64,8 +66,7 @@ def bitops(
     ks.precision.bitops(model, forward_bits=3, backward_bits=8, batch_size=32).step
     ```
 
-    Products of activations, such as those of attention, and sums over neighbors have no weights
-    and are not counted. See `aggregation_macs` for the latter.
+    Sums over neighbors are not counted. See `aggregation_macs`.
 
     Args:
         model: A built model.
@@ -87,13 +88,16 @@ def bitops(
     sample_shape("input_shape", input_shape)
     choice = choose(model, exclude, keep_float)
     low, whole = _macs(model, choice, weight_uses(model, input_shape))
-    macs = low * batch_size
+    attending = attention_multiplications(model, input_shape)
+    low_attending = _attending(choice, attending)
+    macs = (low + low_attending) * batch_size
+    back = forward_bits * backward_bits / _FLOAT * batch_size
     return BitOps(
         macs,
         macs * forward_bits**2 / _FLOAT,
-        macs * forward_bits * backward_bits / _FLOAT,
-        macs * forward_bits * backward_bits / _FLOAT,
-        3 * (whole - low) * batch_size,
+        (low + 2 * low_attending) * back,
+        low * back,
+        3 * (whole - low + sum(attending.values()) - low_attending) * batch_size,
     )
 
 
@@ -117,6 +121,11 @@ def _macs(model: keras.Model, choice: Choice, uses: np.ndarray) -> tuple[float, 
     return float(low), float(sum(counted))
 
 
+def _attending(choice: Choice, attending: dict[int, float]) -> float:
+    """Multiplications of the attention layers in low precision."""
+    return sum(attending.get(id(layer), 0.0) for layer in choice.layers)
+
+
 class CostMeter:
     """Counts the bit operations of a training, epoch by epoch.
 
@@ -132,6 +141,9 @@ class CostMeter:
         self._spent = self._static = 0.0
         self._precision = math.nan
         self._uses = _known_uses(model, choice)
+        attends = any(isinstance(layer, ATTENTION) for layer in choice.layers)
+        known = attends and self._uses is not None
+        self._attending = _attending(choice, attention_multiplications(model)) if known else 0.0
 
     def begin(self, bits: np.ndarray) -> None:
         """Takes the steps of a resumed training for taken, with the weights that are left now."""
@@ -153,7 +165,7 @@ class CostMeter:
         if self._uses is None:
             return math.nan
         counted = [uses * count_nonzero(variable) for variable, uses in self._uses]
-        return float(sum(counted))
+        return float(sum(counted)) + self._attending
 
     def logs(self) -> dict[str, float]:
         """Mean bits of the last epoch, bit operations so far, and relative to static `q_max`."""

@@ -16,6 +16,7 @@ from keras_sparse.precision.layers.graphs import graph
 from keras_sparse.precision.layers.products import ONE_PRODUCT, one_product, separable
 from keras_sparse.precision.layers.recurrent import CELLS, cell, recurrent
 from keras_sparse.precision.layers.swapping import swapped
+from keras_sparse.probe.flops import ATTENTION
 
 
 class RunningState:
@@ -105,7 +106,7 @@ def low_precision(
     """
     if isinstance(layer, GraphLayer):
         return graph(layer, sites, aggregation)
-    if isinstance(layer, keras.layers.MultiHeadAttention):
+    if isinstance(layer, ATTENTION):
         return attention(layer, sites)
     if isinstance(layer, CELLS):
         return cell(layer, sites)

@@ -25,6 +25,7 @@ _TRANSPOSED = (
     keras.layers.Conv3DTranspose,
 )
 _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
@@ -65,6 +66,30 @@ def weight_uses(model: keras.Model, input_shape: Any = None) -> np.ndarray:
             else:
                 uses[i] += _uses(layer, name, shape, inputs, outputs)
     return uses
+
+
+def attention_multiplications(model: keras.Model, input_shape: Any = None) -> dict[int, float]:
+    """Multiplications of queries by keys and of probabilities by values, in one sample's inference.
+
+    The arguments and errors are those of `weight_uses`, which counts the projections.
+
+    Returns:
+        Those of all calls of each attention layer, by the `id` of the layer.
+    """
+    layers = [x for x in model._flatten_layers(include_self=False) if isinstance(x, ATTENTION)]
+    seen = layer_shapes(model, input_shape) if layers else {}
+    found = {}
+    for layer in layers:
+        parts = (layer._query_dense, layer._key_dense, layer._value_dense)
+        outputs = [[outs for _, outs in seen.get(id(part), ())] for part in parts]
+        axes = getattr(layer, "_attention_axes", None) or (1,)
+        found[id(layer)] = float(
+            sum(
+                math.prod(query[1:-1]) * math.prod(key[a] for a in axes) * (key[-1] + value[-1])
+                for query, key, value in zip(*outputs, strict=True)
+            )
+        )
+    return found
 
 
 def inference_flops(uses: ArrayLike, nonzeros: ArrayLike) -> float:

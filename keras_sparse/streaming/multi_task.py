@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_sparse.backend.any_batch import joint_step
+from keras_sparse.backend.any_batch import joint_step, of_all
 from keras_sparse.messages.arguments import instance, integer, one_of, optional, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.streaming.evaluation.events import TestingEvent, event_of_predictions
 from keras_sparse.streaming.evaluation.orderings import class_incremental
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
+from keras_sparse.streaming.learner.model_state import arrays_of, assign_values
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.stream_states import State, StreamStates
 from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
@@ -24,13 +30,20 @@ STRATEGIES = ("full_sep", "split_sep", "full_sum", "split_sum")
 _ROWS = 256
 
 
+def _of_task(compression: ImageCompression | None, number: int) -> ImageCompression | None:
+    if compression is None or compression.directory is None:
+        return compression
+    own = Path(compression.directory) / f"task-{number}"
+    return dataclasses.replace(compression, directory=own)
+
+
 class MultiTaskStreaming:
     """Learns data sets one after the other, one example at a time, and replays all of them.
 
     An example of a task is one of a batch; for each task that came before there is a batch of
     replayed examples. `full`: B examples for each task; `split`: B divided among them. `sep`: a
     step of the optimizer for each task, one after the other; `sum`: one step on the sum of their
-    gradients. Heads of tasks that have not come are not touched. On TensorFlow.
+    gradients. Heads of tasks that have not come are not touched.
 
     ```python
     trunk = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
@@ -46,7 +59,7 @@ class MultiTaskStreaming:
         strategy: `"full_sep"`, `"split_sep"`, `"full_sum"` or `"split_sum"`.
         replay_size: B.
         capacity: Examples in the buffer of each task; `None` for any number.
-        compression: Of the buffers' images.
+        compression: Of the buffers' images; JPEG files go to a folder for each task.
         augment: As for `StreamingLearner`.
         standardize: By the names of the tasks: as for `StreamingLearner`.
         optimizer: Defaults to SGD with momentum 0.9 and weight decay 1e-5.
@@ -96,14 +109,14 @@ class MultiTaskStreaming:
         self.schedules: dict[str, PerClassLinearDecay] = {}
         for i, (name, model) in enumerate(self.models.items()):
             _, classes = check_classifier(model)
-            buffer = ReplayBuffer(capacity, compression=compression, seed=seed + i)
+            own = _of_task(compression, i)
+            buffer = ReplayBuffer(capacity, compression=own, seed=seed + i)
             self.batches[name] = ReplayBatches(
                 buffer, classes, replay_size, augment, scales.get(name), seed + i
             )
             if schedule is not None:
                 self.schedules[name] = PerClassLinearDecay(*schedule)
-        unique = {id(v): v for model in self.models.values() for v in model.trainable_variables}
-        self.optimizer.build(list(unique.values()))
+        self.optimizer.build(of_all(self.models.values(), "trainable_variables"))
         self._steps: dict[tuple[str, ...], Any] = {}
 
     @property
@@ -151,25 +164,72 @@ class MultiTaskStreaming:
         return self.batches[task]
 
     def fit_streams(
-        self, streams: Mapping[str, tuple[np.ndarray, ArrayLike]], seed: int | None = 0
+        self,
+        streams: Mapping[str, tuple[np.ndarray, ArrayLike]],
+        seed: int | None = 0,
+        *,
+        backup: str | os.PathLike[str] | None = None,
+        backup_every: int = 1000,
+        after: Callable[[int], None] | None = None,
     ) -> None:
         """Learns from one data set after the other, each class after class.
+
+        With a `backup`, a process that was killed goes on when the same call is made again, and
+        comes to the same end as if it had not been.
 
         Args:
             streams: By the names of the tasks, in the order in which they come: examples and
                 classes.
             seed: Of the order inside of each class.
+            backup: A folder for states of the training; they are deleted at the end.
+            backup_every: Examples between two states.
+            after: Called after each example with how many of all data sets have been met.
 
         Raises:
-            ValueError: If one is of no task, or an example cannot be learned.
+            ValueError: If one is of no task, an example cannot be learned, or the states in
+                `backup` are of other streams.
         """
-        for task, (x, y) in streams.items():
+        plan: list[tuple[str, int, int]] = []
+        for task, (_, y) in streams.items():
             self._of(task)
             labels, order = np.asarray(y), class_incremental(y, seed=seed)
+            plan += [(task, int(i), int(labels[i])) for i in order.indices]
             if task in self.schedules:
                 self.schedules[task].announce(labels)
-            for index in order.indices:
-                self.partial_fit(task, x[index], int(labels[index]))
+        states = StreamStates(self, backup, backup_every, json.dumps(plan).encode())
+        begin, history = states.resumed()
+        for done, (task, index, label) in enumerate(plan[begin:], begin + 1):
+            self.partial_fit(task, streams[task][0][index], label)
+            states.after(done, history)
+            if after is not None:
+                after(done)
+        states.delete()
+
+    def _variables(self) -> list[Any]:
+        return [*of_all(self.models.values(), "variables"), *self.optimizer.variables]
+
+    def state(self) -> State:
+        """The models, the optimizer, the buffers and the schedules."""
+        arrays = arrays_of(self._variables())
+        tasks: dict[str, Any] = {}
+        for name, batches in self.batches.items():
+            description, own = batches.state()
+            schedule = self.schedules[name].state() if name in self.schedules else None
+            tasks[name] = {"batches": description, "arrays": len(own), "schedule": schedule}
+            arrays += own
+        return {"tasks": tasks}, arrays
+
+    def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        """Becomes what `state` described."""
+        variables = self._variables()
+        assign_values(variables, arrays[: len(variables)])
+        begin = len(variables)
+        for name, task in description["tasks"].items():
+            end = begin + task["arrays"]
+            self.batches[name].restore(task["batches"], arrays[begin:end])
+            if task["schedule"] is not None:
+                self.schedules[name].restore(task["schedule"])
+            begin = end
 
     def predict(self, task: str, x: np.ndarray) -> np.ndarray:
         """How likely each class of a task is, `(n, classes)`."""

@@ -8,7 +8,7 @@ from keras import layers, ops
 import keras_sparse as ks
 from keras_sparse.precision import ConstantPrecision, StepPrecision
 from tests.cases import CASES
-from tests.training import compiled, dense_net, fit, kernels
+from tests.training import compiled, dense_net, fit, kernels, nonzeros
 
 ON_TENSORFLOW = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow's own"
@@ -32,9 +32,9 @@ def test_every_method_trains_in_low_precision(images, name):
     assert "call" not in vars(model.get_layer("hidden"))
     assert "train_step" not in vars(model)
     if case.ends == "sparse":
-        zeros = sum(int((kernel == 0).sum()) for kernel in kernels(model))
-        total = sum(kernel.size for kernel in kernels(model))
-        assert zeros == pytest.approx(0.8 * total, abs=2)
+        wanted = 0.2 * sum(kernel.size for kernel in kernels(model))
+        woken = 0.1 * wanted if name == "DeepR" else 0  # At its last step, and zero still.
+        assert wanted - woken - 2 <= nonzeros(model) <= wanted + 2
 
 
 @ON_TENSORFLOW

@@ -13,12 +13,17 @@ from keras_sparse.precision.fitting import LowPrecisionLayers
 from keras_sparse.precision.force import Bits, Precision
 from keras_sparse.precision.quantizers import Quantization
 
+ATTENTION = {
+    "MultiHeadAttention": lambda **kwargs: layers.MultiHeadAttention(2, 3, **kwargs),
+    "GroupQueryAttention": lambda **kwargs: layers.GroupQueryAttention(3, 4, 2, **kwargs),
+}
 
-def attending(**kwargs):
+
+def attending(kind="MultiHeadAttention", **kwargs):
     class Self(layers.Layer):
         def __init__(self):
             super().__init__()
-            self.inner = layers.MultiHeadAttention(2, 3, name="mha", **kwargs.get("make", {}))
+            self.inner = ATTENTION[kind](name="attention", **kwargs.get("make", {}))
 
         def build(self, shape):
             self.inner.build(shape, shape)
@@ -43,6 +48,10 @@ KINDS = {
     "separable2d": (lambda: layers.SeparableConv2D(3, 3, activation="relu"), IMAGE),
     "attention": (attending, SEQUENCE),
     "causal": (lambda: attending(call={"use_causal_mask": True}), SEQUENCE),
+    "grouped": (
+        lambda: attending("GroupQueryAttention", call={"use_causal_mask": True}),
+        SEQUENCE,
+    ),
     "lstm": (lambda: layers.LSTM(3, return_sequences=True), SEQUENCE),
     "gru": (lambda: layers.GRU(3), SEQUENCE),
     "gru before": (lambda: layers.GRU(3, reset_after=False), SEQUENCE),
@@ -95,10 +104,11 @@ def test_each_kind_of_layer(kind):
         assert not np.allclose(one, two, atol=1e-6)
 
 
-def test_all_products_of_attention_are_rounded():
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_all_products_of_attention_are_rounded(kind):
     """The probabilities take at most four values at 2 bits."""
     x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
-    model = keras.Sequential([keras.Input((6, 4)), attending()])
+    model = keras.Sequential([keras.Input((6, 4)), attending(kind)])
     choice = choose(model)
     names = [path.split("/")[-1] for path in choice.report.quantized]
     assert {"query", "key", "value", "attention_output"} < set(names)
@@ -126,7 +136,7 @@ def test_all_products_of_attention_are_rounded():
 
 
 @pytest.mark.parametrize("aggregation", ["full", "quantized"])
-@pytest.mark.parametrize("layer", ["GraphConv", "SAGEConv"])
+@pytest.mark.parametrize("layer", ["GraphConv", "SAGEConv", "GATConv"])
 def test_aggregation_of_graph_layers(aggregation, layer):
     """What is summed over neighbors is as it was, or takes at most 2^q values."""
     graph = ks.graphs.load("synthetic-sbm")
@@ -144,12 +154,27 @@ def test_aggregation_of_graph_layers(aggregation, layer):
         return own(adjacency, x)
 
     object.__setattr__(conv, "gather", gather)
-    precision = Precision(Quantization(), Bits(3, 8))
-    low = LowPrecisionLayers(model, choose(model), precision, aggregation)
+    scored = []
+    if layer == "GATConv":
+        own_score = conv.score
+
+        def score(x, vectors):
+            scored.append(len(np.unique(ops.convert_to_numpy(x))))
+            return own_score(x, vectors)
+
+        object.__setattr__(conv, "score", score)
     x = ops.convert_to_tensor(dense(data[0]) if is_sparse(data[0]) else data[0])
-    model((x, data[1]))
-    low.give_back()
+    found = {None: model((x, data[1]))}
+    for bits in (20, 3):
+        seen.clear()
+        scored.clear()
+        precision = Precision(Quantization(), Bits(bits, 8))
+        low = LowPrecisionLayers(model, choose(model), precision, aggregation)
+        found[bits] = model((x, data[1]))
+        low.give_back()
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found[20], found[None])), atol=1e-3)
     (summed,) = seen
+    assert (len(scored), all(count <= 8 for count in scored)) == (2 * (layer == "GATConv"), True)
     if aggregation == "quantized":
         assert len(np.unique(summed)) <= 8
     elif layer == "SAGEConv":

@@ -307,6 +307,25 @@ def test_bit_operations_of_nonzero_weights():
     assert ks.precision.bitops(model, 3, 8, batch_size=32).step == 178_752 / 4
 
 
+def test_bit_operations_of_attention():
+    """Of 2 heads of 3 dimensions, from 6 places to 5; of 4 heads of 3, from 6 to 6."""
+    query, value = keras.Input((6, 4)), keras.Input((5, 4))
+    x = layers.MultiHeadAttention(2, 3, name="across")(query, value)
+    x = layers.GroupQueryAttention(3, 4, 2, name="grouped")(x, x)
+    model = keras.Model((query, value), x)
+    projections = 4 * 6 * (6 + 5 + 5 + 6) + 4 * 12 * (6 + 6) + 4 * 6 * (6 + 6)
+    products = 2 * 6 * 5 * (3 + 3), 4 * 6 * 6 * (3 + 3)
+    found = ks.precision.bitops(model, 3, 8)
+    assert found.multiplications == projections + sum(products)
+    assert found.forward == found.multiplications * 9 / 1024
+    # Both operands of a product of activations get a gradient, and no weight does.
+    assert found.weight_gradient == projections * 24 / 1024
+    assert found.step == found.multiplications * (9 + 2 * 24) / 1024
+    some = ks.precision.bitops(model, 3, 8, exclude="grouped*")
+    assert some.float_step == 3 * (4 * 12 * 12 + 4 * 6 * 12 + products[1])
+    assert some.multiplications == 4 * 6 * 22 + products[0]
+
+
 def test_wrong_arguments_are_refused():
     for kwargs, said in [
         ({"schedule": "XR"}, "name must be one of"),

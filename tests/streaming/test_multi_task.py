@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_sparse.streaming import MultiTaskStreaming
+from keras_sparse.streaming import ImageCompression, MultiTaskStreaming
 from keras_sparse.streaming.learner.batches import ReplayBatches
+from keras_sparse.streaming.learner.model_state import arrays_of
 from keras_sparse.streaming.multi_task import STRATEGIES
 from tests.streaming.streams import STANDARD, assert_same, patterns, weights
 
 
-def learner_of(strategy="full_sep", **arguments):
+def learner_of(strategy="full_sep", replay_size=12, **arguments):
     keras.utils.set_random_seed(0)
     trunk = keras.Sequential(
         [
@@ -25,7 +26,7 @@ def learner_of(strategy="full_sep", **arguments):
     heads = {"a": layers.Dense(4), "b": layers.Dense(3), "c": layers.Dense(2)}
     names = dict.fromkeys(heads, STANDARD)
     return MultiTaskStreaming(
-        trunk, heads, strategy=strategy, replay_size=12, standardize=names, **arguments
+        trunk, heads, strategy=strategy, replay_size=replay_size, standardize=names, **arguments
     )
 
 
@@ -77,6 +78,45 @@ def test_two_data_sets_are_learned_one_after_the_other():
     other, labels = patterns(10, classes=3, seed=4)
     assert learner.evaluate("a", *test).accuracy > 0.8
     assert learner.evaluate("b", 255 - other, labels).accuracy > 0.8
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.jax
+def test_killed_and_resumed_it_comes_to_the_same_end(tmp_path):
+    (x, y), (other, labels) = streams().values()
+    given = {"a": (x[::4], y[::4]), "b": (other[::3], labels[::3])}
+    count = len(given["a"][1]) + len(given["b"][1])
+    stop_at = len(given["a"][1]) + 5
+
+    def kill(done):
+        if done == stop_at:
+            raise Killed
+
+    def learner(name, seed=0):
+        jpeg = ImageCompression(jpeg=90, directory=tmp_path / name)
+        found = learner_of("full_sum", replay_size=3, capacity=6, compression=jpeg)
+        for variable in found.optimizer.variables:
+            variable.assign(variable + seed)  # What it goes on with is not what it was made with.
+        return found
+
+    whole, killed, resumed = learner("whole"), learner("killed"), learner("killed", seed=1)
+    whole.fit_streams(given)
+    settings = {"backup": tmp_path / "states", "backup_every": 4}
+    with pytest.raises(Killed):
+        killed.fit_streams(given, **settings, after=kill)
+    with pytest.raises(ValueError, match="backup must be a folder with states of this stream"):
+        learner("killed").fit_streams({"b": given["b"]}, **settings)
+    met = []
+    resumed.fit_streams(given, **settings, after=met.append)
+    assert met == list(range(stop_at - stop_at % 4 + 1, count + 1))
+    assert not (tmp_path / "states").exists()
+    for name in given:
+        assert_same(weights(whole.models[name]), weights(resumed.models[name]))
+        assert_same(whole.batches[name].buffer.read(), resumed.batches[name].buffer.read())
+    assert_same(*(arrays_of(each.optimizer.variables) for each in (whole, resumed)))
 
 
 def test_wrong_tasks_and_classes_are_refused():

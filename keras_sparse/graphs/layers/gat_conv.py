@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -11,6 +11,22 @@ from keras_sparse.backend.sparse_tensors import entries, row_count
 from keras_sparse.graphs.layers.base import GraphLayer
 from keras_sparse.graphs.layers.cuts import Cut, WeightCuts
 from keras_sparse.messages.arguments import boolean, integer, number
+
+
+class Attention(NamedTuple):
+    """How much each node takes of its neighbors.
+
+    Args:
+        weights: Of each edge and head, `(e, heads)`.
+        targets: The node that each edge leads to, `(e,)`.
+        sources: The node that it comes from, `(e,)`.
+        nodes: Number of nodes.
+    """
+
+    weights: Any
+    targets: Any
+    sources: Any
+    nodes: Any
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -105,11 +121,20 @@ class GATConv(GraphLayer):
             attention = keras.random.dropout(
                 attention, self.attention_dropout, seed=self.seed_generator
             )
-        messages = attention[:, :, None] * ops.take(by_head, sources, axis=0)
-        summed = ops.segment_sum(messages, targets, num_segments=nodes)
+        summed = self.gather(Attention(attention, targets, sources, nodes), by_head)
         if self.concatenate:
             return self.finish(ops.reshape(summed, (-1, self.heads * self.units)))
         return self.finish(ops.mean(summed, axis=1))
+
+    def gather(self, adjacency: Attention, features: Any) -> Any:
+        """The weighted sum of the features of each head, `(n, heads, units)`, over neighbors."""
+        weights, targets, sources, nodes = adjacency
+        messages = weights[:, :, None] * ops.take(features, sources, axis=0)
+        return ops.segment_sum(messages, targets, num_segments=nodes)
+
+    def score(self, features: Any, vectors: Any) -> Any:
+        """Products of the features of each head, `(n, heads, units)`, and its vector."""
+        return ops.sum(features * vectors, axis=-1)
 
     def attend(self, by_head: Any, targets: Any, sources: Any, stored: Any, nodes: Any) -> Any:
         """The attention weights of all edges.
@@ -124,8 +149,8 @@ class GATConv(GraphLayer):
         Returns:
             `(e, heads)`, of which those of a node's incoming edges sum to 1.
         """
-        to_target = ops.sum(by_head * self.attention[0], axis=-1)
-        from_source = ops.sum(by_head * self.attention[1], axis=-1)
+        to_target = self.score(by_head, self.attention[0])
+        from_source = self.score(by_head, self.attention[1])
         scores = ops.leaky_relu(
             ops.take(to_target, targets, axis=0) + ops.take(from_source, sources, axis=0),
             self.negative_slope,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -10,50 +11,42 @@ from keras import ops
 from keras_sparse.precision.force import Site
 
 
-def attention(layer: keras.layers.MultiHeadAttention, sites: list[Site]) -> dict[str, Any]:
+def attention(layer: Any, sites: list[Site]) -> dict[str, Any]:
     """The attention of a layer whose queries, keys, probabilities and values are rounded.
 
     Scaling, mask, softmax and dropout stay as they are.
-    """
-    first, first_other, second, second_other = sites
-    own = layer._compute_attention
 
-    def computed(
-        query: Any,
-        key: Any,
-        value: Any,
-        attention_mask: Any = None,
-        training: bool | None = None,
-        return_attention_scores: bool = False,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        if first.precision.bits is None:
-            return own(
-                query,
-                key,
-                value,
-                attention_mask,
-                training,
-                return_attention_scores,
-                use_causal_mask=use_causal_mask,
-            )
-        if use_causal_mask and attention_mask is None:
-            attention_mask = layer._compute_causal_mask(query, key)
-        scores = first.result(
-            ops.einsum(
-                layer._dot_product_equation,
-                first_other.activation(key),
-                first.activation(query),
-            )
+    Args:
+        layer: A `MultiHeadAttention` or `GroupQueryAttention`.
+        sites: Of the queries, the keys, the probabilities and the values.
+    """
+    of_queries, of_keys, of_shares, of_values = sites
+    own, grouped = layer._compute_attention, isinstance(layer, keras.layers.GroupQueryAttention)
+    signature = inspect.signature(own)
+    scale = layer._inverse_sqrt_head_dim if grouped else layer._inverse_sqrt_key_dim
+
+    def computed(*args: Any, **kwargs: Any) -> Any:
+        if of_queries.precision.bits is None:
+            return own(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        query, key, mask = given["query"], given["key"], given["attention_mask"]
+        if given["use_causal_mask"] and mask is None:
+            mask = layer._compute_causal_mask(query, key)
+        operands = (of_queries.activation(query), of_keys.activation(key))
+        scores = of_queries.result(
+            ops.einsum(layer._dot_product_equation, *(operands if grouped else operands[::-1]))
         )
-        scale = ops.cast(layer._inverse_sqrt_key_dim, scores.dtype)
-        shares = layer._masked_softmax(scores * scale, attention_mask)
+        shares = layer._masked_softmax(scores * ops.cast(scale, scores.dtype), mask)
         kept = shares
-        if layer._dropout > 0.0:
-            kept = layer._dropout_layer(shares, training=training)
+        if layer._dropout_layer.rate > 0.0:
+            kept = layer._dropout_layer(shares, training=given["training"])
         output = ops.einsum(
-            layer._combine_equation, second.activation(kept), second_other.activation(value)
+            layer._combine_equation,
+            of_shares.activation(kept),
+            of_values.activation(given["value"]),
         )
-        return second.result(output), shares if return_attention_scores else None
+        return of_shares.result(output), shares
 
     return {"_compute_attention": computed}

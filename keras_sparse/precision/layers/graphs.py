@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_sparse.backend.sparse_tensors import entries, is_sparse, with_values
 from keras_sparse.graphs.layers.base import GraphLayer
+from keras_sparse.graphs.layers.gat_conv import GATConv
 from keras_sparse.precision.force import Site
 from keras_sparse.precision.layers.products import rounding_weights, with_rounded_gradient
 from keras_sparse.precision.layers.swapping import swapped
@@ -16,14 +17,17 @@ def graph(layer: GraphLayer, sites: list[Site], aggregation: str) -> dict[str, A
 
     Args:
         layer: The layer.
-        sites: Its product with the kernel, and its sum over neighbors.
+        sites: Its product with the kernel, its sum over neighbors, and of a `GATConv` the products
+            with the attention's vectors.
         aggregation: `"full"`, or `"quantized"`, where what is summed over neighbors and the
-            gradient of the sum are rounded as well. The adjacency never is.
+            gradient of the sum are rounded as well. What weighs the neighbors, the adjacency or
+            attention, never is.
 
     Source: Wolfe (2023), section 6.4.3 (FP-Agg and Q-Agg).
     """
-    site, neighbors = sites
+    site, neighbors = sites[:2]
     own, times, gather = layer.call, layer.times, layer.gather
+    attending = _attending(layer, sites[2]) if isinstance(layer, GATConv) else {}
 
     def rounded(features: Any) -> Any:
         if is_sparse(features):
@@ -43,6 +47,7 @@ def graph(layer: GraphLayer, sites: list[Site], aggregation: str) -> dict[str, A
             **rounding_weights(site, layer),
             **with_rounded_gradient(site, layer),
             "times": rounded_times,
+            **attending,
         }
         if aggregation == "quantized":
             values["gather"] = rounded_gather
@@ -50,3 +55,13 @@ def graph(layer: GraphLayer, sites: list[Site], aggregation: str) -> dict[str, A
             return own(*args, **kwargs)
 
     return {"call": call}
+
+
+def _attending(layer: GATConv, site: Site) -> dict[str, Any]:
+    """Rounds what is multiplied by the attention's vectors, which are weights as the kernel is."""
+    own = layer.score
+
+    def score(features: Any, vectors: Any) -> Any:
+        return site.result(own(site.activation(features), vectors))
+
+    return {"score": score}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import boolean, integer, optional, wrong
-from keras_sparse.storage.states import StateFiles
 from keras_sparse.streaming.evaluation.events import (
     StreamHistory,
     TestingEvent,
@@ -22,9 +19,9 @@ from keras_sparse.streaming.evaluation.events import (
     event_positions,
 )
 from keras_sparse.streaming.evaluation.orderings import Order, class_numbers, order_of
+from keras_sparse.streaming.learner.stream_states import State, StreamStates
 
 _ROWS = 256
-State = tuple[dict[str, Any], list[np.ndarray]]
 
 
 class StreamLearner(abc.ABC):
@@ -161,13 +158,11 @@ class StreamLearner(abc.ABC):
             raise wrong("y", y, f"one class for each of {len(x)} examples")
         plan = order if isinstance(order, Order) else order_of(order, labels, instances, seed)
         positions = set(event_positions(plan, labels, events))
-        integer("backup_every", backup_every)
         boolean("verbose", verbose)
         optional(integer, "k", k)
-        files = None if backup is None else StateFiles(Path(backup).expanduser(), "step")
-        stream = hashlib.sha256(np.ascontiguousarray(plan.indices, np.int64).tobytes()).hexdigest()
+        states = StreamStates(self, backup, backup_every, plan.indices.astype(np.int64).tobytes())
         self.announce(labels[plan.indices])
-        begin, history = self._resumed(files, stream)
+        begin, history = states.resumed()
         bar = keras.utils.Progbar(len(plan.indices), verbose=int(verbose))
         for done, index in enumerate(plan.indices[begin:].tolist(), begin + 1):
             self.partial_fit(x[index], int(labels[index]))
@@ -176,33 +171,9 @@ class StreamLearner(abc.ABC):
             if test is not None and done in positions:
                 met = np.unique(labels[plan.indices[:done]]) if plan.by_class else None
                 history.events.append(self.evaluate(*test, done, met, k))
-            if files is not None and done % backup_every == 0:
-                self._back_up(files, stream, done, history)
+            states.after(done, history)
             bar.update(done, finalize=done == len(plan.indices))
             if after is not None:
                 after(done)
-        if files is not None:
-            files.delete()
+        states.delete()
         return history
-
-    def _back_up(
-        self, files: StateFiles, stream: str, position: int, history: StreamHistory
-    ) -> None:
-        description, arrays = self.state()
-        events = history.to_json()
-        mine = {"position": position, "stream": stream, "events": events, "learner": description}
-        files.write(position, mine, arrays)
-
-    def _resumed(self, files: StateFiles | None, stream: str) -> tuple[int, StreamHistory]:
-        if files is None:
-            return 0, StreamHistory()
-        found = files.newest()
-        if found is None:
-            # By this state, files of examples that come later are known to be left of this stream.
-            self._back_up(files, stream, 0, StreamHistory())
-            return 0, StreamHistory()
-        description, arrays = found
-        if description["stream"] != stream:
-            raise wrong("backup", str(files.folder), "a folder with states of this stream")
-        self.restore(description["learner"], arrays)
-        return description["position"], StreamHistory.from_json(description["events"])

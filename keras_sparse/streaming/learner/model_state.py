@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -26,9 +27,27 @@ def uncompiled_copy(model: keras.Model) -> keras.Model:
     return copy
 
 
+def arrays_of(variables: Sequence[Any]) -> list[np.ndarray]:
+    """The values of variables."""
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+
+
 def model_arrays(model: keras.Model) -> list[np.ndarray]:
     """The values of all variables of a model and its optimizer."""
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(model)]
+    return arrays_of(_variables(model))
+
+
+def assign_values(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+    """Gives variables what `arrays_of` gave.
+
+    Raises:
+        ValueError: If they are of other shapes.
+    """
+    given = [array.shape for array in arrays]
+    if given != [tuple(variable.shape) for variable in variables]:
+        raise wrong("arrays", given, "the shapes of this model's and its optimizer's variables")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def assign_arrays(model: keras.Model, arrays: list[np.ndarray]) -> None:
@@ -37,9 +56,4 @@ def assign_arrays(model: keras.Model, arrays: list[np.ndarray]) -> None:
     Raises:
         ValueError: If it is of another model.
     """
-    variables = _variables(model)
-    given = [array.shape for array in arrays]
-    if given != [tuple(variable.shape) for variable in variables]:
-        raise wrong("arrays", given, "the shapes of this model's and its optimizer's variables")
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    assign_values(_variables(model), arrays)

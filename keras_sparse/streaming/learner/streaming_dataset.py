@@ -21,9 +21,9 @@ from keras_sparse.streaming.evaluation.events import (
 )
 from keras_sparse.streaming.evaluation.orderings import Order, class_numbers
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
-from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 

@@ -14,10 +14,11 @@ from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.own_loop import sparse_optimizer
 from keras_sparse.messages.arguments import boolean, instance, integer, optional, wrong
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
-from keras_sparse.streaming.learner.learner import State, StreamLearner
+from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
 from keras_sparse.streaming.learner.offline import train_offline
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 

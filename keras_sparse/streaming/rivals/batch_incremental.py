@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer, number, wrong
 from keras_sparse.streaming.learner.batches import Augment, standardizer
-from keras_sparse.streaming.learner.learner import State, StreamLearner
+from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import (
     assign_arrays,
     model_arrays,
     uncompiled_copy,
 )
 from keras_sparse.streaming.learner.offline import OfflineBatches
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.learner.streaming_learner import check_classifier
 from keras_sparse.streaming.rivals.cut import cut, features_in_parts, flat
 from keras_sparse.streaming.rivals.herding import herding

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_sparse.messages.arguments import integer, number
-from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.rivals.cut import flat
 from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk

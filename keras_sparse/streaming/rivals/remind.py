@@ -11,8 +11,8 @@ import numpy as np
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import boolean, integer, number, optional, wrong
 from keras_sparse.streaming.augmentation.mixing import mix
-from keras_sparse.streaming.learner.learner import State
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
+from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.learner.streaming_learner import (
     compile_as_the_source,
     softmax,
@@ -47,8 +47,9 @@ class REMIND(FrozenTrunk):
         codebook_size: Vectors in each codebook.
         mixup_alpha: Of manifold Mixup; `None` for none.
         crop: Whether maps are cropped and resized at random.
-        extra: Whether two layers are put behind the cut, so that as many weights are trained as the
-            whole model has.
+        extra: Whether two layers, each with batch normalization, are put behind the cut, so that
+            as many weights are trained as the whole model has. They are trained by
+            `base_initialize` with the rest; `learner.model` has them.
         standardize: As for `StreamingLearner`.
         schedule: Sets the learning rate; `None` for 0.1 to 0.001 within each class.
         seed: Of the buffer, the codebooks and the augmentation.
@@ -79,6 +80,7 @@ class REMIND(FrozenTrunk):
         super().__init__(model, layer, standardize)
         if boolean("extra", extra):
             self.head = with_extra_layers(model, self.head)
+            self.model = keras.Model(self.trunk.inputs, self.head(self.trunk.outputs[0]))
         integer("codebook_size", codebook_size, 1, 256)
         self.quantizer = ProductQuantizer(codebooks, codebook_size, seed)
         self.buffer = ReplayBuffer(capacity, capacity_bytes, seed=seed)
@@ -175,7 +177,8 @@ def random_resized_crop(feature_map: np.ndarray, random: np.random.Generator) ->
 def with_extra_layers(model: keras.Model, head: keras.Model) -> keras.Model:
     """The part of a model that learns, behind two more layers.
 
-    They are as wide as makes its weights about as many as those of the whole model.
+    They are as wide as makes its weights about as many as those of the whole model. Without batch
+    normalization they did not learn digits at the source's learning rate.
 
     Args:
         model: The whole model.
@@ -186,12 +189,14 @@ def with_extra_layers(model: keras.Model, head: keras.Model) -> keras.Model:
     shape = head.input_shape[1:]
     channels, frozen = shape[-1], model.count_params() - head.count_params()
     taps = 9 if len(shape) == 3 else 1
-    width = max(1, round((frozen - channels) / (2 * taps * channels + 1)))
+    width = max(1, round((frozen - 2 * channels) / (2 * taps * channels + 2)))
 
-    def layer(units: int) -> keras.layers.Layer:
+    def layer(units: int, x: Any) -> Any:
         if taps == 1:
-            return keras.layers.Dense(units, activation="relu")
-        return keras.layers.Conv2D(units, 3, padding="same", activation="relu")
+            x = keras.layers.Dense(units, use_bias=False)(x)
+        else:
+            x = keras.layers.Conv2D(units, 3, padding="same", use_bias=False)(x)
+        return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
 
     inputs = keras.Input(shape)
-    return keras.Model(inputs, head(layer(channels)(layer(width)(inputs))))
+    return keras.Model(inputs, head(layer(channels, layer(width, inputs))))
