@@ -58,6 +58,17 @@ def test_blocks(layer, width):
     assert_equal(found, wanted)
 
 
+@pytest.mark.parametrize("method", [ks.obc, ks.sparsegpt, ks.wanda])
+def test_blocks_at_the_edge_are_smaller(method):
+    """Ten inputs in blocks of 4, 4 and 2, of which the layer and its outputs keep whole ones."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 10)).astype("float32")
+    kept = pruned(method, draw.normal(size=(10, 5)), x, 0.5, granularity="4x1") != 0
+    for block in np.split(kept, [4, 8]):
+        assert set(block.mean(0)) <= {0.0, 1.0}
+    assert 17 < kept.sum() <= 25
+
+
 @pytest.mark.parametrize("block_size", [4, 8])
 def test_sparsegpt_blocks_within_some_columns(layer, block_size):
     """Columns that compete hold whole blocks, and the share of each is one of whole blocks."""
