@@ -39,6 +39,10 @@ def straight_through(function: Callable[[Any], Any], value: Any) -> Any:
         function: Takes and returns a tensor of one shape and type. It reads no variable.
         value: The tensor.
     """
+    if keras.backend.backend() == "jax":
+        # In a loop that JAX compiles, a gradient of one's own may hold nothing that is made there.
+        fixed = ops.stop_gradient(value)
+        return ops.stop_gradient(function(fixed)) + (value - fixed)
 
     @ops.custom_gradient
     def passed(x: Any) -> Any:

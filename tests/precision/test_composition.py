@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
 
 import keras_sparse as ks
 from keras_sparse.precision import ConstantPrecision, StepPrecision
@@ -144,4 +144,4 @@ def test_a_graph_network():
     losses = [found[way]["loss"] for way in found]
     assert all(own[-1] < own[0] for own in losses)
     assert losses[0] != losses[1]
-    assert [ops.shape(own)[0] for own in losses] == [8, 8]
+    assert [len(own) for own in losses] == [8, 8]

@@ -78,7 +78,9 @@ def loss_and_slopes(model, x):
     return shown, [ops.convert_to_numpy(slope) for slope in slopes]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.jax] * (kind == "gru")) for kind in KINDS]
+)
 def test_each_kind_of_layer(kind):
     make, shape = KINDS[kind]
     model = keras.Sequential([keras.Input(shape), make()])

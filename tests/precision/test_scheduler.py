@@ -303,7 +303,7 @@ def test_bit_operations_of_nonzero_weights():
     assert found.step == 178_752
     assert ks.precision.bitops(model, 8, 8, batch_size=32).forward == 200_704
     kernel = model.layers[0].kernel
-    kernel.assign(ops.where(ops.arange(128) < 32, kernel, 0.0))
+    kernel.assign(ops.where(ops.arange(128) < 32, kernel.value, 0.0))
     assert ks.precision.bitops(model, 3, 8, batch_size=32).step == 178_752 / 4
 
 
@@ -356,7 +356,7 @@ def test_a_model_without_known_products_is_refused(images):
 def test_one_bit_and_constant_tensors_train(images):
     model = compiled(dense_net())
     for weight in model.trainable_variables:
-        weight.assign(ops.full_like(weight, 0.1))
+        weight.assign(ops.full(weight.shape, 0.1))
     x = np.ones_like(images[0])
     history = fit(model, (x, images[1]), scheduler(q_min=1, q_max=4), epochs=2).history
     assert np.isfinite(history["loss"]).all()
