@@ -2,8 +2,9 @@
 
     python benchmarks/pretrained_one_shot.py --pretrained efficientnet_lite0.keras
 
-The network was trained on ImageNet; a linear probe on its features is its head for images of
-another data set, resized to 128 x 128. Every method prunes it in a process of its own, with the
+The network was trained on ImageNet. For images of another data set, resized to 128 x 128, the
+statistics of its batch normalization are taken anew, so that tuning has those of the same images
+after pruning as before, and a linear probe on its features is its head. Every method prunes it in a process of its own, with the
 same calibration images, in the patterns that it can; nothing is trained.
 """
 
@@ -63,10 +64,15 @@ def accuracy(model: keras.Model, given: Images) -> float:
     return model.evaluate(given.test_batches(), verbose=0)[1]
 
 
+def calibration(config: dict, given: Images) -> list[Any]:
+    return list(given.train_batches(shuffle=False).take(config["calibration"] // BATCH))
+
+
 def fit_head(config: dict, folder: Path) -> dict[str, float]:
-    """Gives the network its head."""
+    """Gives the network statistics of the images, and its head."""
     own = of_size(keras.saving.load_model(config["file"], compile=False), SIZE, (SIZE, SIZE))
     given = images(config)
+    ks.batch_norm_tuning(own, calibration(config, given))
     model = bench.compiled(with_probed_head(own, given), 0.0, batch_norm_momentum=None)
     model.save(folder / "dense.keras")
     return {"accuracy": accuracy(model, given)}
@@ -76,7 +82,7 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     """Prunes the network in each pattern that the method knows."""
     model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
     given, dense, result = images(config), model.get_weights(), {}
-    batches = list(given.train_batches(shuffle=False).take(config["calibration"] // BATCH))
+    batches = calibration(config, given)
     for name, pattern in PATTERNS.items():
         if name == BLOCKS and config["method"] not in IN_BLOCKS:
             continue
