@@ -4,8 +4,9 @@
 
 The network was trained on ImageNet. For images of another data set, resized to 128 x 128, the
 statistics of its batch normalization are taken anew, so that tuning has those of the same images
-after pruning as before, and a linear probe on its features is its head. Every method prunes it in a process of its own, with the
-same calibration images, in the patterns that it can; nothing is trained.
+after pruning as before, and a linear probe on its features is its head. Every method prunes it in
+a process of its own, with the same calibration images, in the patterns that it can; nothing is
+trained.
 """
 
 import resource
