@@ -32,7 +32,9 @@ def shortened(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "taylor_pruning"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", pytest.param("taylor_pruning", marks=pytest.mark.thorough)]
+)
 def test_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
@@ -217,6 +219,7 @@ def test_sweep_is_killed_and_resumed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_gist_cora_runs(shortened, tmp_path):
     output = shortened("gist_cora", GRAPH="synthetic-sbm", WIDTH=64, EPOCHS=240)
     assert "of the weights between cut features were trained" in output

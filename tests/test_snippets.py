@@ -175,6 +175,7 @@ def test_the_page_on_streams_learns(histories, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_on_pruning_after_training_keeps_what_it_says(histories, tmp_path):
     one_shot, hurting, as_far = blocks((ROOT / "docs" / "one_shot.md").read_text("utf-8"), "python")
     names = run(one_shot, {})

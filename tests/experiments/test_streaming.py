@@ -60,6 +60,7 @@ def test_each_method_runs(method, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_command_leaves_a_table_and_pictures_and_does_nothing_twice(tmp_path, capsys):
     words = ["stream", "--method", "cssl", "--seeds", "1", "--out", str(tmp_path / "out")]
     for name, value in {**SMALL, "limit": 40}.items():

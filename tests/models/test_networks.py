@@ -49,7 +49,10 @@ def test_parameter_counts(build, kwargs, count):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.thorough] * (n == "resnet20")) for n in models.names()],
+    [
+        pytest.param(n, marks=[pytest.mark.thorough] * (n in ("mobilenet", "resnet20")))
+        for n in models.names()
+    ],
 )
 def test_shapes_and_a_training_step(name):
     model = models.get(name, num_classes=7, seed=0, **_SMALL[name])

@@ -197,6 +197,7 @@ def test_the_optimizer_starts_anew_or_goes_with_the_weights(whole, state):
         assert sent * 3 < history["comm_bytes"][0] < sent * 3 + 200
 
 
+@pytest.mark.thorough
 def test_a_fresh_optimizer_in_each_round(whole):
     """Two rounds are two trainings of a round each."""
     one = graphs.GIST(network(), 1, 4)

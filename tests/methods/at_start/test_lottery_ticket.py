@@ -93,6 +93,7 @@ def test_last_round_meets_the_sparsity(images):
     assert ticket.sparsities[3] == pytest.approx(1 - 0.8**3, abs=1 / size)
 
 
+@pytest.mark.thorough
 def test_rewinds_to_an_epoch(images):
     seen = Starts()
     _, ticket = search(images, 0.36, epochs=3, seen=seen, rewind_to=1)

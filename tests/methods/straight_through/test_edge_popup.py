@@ -59,7 +59,7 @@ def test_first_scores_and_constants():
     )
 
 
-@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("constant", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_trains_only_the_choice(images, constant):
     model = compiled(conv_net(), keras.optimizers.SGD(0.1, weight_decay=0.1))
     before = values(model)
