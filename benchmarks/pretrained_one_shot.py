@@ -2,11 +2,9 @@
 
     python benchmarks/pretrained_one_shot.py --pretrained efficientnet_lite0.keras
 
-The network was trained on ImageNet. For images of another data set, resized to 128 x 128, the
-statistics of its batch normalization are taken anew, so that tuning has those of the same images
-after pruning as before, and a linear probe on its features is its head. Every method prunes it in
-a process of its own, with the same calibration images, in the patterns that it can; nothing is
-trained.
+The network was trained on ImageNet; a linear probe on its features is its head for images of
+another data set, resized to 128 x 128. Every method prunes it in a process of its own, with the
+same calibration images, in the patterns that it can; nothing is trained.
 """
 
 import resource
@@ -70,13 +68,14 @@ def calibration(config: dict, given: Images) -> list[Any]:
 
 
 def fit_head(config: dict, folder: Path) -> dict[str, float]:
-    """Gives the network statistics of the images, and its head."""
+    """Gives the network its head."""
     own = of_size(keras.saving.load_model(config["file"], compile=False), SIZE, (SIZE, SIZE))
     given = images(config)
-    ks.batch_norm_tuning(own, calibration(config, given))
     model = bench.compiled(with_probed_head(own, given), 0.0, batch_norm_momentum=None)
     model.save(folder / "dense.keras")
-    return {"accuracy": accuracy(model, given)}
+    stored = accuracy(model, given)
+    ks.batch_norm_tuning(model, calibration(config, given))
+    return {"accuracy": stored, "tuned": accuracy(model, given)}
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
@@ -123,17 +122,19 @@ def describe(content: dict) -> bench.Document:
         columns["seconds"] = bench.cell(lambda run: run["50%"]["seconds"], ".0f")
         columns["peak MiB"] = bench.cell("peak_memory_mib", ".0f")
         of_data = {m: runs[f"{m}, {data}"] for m in config["methods"]}
-        title = f"{data}, dense {100 * dense['accuracy']:.1f} %"
+        title = "{}, dense {:.1f} → {:.1f} %".format(
+            data, *(100 * dense[key] for key in ("accuracy", "tuned"))
+        )
         blocks += [f"{title}:", bench.by_variant(title, "method", columns, of_data)]
         curves[title] = {
-            method: [found[0][p]["tuned"] for p in PATTERNS if p != BLOCKS]
+            method: [found[0][p]["pruned"] for p in PATTERNS if p != BLOCKS]
             for method, found in of_data.items()
         }
     title = "EfficientNet-Lite0 pruned in one shot"
     places = [p for p in PATTERNS if p != BLOCKS]
     picture = bench.lines(curves, "pattern", places, title)
     blocks.append(ABOUT.format(**config))
-    return bench.Document(title, blocks, picture, "accuracy by pattern, after tuning")
+    return bench.Document(title, blocks, picture, "accuracy by pattern, before tuning")
 
 
 if __name__ == "__main__":
