@@ -124,7 +124,8 @@ def prune_to(
             model, calibration data and `sparsity`.
         metric: A metric that the model is compiled with. Defaults to its first, or the loss.
         resolution: Into how many steps sparsities from 0 to 1 are divided.
-        tune_batch_norm: Whether batch normalization is tuned after each pruning.
+        tune_batch_norm: Whether batch normalization is tuned after each pruning, where the metric
+            is better for it.
         **kwargs: `granularity` (not n:m), `allocation`, `exclude`, `include`, `keep_dense`,
             `strict`: see `SparseCallback`.
 
@@ -159,22 +160,26 @@ def prune_to(
     tried: dict[int, PruneToRow] = {}
     name, before = evaluated()
 
+    def worth() -> float:
+        found = evaluated()[1]
+        return -found if lower_is_better(name) else found
+
     def bring_to(level: int) -> None:
         dense.restore()
         if level:
             prune(model, calibration, sparsity=level / resolution, **kwargs)
             if tuner is not None:
-                tuner.tune(x for x, _ in calibration)
+                tuner.tune_if_better((x for x, _ in calibration), worth)
 
     def keeps(level: int) -> bool:
         bring_to(level)
-        worth = evaluated()[1]
+        measured = evaluated()[1]
         if target == "max_loss":
-            value = worth - before if lower_is_better(name) else before - worth
+            value = measured - before if lower_is_better(name) else before - measured
         else:
             (cost,) = litert_costs([model], sparse=True)
             value = float(cost.bytes) if target == "bytes" else cost.seconds
-        tried[level] = PruneToRow(level / resolution, value, worth)
+        tried[level] = PruneToRow(level / resolution, value, measured)
         return value <= goal
 
     top = resolution - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -119,6 +119,30 @@ class StatisticsTuner:
                 count += 1
             for total, i in zip(sums, places, strict=True):
                 variables[i].assign(total / count if self.momentum is None else state[i])
+
+    def tune_if_better(self, batches: Iterable[Any], worth: Callable[[], float]) -> bool:
+        """Tunes, and takes it back where the model was better before.
+
+        Samples that are unlike those of the training can have statistics that the weights do not
+        fit, as those of another data set under a new head.
+
+        Args:
+            batches: Inputs.
+            worth: What the model is worth as it is, the more the better.
+
+        Returns:
+            Whether the statistics are the tuned ones.
+        """
+        statistics = [
+            v for layer in self.layers for v in (layer.moving_mean, layer.moving_variance)
+        ]
+        before, old = worth(), [ops.convert_to_numpy(v).copy() for v in statistics]
+        self.tune(batches)
+        if worth() >= before:
+            return True
+        for variable, value in zip(statistics, old, strict=True):
+            variable.assign(value)
+        return False
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
