@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -203,12 +204,14 @@ def _sought(
     kernels: Sequence[KernelMatrix], settings: IsometrySettings, verbose: bool
 ) -> list[tuple[np.ndarray, IsometryRow]]:
     """What is found of each kernel: the largest first, as many at once as there are processors."""
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool, stop = ThreadPoolExecutor(os.cpu_count()), threading.Event()
     # Threads that share a product wait for each other in each step: a kernel has one of its own.
     with threadpool_limits(limits=1, user_api="blas"):
         try:
             by_work = sorted(kernels, key=lambda k: -k.matrix.size * min(k.matrix.shape))
-            found = {id(kernel): pool.submit(_enforce, kernel, settings) for kernel in by_work}
+            found = {
+                id(kernel): pool.submit(_enforce, kernel, settings, stop) for kernel in by_work
+            }
             done = track(
                 as_completed(found.values()),
                 "Approximate isometry",
@@ -219,12 +222,15 @@ def _sought(
             for future in done:
                 future.result()
         finally:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
     return [found[id(kernel)].result() for kernel in kernels]
 
 
-def _enforce(kernel: KernelMatrix, settings: IsometrySettings) -> tuple[np.ndarray, IsometryRow]:
-    found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings)
+def _enforce(
+    kernel: KernelMatrix, settings: IsometrySettings, stop: threading.Event
+) -> tuple[np.ndarray, IsometryRow]:
+    found = isometric(kernel.matrix.astype("float32"), kernel.mask, settings, stop.is_set)
     means = (_mean_singular_value(kernel.matrix), _mean_singular_value(found.matrix))
     row = IsometryRow(kernel.target.path, found.before, found.after, *means, found.steps)
     return found.matrix, row

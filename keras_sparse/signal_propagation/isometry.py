@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +83,12 @@ class Isometric(NamedTuple):
     steps: int
 
 
-def isometric(matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings) -> Isometric:
+def isometric(
+    matrix: np.ndarray,
+    mask: np.ndarray,
+    settings: IsometrySettings,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Isometric:
     """Minimizes `||V^T V - I||` over the kept entries of a matrix, from their current values.
 
     Only the smaller of `V^T V` and `V V^T` is ever computed: their eigenvalues differ by zeros
@@ -93,6 +98,7 @@ def isometric(matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings) 
         matrix: Of shape `(inputs, outputs)`, in the precision to compute in.
         mask: Which entries are kept.
         settings: The norm and its descent.
+        stopped: Whether nobody waits for it any more.
 
     Source: Lee (2020), Eq. 4.8 and Appendix 4.B; the squared norm has the same minima and settles.
     """
@@ -109,7 +115,7 @@ def isometric(matrix: np.ndarray, mask: np.ndarray, settings: IsometrySettings) 
     settled, step = np.inf, 0
     for step, (value, inner) in enumerate(itertools.islice(descent, settings.steps + 1)):
         score = (inner**2 + zeros) ** 0.5
-        if not np.isfinite(score):
+        if stopped() or not np.isfinite(score):
             break
         if score < lowest:
             best, lowest = value, score
