@@ -28,6 +28,10 @@ METHODS = {
         *given, sequential=True, **kwargs
     ),
     "AdaPrune": ks.adaprune,
+    "OBC": ks.obc,
+    "OBD": ks.obd,
+    "WoodFisher": ks.woodfisher,
+    "M-FAC": ks.mfac,
 }
 BLOCKS = "(16, 1)"
 # Of one or three inputs, which make no group of four or sixteen.
@@ -42,15 +46,15 @@ PATTERNS: dict[str, dict[str, Any]] = {
         "allocation": "uniform",
     },
 }
-IN_BLOCKS = ("magnitude", "AdaPrune")
 ABOUT = """\
 Accuracy in percent on {test:,} test images, right after pruning and, behind the arrow, with the
 batch normalization's statistics taken anew from the calibration images ({calibration} training
 images, the same for all). One run. (16, 1): blocks of sixteen inputs of one output, half of each
-layer; Wanda and SparseGPT prune single weights and n:m patterns only. The first and the depthwise
-convolutions stay dense in 2:4 and (16, 1). All but these rank the weights of all layers together,
-by their scores or to share out what each layer keeps. The head was fitted to {images:,} training
-images. Seconds are those of pruning to 50 %, and memory the peak of the process, on one thread,
+layer. The first and the depthwise convolutions stay dense in 2:4 and (16, 1). All but these rank
+the weights of all layers together, by their scores or to share out what each layer keeps. OBD,
+WoodFisher and M-FAC take labels and gradients too. Global AdaPrune is not among them: it passes all
+images through the network twice for each layer. The head was fitted to {images:,} training images.
+Seconds are those of pruning to 50 %, and memory the peak of the process, on one thread,
 while the machine did other things as well."""
 
 
@@ -84,8 +88,6 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     given, dense, result = images(config), model.get_weights(), {}
     batches = calibration(config, given)
     for name, pattern in PATTERNS.items():
-        if name == BLOCKS and config["method"] not in IN_BLOCKS:
-            continue
         model.set_weights(dense)
         began = time.perf_counter()
         report = METHODS[config["method"]](model, batches, **pattern)
