@@ -36,7 +36,7 @@ class IsometryRow:
         after: The score now.
         mean_before: The mean of its singular values before.
         mean_after: Their mean now.
-        steps: Steps of gradient descent.
+        steps: Steps of the descent.
         reason: Why it was left as it was, `None` if it was not.
     """
 
@@ -102,7 +102,7 @@ def enforce_isometry(
     learning_rate: float | None = None,
     steps: int = 10_000,
     gram: str = "out",
-    tol: float = 1e-6,
+    tol: float | None = None,
     verbose: bool = True,
 ) -> IsometryReport:
     """Makes the kernels of a pruned model as orthogonal as their masks allow, without data.
@@ -133,9 +133,10 @@ def enforce_isometry(
         steps: At most, for each kernel.
         gram: `"out"` (outputs by outputs), `"in"` (`V V^T`, window and inputs squared) or `"min"`,
             the smaller of the two.
-        tol: A kernel has settled when its score changes by less than this part over 200 steps of
-            gradient descent, or 20 of conjugate gradients. Conjugate gradients also end where
-            singular values are within 0.15 % of 1, in the mean square.
+        tol: A kernel has settled when 20 steps of conjugate gradients change its score by less
+            than this part of the score at the start (0.001 by default; also where singular values
+            are within 0.15 % of 1, in the mean square), or 200 steps of gradient descent by less
+            than this part of the score itself (1e-6 by default).
         verbose: Whether to show how far it is.
 
     Returns:

@@ -27,6 +27,8 @@ _RATE = 0.1
 _LARGEST_START = 1.5
 # Steps over which a score is compared with itself, of gradient descent and of conjugate gradients.
 _WINDOW, _CONJUGATE_WINDOW = 200, 20
+# Change over these steps below which it has settled: of the score, and of the score at the start.
+_TOL, _CONJUGATE_TOL = 1e-6, 1e-3
 # Of eigenvalues of V^T V from 1, in the mean square: singular values are then within 0.15 %.
 _ISOMETRIC = 3e-3
 # The norm has no gradient at zero.
@@ -42,7 +44,7 @@ class IsometrySettings:
         learning_rate: Of gradient descent; `None` for conjugate gradients.
         steps: At most.
         gram: `"out"`, `"in"` or `"min"`.
-        tol: Relative change of the score below which it has settled.
+        tol: Relative change of the score below which it has settled, `None` for the descent's own.
 
     Raises:
         ValueError: If one is out of range.
@@ -52,14 +54,14 @@ class IsometrySettings:
     learning_rate: float | None = None
     steps: int = 10_000
     gram: str = "out"
-    tol: float = 1e-6
+    tol: float | None = None
 
     def __post_init__(self) -> None:
         one_of("norm", self.norm, NORMS)
         optional(number, "learning_rate", self.learning_rate, "(0, inf)")
         integer("steps", self.steps)
         one_of("gram", self.gram, GRAMS)
-        number("tol", self.tol, "[0, 1)")
+        optional(number, "tol", self.tol, "[0, 1)")
 
     @property
     def conjugate(self) -> bool:
@@ -106,12 +108,14 @@ def isometric(
     start, zeros = matrix * kept, more_zeros(matrix.shape, settings.gram)
     best, lowest = start, matrix_score(start, settings.gram)
     before, side = lowest, min(matrix.shape)
-    descent = conjugate_descent(start, kept)
-    window, enough = _CONJUGATE_WINDOW, _ISOMETRIC * side**0.5
-    if not settings.conjugate:
+    if settings.conjugate:
+        descent = conjugate_descent(start, kept)
+        window, tol, enough = _CONJUGATE_WINDOW, _CONJUGATE_TOL, _ISOMETRIC * side**0.5
+    else:
         descent = gradient_descent(start, kept, settings)
         # Smaller differences are those of rounding.
-        window, enough = _WINDOW, 10 * float(np.finfo(matrix.dtype).eps) * side
+        window, tol, enough = _WINDOW, _TOL, 10 * float(np.finfo(matrix.dtype).eps) * side
+    tol = tol if settings.tol is None else settings.tol
     settled, step = np.inf, 0
     for step, (value, inner) in enumerate(itertools.islice(descent, settings.steps + 1)):
         score = (inner**2 + zeros) ** 0.5
@@ -122,7 +126,7 @@ def isometric(
         if inner < enough:
             break
         if step % window == 0:
-            if abs(settled - score) < settings.tol * score:
+            if abs(settled - score) < tol * (before if settings.conjugate else score):
                 break
             settled = score
     # What steps have added up is told anew of the matrix itself.

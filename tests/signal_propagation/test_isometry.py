@@ -97,6 +97,18 @@ def test_random_masks_end_with_singular_values_of_zero_and_one(
     assert abs(values.mean() - (1 - found.after**2 / 100)) < 0.01
 
 
+def test_a_tail_that_gains_little_ends_the_steps():
+    """Kernels of four inputs an output with a tenth of their weights fall ever more slowly."""
+    generator = np.random.default_rng(0)
+    start, mask = generator.normal(0, 0.04, (1024, 256)), generator.random((1024, 256)) < 0.1
+    default, exact = (descended(start, mask, learning_rate=None, tol=t) for t in (None, 1e-6))
+    coarse = descended(start, mask, learning_rate=None, tol=0.02)
+    assert coarse.steps < default.steps <= exact.steps < 200
+    values = np.linalg.svd(default.matrix, compute_uv=False)
+    assert abs(values - 1).max() < 0.01
+    assert exact.after <= default.after < coarse.after < 0.1 * default.before
+
+
 @pytest.mark.parametrize("norm", ["fro_sq", "fro", "spectral"])
 def test_the_score_never_rises_and_masks_stay(norm):
     generator = np.random.default_rng(0)
