@@ -54,6 +54,7 @@ class GradientRows:
         at_most: int = 1,
     ) -> None:
         self._gradients = LossGradients(model, variables, loss)
+        self._shapes = [variable.shape for variable in variables]
         given = list(calibration_batches(model, data, _WHOLE))
         if samples_per_gradient is None:
             samples_per_gradient = math.ceil(sum(_samples(x) for x, _ in given) / at_most)
@@ -79,11 +80,11 @@ class GradientRows:
         """
         seen = False
         for start in range(0, len(self), at_once):
-            found = [
-                [ops.convert_to_numpy(gradient) for gradient in self._gradients(x, y)]
-                for x, y in self._batches[start : start + at_once]
-            ]
-            piece = [np.stack(parts) for parts in zip(*found, strict=True)]
+            batches = self._batches[start : start + at_once]
+            piece = [np.empty((len(batches), *shape), "float32") for shape in self._shapes]
+            for i, (x, y) in enumerate(batches):
+                for rows, gradient in zip(piece, self._gradients(x, y), strict=True):
+                    rows[i] = ops.convert_to_numpy(gradient)
             if not all(np.isfinite(part).all() for part in piece):
                 raise ValueError(
                     "A gradient of the calibration data is not finite. Look for NaN or infinity "
@@ -127,7 +128,7 @@ def flat_rows(layout: Layout, gradients: np.ndarray) -> np.ndarray:
 class BlockFisher:
     """The blocks along the diagonal of `1/n sum_i g_i g_i^T`, and their inverse.
 
-    Memory: `size * width * 8` bytes, twice that while the inverse is made.
+    Memory: `size * width * 8` bytes, twice that while the inverse is made, which uses it up.
 
     Args:
         size: Number of weights.
@@ -152,8 +153,9 @@ class BlockFisher:
         return np.einsum("bii->bi", self._sums).ravel()[: self.size] / self._gradients
 
     def inverted(self, damping: float) -> BlockInverse:
-        """The inverse of the blocks with a multiple of the identity added."""
-        blocks = self._sums / self._gradients
+        """The inverse of the blocks with a multiple of the identity added; the last call."""
+        blocks, self._sums = self._sums, np.empty(0)
+        blocks /= self._gradients
         np.einsum("bii->bi", blocks)[:] += damping
         return BlockInverse(self.size, np.linalg.inv(blocks))
 

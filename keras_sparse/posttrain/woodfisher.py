@@ -51,7 +51,7 @@ def woodfisher(
     are summed up, which leaves their interaction out. More `steps`, each with gradients of its
     own, bring some of it back.
 
-    Memory: `weights * (2 * block_size + 160) * 8` bytes besides the model. Time grows with
+    Memory: `weights * (block_size + 100) * 8` bytes at most besides the model. Time grows with
     `steps * weights * block_size * gradients`, and a gradient takes a call of the model.
 
     ```python
@@ -105,6 +105,7 @@ def woodfisher(
             step = obs_update(weights[i], diagonals[i], alive[i] & ~masks[i])
             weights[i] += _shaped(layout, inverse.product(to_rows(layout, step).ravel()))
         chosen.write(weights, masks)
+        del inverses, inverse  # Before those of the next step are made.
         alive = masks
     return chosen.report()
 
