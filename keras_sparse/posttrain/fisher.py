@@ -154,7 +154,7 @@ class BlockFisher:
 
     def inverted(self, damping: float) -> BlockInverse:
         """The inverse of the blocks with a multiple of the identity added; the last call."""
-        blocks, self._sums = self._sums, np.empty(0)
+        blocks, self._sums = self._sums, np.empty((0, 0, 0))
         blocks /= self._gradients
         np.einsum("bii->bi", blocks)[:] += damping
         return BlockInverse(self.size, np.linalg.inv(blocks))

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_sparse.backend.gradients import as_dense, gradient
 from keras_sparse.backend.replicas import (
+    Stage,
     assign_if,
     assign_on_replicas,
     replica_count,
@@ -200,7 +201,7 @@ class TwoGradientStep:
         values = [value for name in names for value in point.memory[name]]
 
         def write(due: Any, values: Sequence[Any], variables: Sequence[Any]) -> None:
-            assign_if(due, lambda: values, variables)
+            assign_if(due, [Stage(variables, lambda: values)])
 
         strategy = getattr(self.optimizer, "_distribution_strategy", None)
         assign_on_replicas(strategy, write, self.optimizer.step, point.due, values, variables)
