@@ -14,6 +14,7 @@ from rich.text import Text
 
 from keras_sparse.deploy.file_graph import file_runtime_graph
 from keras_sparse.deploy.inspection import read_file
+from keras_sparse.deploy.quantizing import STORED_DENSE, why_not_encoded
 from keras_sparse.messages.arguments import one_of, wrong
 from keras_sparse.probe.runtime.keras_graph import keras_runtime_graph
 from keras_sparse.probe.runtime.verdicts import MIN_STORED, RUNTIMES, Verdict, verdicts
@@ -132,8 +133,8 @@ def eligibility(
         model_or_path: A built functional or Sequential model, or a `.tflite` file.
         runtime: `"xnnpack-arm"`, LiteRT's default on phones and other 64-bit Arm devices;
             `"xnnpack-x86"`; `"litert-builtin"`, its kernels without XNNPACK; or `"litert-micro"`.
-        quantize: How a model is going to be exported: `None`, `"float16"`, `"dynamic"` or
-            `"int8"`. Of a file it is read.
+        quantize: How a model is going to be exported: `None`, `"float16"`, `"dynamic"`, `"int8"`,
+            or one of `to_litert`'s formats of four bits. Of a file it is read.
 
     Returns:
         An `Eligibility`.
@@ -147,7 +148,7 @@ def eligibility(
     """
     one_of("runtime", runtime, RUNTIMES)
     if quantize is not None:
-        one_of("quantize", quantize, ("float16", "dynamic", "int8"))
+        one_of("quantize", quantize, ("float16", "dynamic", "int8", *STORED_DENSE))
     if isinstance(model_or_path, keras.Model):
         name, graph = model_or_path.name, keras_runtime_graph(model_or_path)
     elif isinstance(model_or_path, (str, os.PathLike)):
@@ -156,7 +157,8 @@ def eligibility(
     else:
         raise wrong("model_or_path", model_or_path, "a keras.Model or the path of a .tflite file")
     int8 = quantize in ("dynamic", "int8")
-    return Eligibility(name, runtime, verdicts(graph, runtime, int8))
+    found = verdicts(graph, runtime, int8, why_not_encoded(quantize))
+    return Eligibility(name, runtime, found)
 
 
 def file_eligibility(contents: bytes, name: str) -> dict[str, Eligibility]:

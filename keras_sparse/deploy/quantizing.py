@@ -19,6 +19,8 @@ RECIPES = {
     "dynamic_int4": "dynamic_wi4c_afp32",
     "dynamic_int4_blocks": "dynamic_wi4b32_afp32",
 }
+# Formats whose weights are stored dense, whatever their zeros.
+STORED_DENSE = ("weight_only_int4", "dynamic_int4", "dynamic_int4_blocks")
 
 
 def check_quantizer(quantize: str | None) -> None:
@@ -33,9 +35,9 @@ def check_quantizer(quantize: str | None) -> None:
 
 def why_not_encoded(quantize: str | None) -> str:
     """Why weights of a format are stored dense, whatever their zeros, or `""`."""
-    if quantize in RECIPES and quantize.endswith(("int4", "int4_blocks")):
-        return "LiteRT's sparse encoder takes no weights of four bits."
-    return ""
+    return (
+        "LiteRT's sparse encoder takes no weights of four bits" if quantize in STORED_DENSE else ""
+    )
 
 
 def kernels_cure(quantize: str | None) -> str:

@@ -129,6 +129,15 @@ def test_eight_bits_need_blocks_of_sixteen_and_built_in_kernels():
     assert not deploy.eligibility(net(), "xnnpack-arm", quantize="int8").fast
 
 
+def test_weights_of_four_bits_are_stored_dense():
+    for runtime in ("xnnpack-arm", "litert-builtin"):
+        assert deploy.eligibility(net(), runtime).fast
+        for quantize in ("weight_only_int4", "dynamic_int4", "dynamic_int4_blocks"):
+            found = deploy.eligibility(net(), runtime, quantize)
+            assert not found.fast
+            assert all("four bits" in row.rule and row.cure for row in found.rows)
+
+
 def test_microcontrollers_have_nothing_for_zeros():
     found = deploy.eligibility(lenet(), "litert-micro")
     assert not found.fast

@@ -21,6 +21,7 @@ _IN_BLOCKS = {4: 0.9, 16: 0.8}
 
 _SHRINK = "Remove whole channels instead: `keras_sparse.structured.prune(model, flops=0.5)`"
 _STORE = "Export with sparse=True"
+_MORE_BITS = "Export in floats, or with quantize='dynamic' or 'int8'"
 _PATTERN = 'Prune with granularity="xnnpack"'
 
 
@@ -53,28 +54,39 @@ class Verdict:
     cure: str
 
 
-def verdicts(graph: RuntimeGraph, runtime: str, int8: bool = False) -> tuple[Verdict, ...]:
+Judged = tuple[Fault | None, str]
+
+
+def verdicts(
+    graph: RuntimeGraph, runtime: str, int8: bool = False, not_stored: str = ""
+) -> tuple[Verdict, ...]:
     """Judges every weight of a model.
 
     Args:
         graph: The model's operations.
         runtime: One of `RUNTIMES`.
         int8: Whether weights are going to be quantized to eight bits.
+        not_stored: Why zeros are going to be stored like any weight, if they are.
     """
     cluster = clusters(graph)
+    if not_stored:
+        judged = Fault(not_stored, _MORE_BITS), "dense kernel"
+        return tuple(_verdict(node, kernel, judged) for node, kernel in _weights(graph))
+    judge = RUNTIMES[runtime]
     return tuple(
-        _verdict(node, kernel, cluster.get(id(node)), runtime, int8 or kernel.int8)
-        for node in graph.nodes
-        for kernel in node.kernels
+        _verdict(node, kernel, judge(node, kernel, cluster.get(id(node)), int8 or kernel.int8))
+        for node, kernel in _weights(graph)
     )
 
 
-def _verdict(
-    node: Node, kernel: Kernel, cluster: Cluster | None, runtime: str, int8: bool
-) -> Verdict:
+def _weights(graph: RuntimeGraph) -> list[tuple[Node, Kernel]]:
+    return [(node, kernel) for node in graph.nodes for kernel in node.kernels]
+
+
+def _verdict(node: Node, kernel: Kernel, judged: Judged) -> Verdict:
+    fault, happens = judged
     kind = "dense" if node.kind == "dense" else "other"
     kind = "1x1 convolution" if is_pointwise(node) else kind
-    fault, happens = RUNTIMES[runtime](node, kernel, cluster, int8)
     return Verdict(
         weight=kernel.name,
         layer=kernel.layer,
@@ -86,9 +98,6 @@ def _verdict(
         rule=fault.rule if fault else "",
         cure=fault.cure if fault else "",
     )
-
-
-Judged = tuple[Fault | None, str]
 
 
 def _slow(rule: str, cure: str) -> Judged:
