@@ -172,6 +172,11 @@ def as_operation(layer: Mapping[str, Any]) -> dict[str, Any]:
             ) from error
         calls.append(made)
     first = calls[0]
+    if any(call.config != first.config for call in calls):
+        raise ValueError(
+            f"Layer {name!r} computes tf.{function} in several places with settings of their own. "
+            "In the Keras that wrote the file, make each a layer of its own, and save again."
+        )
     return {
         "module": next(m for m in _MODULES if hasattr(importlib.import_module(m), first[0])),
         "class_name": first.class_name,

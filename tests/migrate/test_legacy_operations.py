@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sparse.migrate.legacy_config import converted
+from keras_sparse.migrate.legacy_operations import as_operation
 
 A, B = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype("float32")
 # By name: what follows the first argument in a file; `"b"` stands for a second input.
@@ -135,6 +136,13 @@ def test_a_computed_index_is_refused():
     spec = {"slice_spec": [{"start": ["b", 0, 0], "stop": None, "step": None}]}
     with pytest.raises(ValueError, match="a computed index"):
         model_of([("SlicingOpLambda", "__operators__.getitem", ["a", 0, 0, spec])])
+
+
+def test_calls_with_settings_of_their_own_are_refused():
+    nodes = [{"args": ["x"], "kwargs": {"axis": axis}} for axis in (1, 2)]
+    config = {"function": "squeeze"}
+    with pytest.raises(ValueError, match="in several places"):
+        as_operation({"name": "op", "config": config, "inbound_nodes": nodes})
 
 
 def test_it_is_saved_as_plain_keras(tmp_path):
