@@ -156,6 +156,10 @@ class _MaskUpdate:
         rule, variables = self._step.rule, self._step.variables
         self._before = variables.tensors(self._gradients)
         self._new = new = rule.update_masks(self._clock, variables.counters, self._before)
+        # Now: TensorFlow reads a variable where it is used, which is after its assignment.
+        survivors = self._before.masks if new.survivors is None else new.survivors
+        pairs = zip(survivors, new.masks, strict=True) if any(variables.slots) else ()
+        self._not_grown = [ops.logical_or(old, ops.logical_not(mask)) for old, mask in pairs]
         return (
             {key: new.counters[key] for key in variables.counters},
             list(new.masks),
@@ -178,6 +182,4 @@ class _MaskUpdate:
 
     def slot(self, slot: Any, of: int) -> Any:
         """A moment of a pruned tensor, zero where a weight has grown."""
-        survivors = self._before.masks if self._new.survivors is None else self._new.survivors
-        grown = ops.logical_and(self._new.masks[of], ops.logical_not(survivors[of]))
-        return apply_mask(ops.convert_to_tensor(slot), ops.logical_not(grown))
+        return apply_mask(ops.convert_to_tensor(slot), self._not_grown[of])
