@@ -41,7 +41,6 @@ class Piece:
         groups: How many groups there are in all.
         segments: To which of its groups each unit belongs, or `None` if there is one.
         seen: Which bits are looked at, or `None` for all.
-        among: Booleans of the bits' shape, False where a score is the lowest of all, or `None`.
     """
 
     bits: Any
@@ -51,7 +50,6 @@ class Piece:
     groups: int
     segments: Any
     seen: Any
-    among: Any
 
     @property
     def chunks(self) -> int:
@@ -66,30 +64,23 @@ class Piece:
             function: Takes the bits and costs of a chunk, and its row of each of the values.
             values: Tensors of shape `(chunks, ...)`.
         """
-        cost = self.cost
-        if not isinstance(cost, int):
-            cost = ops.convert_to_tensor(cost, "int32")
-        size = sum(part.size for part in self.parts) if self.chunks == 1 else _CHUNK
+        if self.chunks == 1:
+            start, size = (self.parts[0].start, sum(part.size for part in self.parts))
+            whole = size == self.bits.shape[0]
+            bits = self.bits if whole else self.bits[start : start + size]
+            cost = self.cost if isinstance(self.cost, int) else self.cost[start : start + size]
+            return function(self._seen(bits), cost, *(value[0] for value in values))[None]
+        cost = self.cost if isinstance(self.cost, int) else ops.convert_to_tensor(self.cost)
 
         def one(row: Any) -> Any:
-            def of(tensor: Any) -> Any:
-                if tensor is None or isinstance(tensor, int) or size == tensor.shape[0]:
-                    return tensor
-                return ops.slice(tensor, (self.parts[0].start + row[0] * size,), (size,))
+            at = (self.parts[0].start + row[0] * _CHUNK,)
+            some = cost if isinstance(cost, int) else ops.slice(cost, at, (_CHUNK,))
+            return function(self._seen(ops.slice(self.bits, at, (_CHUNK,))), some, *row[1:])
 
-            bits = self._ranked(of(self.bits), of(self.among))
-            return function(bits, of(cost), *row[1:])
-
-        if self.chunks == 1:
-            return one((0, *(value[0] for value in values)))[None]
         return ops.map(one, (ops.arange(self.chunks), *values))
 
-    def _ranked(self, bits: Any, among: Any) -> Any:
-        bits = bits if self.seen is None else ops.bitwise_and(bits, self.seen)
-        if among is None:
-            return bits
-        # All ones are those of the float with the lowest place in order.
-        return ops.where(among, bits, ops.convert_to_tensor(-1, bits.dtype))
+    def _seen(self, bits: Any) -> Any:
+        return bits if self.seen is None else ops.bitwise_and(bits, self.seen)
 
     def each(self, values: Any) -> Any:
         """The values, `(groups,)`, of each unit's group."""
@@ -128,12 +119,35 @@ def pieces_of(
     sizes = [int(tensor.shape[0]) for tensor in bits]
     groups = 1 if joint else len(bits)
     plan = list(_planned(sizes, _PIECE if joint else _SMALL))
-    return [_piece(bits, costs, parts, groups, joint, seen, among) for parts in plan]
+    if among is None:
+        return [_piece(_joined(bits, parts), costs, parts, groups, joint, seen) for parts in plan]
+    alone: dict[int, Any] = {}
+    for i in {parts[0].tensor for parts in plan if len(parts) == 1}:
+        alone[i] = _lowest_but(among[i], bits[i], seen)
+    return [
+        _piece(
+            alone[parts[0].tensor]
+            if len(parts) == 1
+            else _lowest_but(_joined(among, parts), _joined(bits, parts), seen),
+            costs,
+            parts,
+            groups,
+            joint,
+            None,
+        )
+        for parts in plan
+    ]
 
 
 def _joined(tensors: Sequence[Any], parts: Sequence[_Part]) -> Any:
     some = [tensors[part.tensor] for part in parts]
     return some[0] if len(some) == 1 else ops.concatenate(some)
+
+
+def _lowest_but(among: Any, bits: Any, seen: Any) -> Any:
+    """The bits, and all ones, those of the float with the lowest place in order, elsewhere."""
+    bits = bits if seen is None else ops.bitwise_and(bits, seen)
+    return ops.where(among, bits, ops.convert_to_tensor(-1, bits.dtype))
 
 
 def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
@@ -156,20 +170,17 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
 
 
 def _piece(
-    bits: Sequence[Any],
+    bits: Any,
     costs: Sequence[Any],
     parts: Sequence[_Part],
     groups: int,
     joint: bool,
     seen: Any,
-    among: Sequence[Any] | None,
 ) -> Piece:
-    together = _joined(bits, parts)
-    ranked = None if among is None else _joined(among, parts)
     each = [costs[part.tensor] for part in parts]
     first = 0 if joint else parts[0].tensor
     if len(parts) == 1:
-        return Piece(together, each[0], parts, first, groups, None, seen, ranked)
+        return Piece(bits, each[0], parts, first, groups, None, seen)
     sizes = [part.size for part in parts]
     same = all(isinstance(cost, int) for cost in each) and len(set(each)) == 1
     cost = each[0] if same else np.concatenate(list(map(np.broadcast_to, each, sizes)))
@@ -178,7 +189,7 @@ def _piece(
         ends = np.cumsum(sizes).astype("int32")
         places = ops.arange(int(ends[-1]), dtype="int32")
         segments = ops.searchsorted(ops.convert_to_tensor(ends), places, side="right")
-    return Piece(together, cost, parts, first, groups, segments, seen, ranked)
+    return Piece(bits, cost, parts, first, groups, segments, seen)
 
 
 def by_tensor(pieces: Sequence[Piece], values: Sequence[Any], tensors: int) -> list[Any]:
