@@ -75,7 +75,8 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ks.SparsityWarning)  # The edges are in the table.
         table = study.run()
-    seconds, rules = time.perf_counter() - began, {}
+    seconds = time.perf_counter() - began
+    rules = {}
     at_base = dict(zip(*table.curve(0.0), strict=True)).get(BASE, math.nan)
     if config["optimizer"] == "sgd" and math.isfinite(at_base):
         for name, warmup in RULES.items():

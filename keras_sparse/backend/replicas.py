@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -69,62 +69,52 @@ def assign_on_replicas(
     tf.__internal__.distribute.interim.maybe_merge_call(merged, strategy, *native)
 
 
-class Stage(NamedTuple):
-    """Variables that are assigned together.
-
-    Args:
-        variables: A (nested) structure of variables.
-        compute: Gives new values, in the structure of `variables`.
-    """
-
-    variables: Any
-    compute: Callable[[], Any]
-
-    def values(self) -> list[Any]:
-        """The new values, one for each variable."""
-        new = self.compute()
-        keras.tree.assert_same_structure(new, self.variables)
-        return keras.tree.flatten(new)
-
-
-def assign_if(condition: Any, stages: Sequence[Stage]) -> None:
-    """Assigns new values to variables where a boolean scalar is true.
+def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> None:
+    """Assigns `compute()` to `variables` where a boolean scalar is true.
 
     On TensorFlow the branch assigns, so that nothing is copied when it is not taken; JAX has no
     side effects, so there the branch returns values.
 
     Args:
         condition: A boolean scalar.
-        stages: What is assigned. On TensorFlow the values of a stage are computed once the stages
-            before it are over, so that they are not in memory together. A stage does not read
-            variables of those before it: on TensorFlow their values are new, on JAX old.
+        compute: Gives new values, in the structure of `variables`. A value may be a function that
+            makes it: on TensorFlow these are called one after the other, once all other variables
+            are assigned, so that the new values are not in memory together. What it reads of the
+            variables is then new.
+        variables: A (nested) structure of variables.
     """
+    flat = keras.tree.flatten(variables)
+
+    def values() -> list[Any]:
+        new = compute()
+        keras.tree.assert_same_structure(new, variables)
+        return keras.tree.flatten(new)
+
     if keras.backend.backend() == "tensorflow":
-        ops.cond(condition, lambda: _assign_in_turn(stages), lambda: None)
+        ops.cond(condition, lambda: _assign_in_turn(flat, values()), lambda: None)
         return
-    flat = [v for stage in stages for v in keras.tree.flatten(stage.variables)]
     current = [ops.convert_to_tensor(variable) for variable in flat]
 
     def changed() -> list[Any]:
-        made = [value for stage in stages for value in stage.values()]
+        made = [value() if callable(value) else value for value in values()]
         return [ops.cast(v, c.dtype) for v, c in zip(made, current, strict=True)]
 
     for variable, value in zip(flat, ops.cond(condition, changed, lambda: current), strict=True):
         variable.assign(value)
 
 
-def _assign_in_turn(stages: Sequence[Stage]) -> None:
+def _assign_in_turn(variables: Sequence[Any], values: Sequence[Any]) -> None:
     import tensorflow as tf
 
-    before: list[Any] = []
-    for stage in stages:
-        with tf.control_dependencies(before):
-            pairs = zip(keras.tree.flatten(stage.variables), stage.values(), strict=True)
-            done = [
-                _native(variable).assign(ops.cast(value, variable.dtype), read_value=False)
-                for variable, value in pairs
-            ]
-        before = [each for each in done if each is not None] or before
+    def assigned(variable: Any, value: Any) -> Any:
+        return _native(variable).assign(ops.cast(value, variable.dtype), read_value=False)
+
+    pairs = list(zip(variables, values, strict=True))
+    before = [assigned(variable, value) for variable, value in pairs if not callable(value)]
+    for variable, make in pairs:
+        if callable(make):
+            with tf.control_dependencies([each for each in before if each is not None]):
+                before = [assigned(variable, make())]
 
 
 def _native(argument: Any) -> Any:

@@ -152,8 +152,8 @@ def to_litert(
         traced = trace(model, signature)
     dense = convert(traced, False, quantize, samples)
     contents, notes, replaced = dense, dict[str, str](), ""
-    if sparse and why_not_encoded(quantize):
-        replaced = f"{why_not_encoded(quantize)}."
+    if sparse and (why := why_not_encoded(quantize)):
+        replaced = f"{why}."
     if sparse and not replaced:
         contents, notes = restore_truncated(convert(traced, True, quantize, samples), dense)
 

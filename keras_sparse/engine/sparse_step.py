@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_sparse.backend.replicas import Stage, assign_if
+from keras_sparse.backend.replicas import assign_if
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
 from keras_sparse.sparsity.saliency import widened
@@ -73,6 +73,17 @@ def clock_of(step: Any, rates: Sequence[Any]) -> Clock:
     return Clock(step, rates[0], rates if len(rates) > 1 else ())
 
 
+class Changes(NamedTuple):
+    """What a mask update changes: the variables, or their new values (see `assign_if`)."""
+
+    counters: Mapping[str, Any]
+    masks: Sequence[Any]
+    state: Mapping[str, Sequence[Any]]
+    learned: Sequence[Any]
+    buffers: Sequence[Any]
+    slots: Sequence[Sequence[Any]]
+
+
 class Step:
     """One step of one replica, but for the inner optimizer's part in it.
 
@@ -120,66 +131,49 @@ class Step:
         variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
 
     def _update_masks(self, due: Any, clock: Clock, gradients: Sequence[Any]) -> None:
-        variables, update = self.variables, _MaskUpdate(self, clock, gradients)
-        state = {key: list(variables.state[key]) for key in self.rule.changes_with_masks}
-        masks = (dict(variables.counters), list(variables.masks), state)
-        stages = [
-            Stage(masks, update.masks),
-            Stage(list(variables.learned), update.learned),
-            *(
-                Stage(buffer, partial(update.buffer, buffer, start))
-                for start, buffer in zip(self.starts, variables.buffers, strict=True)
-            ),
-            *(
-                Stage(slot, partial(update.slot, slot, i))
-                for i, group in enumerate(variables.slots)
-                for slot in group
-            ),
+        rule, variables = self.rule, self.variables
+        changing = Changes(
+            counters=dict(variables.counters),
+            masks=list(variables.masks),
+            state={key: list(variables.state[key]) for key in rule.changes_with_masks},
+            learned=list(variables.learned),
+            buffers=list(variables.buffers),
+            slots=[list(group) for group in variables.slots],
+        )
+        assign_if(due, lambda: self._changed(clock, gradients), changing)
+
+    def _changed(self, clock: Clock, gradients: Sequence[Any]) -> Changes:
+        rule, variables = self.rule, self.variables
+        before = variables.tensors(gradients)
+        new = rule.update_masks(clock, variables.counters, before)
+        learned = before.weights if new.weights is None else new.weights
+        if not rule.shadow:
+            after = Tensors(learned, new.masks, (), {**before.state, **new.state})
+            learned = rule.effective(clock, after)
+        survivors = before.masks if new.survivors is None else new.survivors
+        not_grown = [
+            ops.logical_or(old, ops.logical_not(mask))
+            for old, mask in zip(survivors, new.masks, strict=True)
         ]
-        assign_if(due, stages)
-
-
-class _MaskUpdate:
-    """New values of what a mask update changes, in the order in which it asks for them.
-
-    Args:
-        step: The step that it is part of.
-        clock: The step's.
-        gradients: Gradients of the pruned tensors, where the rule uses them.
-    """
-
-    def __init__(self, step: Step, clock: Clock, gradients: Sequence[Any]) -> None:
-        self._step, self._clock, self._gradients = step, clock, gradients
-
-    def masks(self) -> tuple[Mapping[str, Any], list[Any], Mapping[str, list[Any]]]:
-        """Counters, masks and the rule's state."""
-        rule, variables = self._step.rule, self._step.variables
-        self._before = variables.tensors(self._gradients)
-        self._new = new = rule.update_masks(self._clock, variables.counters, self._before)
-        # Now: TensorFlow reads a variable where it is used, which is after its assignment.
-        survivors = self._before.masks if new.survivors is None else new.survivors
-        pairs = zip(survivors, new.masks, strict=True) if any(variables.slots) else ()
-        self._not_grown = [ops.logical_or(old, ops.logical_not(mask)) for old, mask in pairs]
-        return (
-            {key: new.counters[key] for key in variables.counters},
-            list(new.masks),
-            {key: list(new.state[key]) for key in rule.changes_with_masks},
+        return Changes(
+            counters={key: new.counters[key] for key in variables.counters},
+            masks=list(new.masks),
+            state={key: list(new.state[key]) for key in rule.changes_with_masks},
+            learned=list(learned),
+            buffers=[
+                partial(_reset_where, new.reset, start, buffer)
+                for start, buffer in zip(self.starts, variables.buffers, strict=True)
+            ],
+            slots=[
+                [partial(_only_where, keep, slot) for slot in group]
+                for group, keep in zip(variables.slots, not_grown, strict=True)
+            ],
         )
 
-    def learned(self) -> list[Any]:
-        """The learned weights."""
-        rule, before, new = self._step.rule, self._before, self._new
-        learned = before.weights if new.weights is None else new.weights
-        if rule.shadow:
-            return list(learned)
-        after = Tensors(learned, new.masks, (), {**before.state, **new.state})
-        return list(rule.effective(self._clock, after))
 
-    def buffer(self, buffer: Any, start: float) -> Any:
-        """A moment of the optimizer, reset if the update says so."""
-        fresh = ops.cast(start, buffer.dtype)
-        return ops.where(self._new.reset, fresh, ops.convert_to_tensor(buffer))
+def _reset_where(reset: Any, start: float, buffer: Any) -> Any:
+    return ops.where(reset, ops.cast(start, buffer.dtype), ops.convert_to_tensor(buffer))
 
-    def slot(self, slot: Any, of: int) -> Any:
-        """A moment of a pruned tensor, zero where a weight has grown."""
-        return apply_mask(ops.convert_to_tensor(slot), self._not_grown[of])
+
+def _only_where(keep: Any, slot: Any) -> Any:
+    return apply_mask(ops.convert_to_tensor(slot), keep)

@@ -51,7 +51,7 @@ def woodfisher(
     are summed up, which leaves their interaction out. More `steps`, each with gradients of its
     own, bring some of it back.
 
-    Memory: `weights * (block_size + 100) * 8` bytes at most besides the model. Time grows with
+    Memory: `weights * (block_size + 170) * 8` bytes at most besides the model. Time grows with
     `steps * weights * block_size * gradients`, and a gradient takes a call of the model.
 
     ```python

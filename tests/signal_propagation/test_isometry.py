@@ -98,15 +98,15 @@ def test_random_masks_end_with_singular_values_of_zero_and_one(
 
 
 def test_a_tail_that_gains_little_ends_the_steps():
-    """Kernels of four inputs an output with a tenth of their weights fall ever more slowly."""
+    """Half of a square kernel falls ever more slowly."""
     generator = np.random.default_rng(0)
-    start, mask = generator.normal(0, 0.04, (1024, 256)), generator.random((1024, 256)) < 0.1
-    default, exact = (descended(start, mask, learning_rate=None, tol=t) for t in (None, 1e-6))
-    coarse = descended(start, mask, learning_rate=None, tol=0.02)
-    assert coarse.steps < default.steps <= exact.steps < 200
+    start, mask = orthogonal_matrix(100, 100, generator), generator.random((100, 100)) < 0.5
+    tols = (0.02, None, 1e-5)
+    coarse, default, exact = (descended(start, mask, learning_rate=None, tol=t) for t in tols)
+    assert coarse.steps < default.steps < exact.steps < 10_000
+    assert exact.after < default.after < coarse.after < 0.1 * default.before
     values = np.linalg.svd(default.matrix, compute_uv=False)
-    assert abs(values - 1).max() < 0.01
-    assert exact.after <= default.after < coarse.after < 0.1 * default.before
+    assert abs(values - 1).max() < 0.05
 
 
 @pytest.mark.parametrize("norm", ["fro_sq", "fro", "spectral"])

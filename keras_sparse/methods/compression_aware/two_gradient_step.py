@@ -11,7 +11,6 @@ from keras import ops
 
 from keras_sparse.backend.gradients import as_dense, gradient
 from keras_sparse.backend.replicas import (
-    Stage,
     assign_if,
     assign_on_replicas,
     replica_count,
@@ -201,7 +200,7 @@ class TwoGradientStep:
         values = [value for name in names for value in point.memory[name]]
 
         def write(due: Any, values: Sequence[Any], variables: Sequence[Any]) -> None:
-            assign_if(due, [Stage(variables, lambda: values)])
+            assign_if(due, lambda: values, variables)
 
         strategy = getattr(self.optimizer, "_distribution_strategy", None)
         assign_on_replicas(strategy, write, self.optimizer.step, point.due, values, variables)
