@@ -29,6 +29,7 @@ class Method(NamedTuple):
         after: Prunes the trained model: `after(model, calibration data, **common arguments)`.
         all_data: Whether the calibration data are all training images.
         start: Draws the weights to begin with, of a model and a seed; `None` for its own.
+        family: Which methods it is shown with, where there are many.
     """
 
     make: Callable[..., SparseCallback | None]
@@ -40,6 +41,7 @@ class Method(NamedTuple):
     after: Callable[..., Any] | None = None
     all_data: bool = False
     start: Callable[[Any, int], None] | None = None
+    family: str = ""
 
 
 def _magnitude(model: Any, data: Any, **common: Any) -> None:
@@ -57,6 +59,7 @@ def _method(callback: type[SparseCallback]) -> Method:
         takes_sparsity=callback.takes_sparsity,
         takes_data="data" in arguments,
         after=None if callback.ends_sparse else _magnitude,
+        family=callback.__module__.split(".")[-2].replace("_", " "),
     )
 
 
@@ -65,7 +68,8 @@ def _after_training(after: Callable[..., Any], described: Callable[..., Any]) ->
         Recipe(**common)  # Raises for what cannot be used.
 
     line, source = line_and_source(described.__doc__)
-    return Method(make, f"After dense training: {line[0].lower()}{line[1:]}", source, after=after)
+    told = f"After dense training: {line[0].lower()}{line[1:]}"
+    return Method(make, told, source, after=after, family="after training")
 
 
 def _one_shot(**common: Any) -> GMP:
@@ -84,9 +88,15 @@ _FOUND = {name: _method(callback) for name, callback in commands().items()}
 METHODS: Mapping[str, Method] = {
     "dense": Method(lambda **_: None, "No pruning: the reference to compare with."),
     **_FOUND,
-    "oneshot": Method(_one_shot, "Dense until half of the run, pruned at once, fine-tuned."),
+    "oneshot": Method(
+        _one_shot,
+        "Dense until half of the run, pruned at once, fine-tuned.",
+        family=_FOUND["gmp"].family,
+    ),
     "static_magnitude": Method(
-        _static_magnitude, "As static, with a mask of the largest initial weights."
+        _static_magnitude,
+        "As static, with a mask of the largest initial weights.",
+        family=_FOUND["static"].family,
     ),
     "rigl_uniform": _FOUND["rigl"]._replace(
         make=_rigl_uniform, line="As rigl, with the same sparsity in each layer."

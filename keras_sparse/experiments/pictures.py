@@ -1,84 +1,18 @@
-"""Pictures of a comparison of methods."""
+"""Pictures of comparisons: layers, masks, and values by name."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from keras_sparse.experiments.pipelines import NAMED
+from keras_sparse.experiments.families import MARKERS, colored
 from keras_sparse.experiments.summary import Row
 from keras_sparse.plots.drawing import GREY, PicturePath, new_figure, written
 from keras_sparse.transfer.comparison import TransferComparison
-
-_MARKERS = "osD^vP*X<>phd8"
-
-
-def accuracy_by_sparsity(
-    summary: Sequence[Row], path: PicturePath = None, title: str = ""
-) -> Figure:
-    """Draws mean accuracy against sparsity, a line a method, with the spread as bars."""
-    methods = _colored({row.method for row in summary} - {"dense"})
-    figure, axes = _figure_for(methods)
-    dense = [row for row in summary if row.method == "dense"]
-    if dense:
-        axes.axhline(dense[0].accuracy, color=GREY, linestyle="--", label="dense")
-    shown = sorted({round(row.asked, 6) for row in summary if row.asked})
-    # Side by side: methods of one sparsity would hide each other's bars.
-    room = min(np.diff([_nines(s) for s in shown]), default=0.3) / 2
-    offset = min(0.012, room / max(len(methods), 1))
-    for i, (method, color, marker) in enumerate(methods):
-        of = [row for row in summary if row.method == method]
-        axes.errorbar(
-            [_nines(row.sparsity) + (i - len(methods) / 2) * offset for row in of],
-            [row.accuracy for row in of],
-            [0 if math.isnan(row.spread) else row.spread for row in of],
-            color=color,
-            marker=marker,
-            markersize=5,
-            linewidth=1,
-            capsize=2,
-            label=method,
-        )
-    if shown:
-        axes.set_xticks([_nines(s) for s in shown], [f"{s:.4g}" for s in shown])
-    axes.set(xlabel="sparsity (scaled by the weights left)", title=title)
-    bars = [0 if math.isnan(row.spread) else row.spread for row in summary]
-    ends = [
-        row.accuracy + side for row, bar in zip(summary, bars, strict=True) for side in (-bar, bar)
-    ]
-    return _finished(figure, axes, ends, path)
-
-
-def accuracy_by_flops(summary: Sequence[Row], path: PicturePath = None, title: str = "") -> Figure:
-    """Draws mean accuracy against the operations of training, a point a method and sparsity."""
-    methods = _colored({row.method for row in summary} - {"dense"})
-    figure, axes = _figure_for(methods)
-    longest = max((row.epochs for row in summary if row.method == "dense"), default=1)
-    for method, color, marker in [("dense", GREY, "o"), *methods]:
-        of = [row for row in summary if row.method == method]
-        if not of:
-            continue
-        cost = [row.training_flops * row.epochs / longest for row in of]
-        axes.plot(
-            cost,
-            [row.accuracy for row in of],
-            marker=marker,
-            markersize=6,
-            color=color,
-            linewidth=0.7,
-            linestyle=":",
-            label=method,
-        )
-    axes.set(xlabel="training FLOPs / dense training FLOPs", title=title)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    return _finished(figure, axes, [row.accuracy for row in summary], path)
 
 
 def layer_heat_map(summary: Sequence[Row], path: PicturePath = None, title: str = "") -> Figure:
@@ -115,8 +49,8 @@ def mask_changes(
         change = np.asarray(found, float)
         if np.any(change > 0):
             swapped[method] = change
-    methods = [method for method in _colored(histories) if method[0] in swapped]
-    figure, axes = _figure_for(methods)
+    methods = colored(swapped)
+    figure, axes = new_figure(8.6, 4.6)
     for method, color, marker in methods:
         change = swapped[method]
         epochs = np.arange(1, len(change) + 1)
@@ -128,69 +62,8 @@ def mask_changes(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if methods:
-        _legend(figure, len(methods))
+        figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return written(figure, path)
-
-
-def _figure_for(methods: Sequence[Any]) -> tuple[Figure, Any]:
-    """A figure with room for a legend of methods."""
-    return new_figure(7.5 + 1.1 * _columns(len(methods)), 4.6)
-
-
-def _columns(methods: int) -> int:
-    """Of a legend."""
-    return 1 + methods // 24
-
-
-def _legend(figure: Figure, methods: int) -> None:
-    figure.legend(
-        loc="outside right upper", frameon=False, fontsize="small", ncols=_columns(methods)
-    )
-
-
-def _finished(figure: Figure, axes: Any, accuracies: Sequence[float], path: PicturePath) -> Figure:
-    """Accuracy upwards, scaled by the errors left: half the errors are as far everywhere."""
-    low, high = _nines(min(accuracies)), _nines(max(accuracies))
-    margin = 0.05 * (high - low) + 0.01
-    low, high = 1 - 10 ** (margin - low), 1 - 10 ** (-margin - high)
-    axes.set_yscale(
-        "function", functions=(lambda a: -np.log10(np.maximum(1 - a, 1e-6)), lambda v: 1 - 10**-v)
-    )
-    axes.set_ylim(low, high)
-    axes.set_yticks(accuracy_ticks(low, high))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
-    axes.minorticks_off()
-    axes.set_ylabel("test accuracy (scaled by the errors left)")
-    axes.grid(alpha=0.3)
-    _legend(figure, len(axes.get_legend_handles_labels()[0]))
-    return written(figure, path)
-
-
-def accuracy_ticks(low: float, high: float, most: int = 9) -> list[float]:
-    """Round accuracies between two, some way apart where distance is the logarithm of the error."""
-    apart = (_nines(high) - _nines(low)) / most
-    ticks: list[float] = []
-    # The roundest first, so that others only fill gaps.
-    for factor in (1, 0.5, 0.2, 0.3, 0.7, 0.4, 0.15, 0.25, 0.6, 0.8, 0.9, 0.35, 0.45, 0.12):
-        for decade in range(6):
-            accuracy = 1 - factor * 10.0**-decade
-            far = all(abs(_nines(tick) - _nines(accuracy)) >= apart for tick in ticks)
-            if far and max(low, 0) <= accuracy <= high:
-                ticks.append(accuracy)
-    return sorted(ticks)
-
-
-def _nines(fraction: float) -> float:
-    return -math.log10(max(1 - fraction, 1e-6))
-
-
-def _colored(names: Collection[str]) -> list[tuple[str, Any, str]]:
-    """Names with a color and a marker each, the same in all pictures of a comparison."""
-    known = [name for name in NAMED if name in names]
-    colors = colormaps["tab10" if len(known) <= 10 else "tab20"]
-    return [
-        (name, colors(i % colors.N), _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(known)
-    ]
 
 
 def lines(
@@ -217,7 +90,7 @@ def lines(
     ):
         for i, (name, values) in enumerate(series.items()):
             at = np.arange(len(values)) + (ticks is None)
-            marker = _MARKERS[i % len(_MARKERS)]
+            marker = MARKERS[i % len(MARKERS)]
             axes.plot(at, values, marker=marker, markersize=4, color=f"C{i}", label=name)
         if ticks is None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -82,6 +82,7 @@ PIPELINES: Mapping[str, Method] = {
         takes_data=pruning.startswith("CS"),
         all_data=pruning.startswith("CS"),
         start=draws,
+        family=start,
     )
     for start, (draws, begins) in STARTS.items()
     for pruning, (make, line) in PRUNINGS.items()

@@ -13,12 +13,8 @@ from typing import Any
 from rich.table import Table
 
 from keras_sparse.experiments import document
-from keras_sparse.experiments.pictures import (
-    accuracy_by_flops,
-    accuracy_by_sparsity,
-    layer_heat_map,
-    mask_changes,
-)
+from keras_sparse.experiments.accuracy_pictures import accuracy_by_flops, accuracy_by_sparsity
+from keras_sparse.experiments.pictures import layer_heat_map, mask_changes
 from keras_sparse.experiments.summary import Row, rows
 from keras_sparse.storage.files import replace_file
 

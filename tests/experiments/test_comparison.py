@@ -11,13 +11,17 @@ from rich.console import Console
 
 from keras_sparse.cli import main
 from keras_sparse.experiments import pool
+from keras_sparse.experiments.accuracy_pictures import (
+    accuracy_by_flops,
+    accuracy_by_sparsity,
+    accuracy_ticks,
+)
 from keras_sparse.experiments.catalog import METHODS
 from keras_sparse.experiments.command import compare_and_show, method_table
 from keras_sparse.experiments.comparison import Comparison, compare, longer_runs, name_of
 from keras_sparse.experiments.config import RunConfig, read_result
-from keras_sparse.experiments.pictures import accuracy_ticks
 from keras_sparse.experiments.pool import RunsFailedError
-from keras_sparse.experiments.summary import rows
+from keras_sparse.experiments.summary import Row, rows
 from keras_sparse.experiments.table import table
 from keras_sparse.plots import read_history
 
@@ -197,6 +201,25 @@ def test_ticks_of_accuracies_are_round_and_apart(low, high):
     logarithms = np.log10(1 - np.array(ticks))
     assert np.all(-np.diff(logarithms) > np.log10((1 - low) / (1 - high)) / 10)
     assert all(len(f"{100 * tick:.4g}") <= 5 for tick in ticks)
+
+
+@pytest.mark.parametrize("draw", [accuracy_by_sparsity, accuracy_by_flops])
+def test_many_methods_are_drawn_by_families(draw):
+    def labels(methods):
+        made = [
+            Row(name, s, 2, 1, 0.9 - s / 4, math.nan, s, 1 - s / 2, 1 - s, 1.0, 1.0, math.nan, {})
+            for name in methods
+            for s in (0.5, 0.9)
+        ]
+        plots = draw(made).axes
+        return {p.get_title(): p.get_legend_handles_labels()[1] for p in plots}
+
+    few = ["acdc", "rigl", "static"]
+    assert {title: set(names) for title, names in labels(few).items()} == {"": set(few)}
+    many = labels(METHODS.keys() - {"dense"})
+    assert {"at start", "exploration", "gradual", "after training", "others"} <= many.keys()
+    assert {"gmp", "oneshot"} <= set(many["gradual"])
+    assert sorted(name for of in many.values() for name in of) == sorted(METHODS.keys() - {"dense"})
 
 
 def test_methods_without_a_sparsity_run_once():
