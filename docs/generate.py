@@ -312,10 +312,11 @@ def main() -> None:
     readme = Path("README.md").read_text(encoding="utf-8")
     with mkdocs_gen_files.open("index.md", "w") as file:
         file.write(readme.replace("](benchmarks/results/", "](results/").replace("](docs/", "]("))
-    measured = Path("docs/measured.md").read_text(encoding="utf-8")
-    measured = measured.replace("](../benchmarks/results/", "](results/")
-    with mkdocs_gen_files.open("measured.md", "w") as file:
-        file.write(measured.replace("](../README.md", "](index.md"))
+    for written in Path("docs").glob("*.md"):
+        text = written.read_text(encoding="utf-8")
+        text = text.replace("](../benchmarks/results/", "](results/")
+        with mkdocs_gen_files.open(written.name, "w") as file:
+            file.write(text.replace("](../README.md", "](index.md"))
     results = Path("benchmarks/results")
     pages = sorted([*results.glob("*.md"), *results.glob("*/*.md")])
     for result in sorted([*pages, *results.glob("*.png"), *results.glob("*/*.png")]):
