@@ -130,20 +130,27 @@ def synflow_masks(
     density = 1 - recipe.final(selection)
     shares = np.arange(1, rounds).reshape(-1, *[1] * density.ndim) / rounds
     budgets = recipe.budgets(selection, 1 - density**shares) if rounds > 1 else ()
-    choose = compiled(
-        lambda given, budget: choose_masks(given, layouts, budget, recipe.granularity, recipe.joint)
-    )
+
+    @compiled
+    def pruned(flows: list[Any], kept: list[Any], values: list[Any], budget: Any) -> Any:
+        # What is gone stays behind what carries nothing.
+        left = [ops.where(k, flow, -1.0) for k, flow in zip(kept, flows, strict=True)]
+        masks = choose_masks(left, layouts, budget, recipe.granularity, recipe.joint)
+        return masks, [apply_mask(v, mask) for v, mask in zip(values, masks, strict=True)]
+
     with borrowed(model, model.variables):
         flow.make_positive()
+        masks = [ops.ones(weight.shape, "bool") for weight in weights]
         scores = flow()
         for budget in budgets:
-            tensors = [ops.convert_to_tensor(score, "float32") for score in scores]
-            masks = choose(tensors, ops.convert_to_tensor(budget, "int32"))
-            arrays = [ops.convert_to_numpy(mask) for mask in masks]
-            for weight, mask in zip(weights, arrays, strict=True):
-                weight.assign(apply_mask(ops.convert_to_tensor(weight), mask))
-            # What is gone stays behind what carries nothing.
-            scores = [np.where(m, s, -1.0) for m, s in zip(arrays, flow(), strict=True)]
+            tensors = [ops.convert_to_tensor(score) for score in scores]
+            values = [ops.convert_to_tensor(weight) for weight in weights]
+            masks, values = pruned(tensors, masks, values, ops.convert_to_tensor(budget, "int32"))
+            for weight, value in zip(weights, values, strict=True):
+                weight.assign(value)
+            scores = flow()
+        kept = [ops.convert_to_numpy(mask) for mask in masks]
+        scores = [np.where(k, score, -1.0) for k, score in zip(kept, scores, strict=True)]
     return masks_from_scores(recipe, selection, scores, min_per_layer)
 
 
