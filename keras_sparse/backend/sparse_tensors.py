@@ -114,8 +114,44 @@ def product(matrix: Any, other: Any) -> Any:
         return matrix @ other
     import tensorflow as tf
 
-    # Keras's matmul looks rows up instead, which takes several times as long.
-    return tf.sparse.sparse_dense_matmul(matrix, other)
+    # Read here: a variable would be read inside the function that has a gradient of its own.
+    other = tf.identity(keras.ops.convert_to_tensor(other))
+    if other.dtype not in (tf.float32, tf.float64):
+        # Keras's matmul looks rows up instead, which takes several times as long.
+        return tf.sparse.sparse_dense_matmul(matrix, other)
+    # Compressed rows take a tenth of the time of that, and have to come in order.
+    return _compressed_product(tf.sparse.reorder(matrix), other)
+
+
+def _compressed_product(matrix: Any, other: Any, transposed: bool = False) -> Any:
+    """A matrix in compressed rows times a dense one, as often differentiable as asked.
+
+    Args:
+        matrix: Sparse, its entries in order.
+        other: The dense matrix.
+        transposed: Whether the sparse one is.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def multiplied(values: Any, other: Any) -> tuple[Any, Any]:
+        compressed = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+            indices=matrix.indices, values=values, dense_shape=matrix.dense_shape
+        )
+        if transposed:
+            # A product with `transpose_a` adds up in the order in which threads come to it.
+            compressed = tf.raw_ops.SparseMatrixTranspose(input=compressed, type=values.dtype)
+
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            rows, columns = tf.unstack(matrix.indices, axis=1)
+            into, out_of = (columns, rows) if transposed else (rows, columns)
+            pairs = tf.gather(upstream, into) * tf.gather(other, out_of)
+            back = _compressed_product(matrix.with_values(values), upstream, not transposed)
+            return tf.reduce_sum(pairs, axis=1), back
+
+        return tf.raw_ops.SparseMatrixMatMul(a=compressed, b=other), gradient
+
+    return multiplied(matrix.values, other)
 
 
 def sparse_product_compiles() -> bool:
