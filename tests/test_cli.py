@@ -469,6 +469,7 @@ def test_demo(quick_demo, tmp_path, capsys, monkeypatch):
     assert (out / "dense" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.thorough
 def test_demo_goes_on_after_an_interruption(quick_demo, tmp_path, capsys, monkeypatch):
     out = tmp_path / "demo"
     with monkeypatch.context() as patch:

@@ -63,11 +63,11 @@ def assert_rewound(begun, expected, masks):
 
 def test_rounds_to_the_initial_weights(images):
     seen = Starts()
-    model, ticket = search(images, 1 - 0.8**5, epochs=1, seen=seen)
+    model, ticket = search(images, 1 - 0.8**3, epochs=1, seen=seen)
     size = sum(kernel.size for kernel in kernels(model))
-    density = [1, 0.8, 0.64, 0.512, 0.4096, 0.3277]
+    density = [1, 0.8, 0.64, 0.512]
     np.testing.assert_allclose(1 - np.array(ticket.sparsities), density, atol=1 / size + 5e-5)
-    assert len(ticket.histories) == len(seen.begun) == 6
+    assert len(ticket.histories) == len(seen.begun) == 4
     for begun, masks in zip(seen.begun, ticket.rounds, strict=True):
         assert_rewound(begun, seen.begun[0], masks)
     for before, after in zip(ticket.rounds, ticket.rounds[1:], strict=False):

@@ -303,6 +303,7 @@ def test_random_order_grows_random_layers():
     np.testing.assert_array_equal(dense, repeated.dense[::STEPS])
 
 
+@pytest.mark.thorough
 @pytest.mark.jax
 def test_6_18_resumes_in_the_middle_of_a_step(images, tmp_path):
     def method():
