@@ -70,10 +70,10 @@ def markdown(summary: Sequence[Row], title: str, command: str) -> str:
     explained = (
         "Test accuracy of the last epoch, mean over seeds; its spread is the sample standard "
         "deviation, in points. Steps to loss are those until the end of the first epoch whose "
-        "training loss is below the target (--loss-target, 0.3 by default). Sparsity is that of "
-        "the prunable weights. FLOPs count nonzero weights, relative to the dense model and to "
-        "dense training of the same number of epochs. Seconds are those of a whole run, export "
-        "included."
+        "training loss is below the target (--loss-target, 0.3 by default), where runs noted them. "
+        "Sparsity is that of the prunable weights. FLOPs count nonzero weights, relative to the "
+        "dense model and to dense training of the same number of epochs. Seconds are those of a "
+        "whole run, export included."
     )
     made = document.Table(title, [name for name, _ in _COLUMNS], rows)
     blocks = (made, explained, "\n".join(pictures))

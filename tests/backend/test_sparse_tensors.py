@@ -12,21 +12,22 @@ pytestmark = [
 ]
 
 
-def drawn(order, dtype="float32"):
-    """A matrix `(5, 7)`, 12 entries stored of it, two of which are at one place, and `(7, 3)`."""
+def drawn(order, columns=40, dtype="float32"):
+    """A matrix `(5, 7)`, 12 entries stored of it, two at one place, and a dense one to multiply."""
     generator = np.random.default_rng(0)
     places = generator.choice(35, 11, replace=False)
     places = np.append(places, places[4])
     places = {"sorted": np.sort(places), "as drawn": places}[order]
     values = generator.normal(size=12).astype(dtype)
     matrix = scipy.sparse.coo_array((values, (places // 7, places % 7)), (5, 7))
-    return matrix, generator.normal(size=(7, 3)).astype(dtype)
+    return matrix, generator.normal(size=(7, columns)).astype(dtype)
 
 
 @pytest.mark.parametrize("order", ["sorted", "as drawn"])
+@pytest.mark.parametrize("columns", [3, 40])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_it_is_the_dense_product(order, dtype):
-    matrix, other = drawn(order)
+def test_it_is_the_dense_product(order, columns, dtype):
+    matrix, other = drawn(order, columns)
     sparse = from_scipy(matrix)
     sparse = with_values(sparse, keras.ops.cast(sparse.values, dtype))
     found = product(sparse, keras.ops.cast(other, dtype))
@@ -44,7 +45,7 @@ def test_gradients_of_first_and_second_order(order, compiled):
     matrix, other = drawn(order)
     sparse = from_scipy(matrix)
     rows, columns = matrix.coords
-    scale = np.arange(15, dtype="float32").reshape(5, 3)
+    scale = np.arange(200, dtype="float32").reshape(5, 40) / 100
 
     def of_sparse(values, other):
         return product(with_values(sparse, values), other)
@@ -90,4 +91,4 @@ def test_gradients_are_the_same_each_time():
 
 def test_a_matrix_without_entries():
     empty = from_scipy(scipy.sparse.coo_array((4, 3), dtype="float32"))
-    np.testing.assert_array_equal(product(empty, np.ones((3, 2), "float32")), np.zeros((4, 2)))
+    np.testing.assert_array_equal(product(empty, np.ones((3, 40), "float32")), np.zeros((4, 40)))
