@@ -30,6 +30,8 @@ METHODS = {
     "AdaPrune": ks.adaprune,
     "OBC": ks.obc,
     "OBD": ks.obd,
+    "WoodFisher": ks.woodfisher,
+    "M-FAC": ks.mfac,
 }
 BLOCKS = "(16, 1)"
 # Of one or three inputs, which make no group of four or sixteen.
@@ -49,8 +51,8 @@ Accuracy in percent on {test:,} test images, right after pruning and, behind the
 batch normalization's statistics taken anew from the calibration images ({calibration} training
 images, the same for all). One run. (16, 1): blocks of sixteen inputs of one output, half of each
 layer. The first and the depthwise convolutions stay dense in 2:4 and (16, 1). All but these rank
-the weights of all layers together, by their scores or to share out what each layer keeps. OBD
-takes labels and gradients too. Not measured here: WoodFisher and M-FAC, and global AdaPrune, which
+the weights of all layers together, by their scores or to share out what each layer keeps. OBD,
+WoodFisher and M-FAC take labels and gradients too. Not measured here: global AdaPrune, which
 passes all images through the network twice for each layer. The head was fitted to {images:,}
 training images. Seconds are those of pruning to 50 %, and memory the peak of the process, on one
 thread, while the machine did other things as well."""
@@ -146,7 +148,7 @@ if __name__ == "__main__":
         test=1000,
         calibration=512,
         datasets=DATA,
-        methods=("magnitude", "Wanda", "SparseGPT", "AdaPrune", "OBC", "OBD"),
+        methods=tuple(name for name in METHODS if name != "SparseGPT, one after another"),
     )
     args = script.args
     config = {"images": args.images, "test": args.test, "calibration": args.calibration}
