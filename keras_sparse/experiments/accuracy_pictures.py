@@ -42,7 +42,8 @@ def accuracy_by_sparsity(
     for axes in plots:
         if dense:
             axes.axhline(dense[0], color=GREY, linestyle="--", label="dense")
-        axes.set_xticks([_nines(s) for s in shown], [f"{s:.4g}" for s in shown])
+        if shown:
+            axes.set_xticks([_nines(s) for s in shown], [f"{s:.4g}" for s in shown])
     bars = [0 if math.isnan(row.spread) else row.spread for row in summary]
     ends = [
         row.accuracy + side for row, bar in zip(summary, bars, strict=True) for side in (-bar, bar)

@@ -12,15 +12,15 @@ pytestmark = [
 ]
 
 
-def drawn(order, columns=40, dtype="float32"):
+def drawn(order, columns=40):
     """A matrix `(5, 7)`, 12 entries stored of it, two at one place, and a dense one to multiply."""
     generator = np.random.default_rng(0)
     places = generator.choice(35, 11, replace=False)
     places = np.append(places, places[4])
     places = {"sorted": np.sort(places), "as drawn": places}[order]
-    values = generator.normal(size=12).astype(dtype)
+    values = generator.normal(size=12).astype("float32")
     matrix = scipy.sparse.coo_array((values, (places // 7, places % 7)), (5, 7))
-    return matrix, generator.normal(size=(7, columns)).astype(dtype)
+    return matrix, generator.normal(size=(7, columns)).astype("float32")
 
 
 @pytest.mark.parametrize("order", ["sorted", "as drawn"])
