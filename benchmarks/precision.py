@@ -61,11 +61,15 @@ def describe(content: dict) -> bench.Document:
         middle = f"{np.mean(found[name]):.2f}"
         spread = f"{bench.spread(found[name]):.2f}" if len(seeds) > 1 else ""
         rows.append((name, "" if cost[name] is None else f"{cost[name]:.3f}", middle, spread))
-        word = name.removesuffix(", at most 6").split()[-1]
+        *panel, word = name.removesuffix(", at most 6").removesuffix(" high").split()
         profile, form, reflection, _ = SUITE.get(word, ("", "", None, ""))
-        point = {"cost": cost[name], "metric": np.mean(found[name]), "name": name}
+        # Of a graph and its aggregation, or of a deficit and its length.
+        panel, word = (panel, word) if part == "graphs" else ([], name.partition(",")[0])
+        point = {"cost": cost[name], "metric": np.mean(found[name]), "name": word}
         point |= {"profile": profile, "form": reflection or form}
         point |= {"q_max": 6 if name.endswith("6") else 8}
+        point |= {"spread": bench.spread(found[name])} if len(seeds) > 1 else {}
+        point |= {"panel": f"{panel[0]}, {panel[1]} aggregation"} if panel else {}
         # Far below all others, it would leave them a line.
         if cost[name] is not None and not name.endswith("static low"):
             points.append(point)

@@ -80,7 +80,7 @@ def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> Non
         compute: Gives new values, in the structure of `variables`. A value may be a function that
             makes it: on TensorFlow these are called one after the other, once all other variables
             are assigned, so that the new values are not in memory together. What it reads of the
-            variables is then new.
+            variables is then new. `None` leaves a variable as it is.
         variables: A (nested) structure of variables.
     """
     flat = keras.tree.flatten(variables)
@@ -97,7 +97,9 @@ def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> Non
 
     def changed() -> list[Any]:
         made = [value() if callable(value) else value for value in values()]
-        return [ops.cast(v, c.dtype) for v, c in zip(made, current, strict=True)]
+        return [
+            c if v is None else ops.cast(v, c.dtype) for v, c in zip(made, current, strict=True)
+        ]
 
     for variable, value in zip(flat, ops.cond(condition, changed, lambda: current), strict=True):
         variable.assign(value)
@@ -109,7 +111,8 @@ def _assign_in_turn(variables: Sequence[Any], values: Sequence[Any]) -> None:
     def assigned(variable: Any, value: Any) -> Any:
         return _native(variable).assign(ops.cast(value, variable.dtype), read_value=False)
 
-    pairs = list(zip(variables, values, strict=True))
+    both = zip(variables, values, strict=True)
+    pairs = [(variable, value) for variable, value in both if value is not None]
     before = [assigned(variable, value) for variable, value in pairs if not callable(value)]
     for variable, make in pairs:
         if callable(make):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_sparse.backend.graph_tensors import read
 from keras_sparse.backend.replicas import assign_if
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.sparsity.masks import apply_mask
@@ -55,11 +56,6 @@ class Variables(NamedTuple):
 
 def _is_float(value: Any) -> bool:
     return keras.backend.is_float_dtype(value.dtype)
-
-
-def read(variables: Sequence[Any]) -> list[Any]:
-    """The values of variables."""
-    return [ops.convert_to_tensor(variable) for variable in variables]
 
 
 def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
@@ -127,7 +123,10 @@ class Step:
             assign(variables.learned, rule.learned(before, read(variables.weights)))
         if due is not None and rule.masks_follow_step:
             self._update_masks(due, clock, gradients)
-        assign(variables.weights, rule.effective(clock, variables.tensors()))
+        tensors = variables.tensors()
+        effective = rule.effective(clock, tensors)
+        if effective is not tensors.weights or rule.shadow:
+            assign(variables.weights, effective)
         variables.step.assign(ops.convert_to_tensor(variables.step) + 1)
 
     def _update_masks(self, due: Any, clock: Clock, gradients: Sequence[Any]) -> None:
@@ -147,7 +146,10 @@ class Step:
         before = variables.tensors(gradients)
         new = rule.update_masks(clock, variables.counters, before)
         learned = before.weights if new.weights is None else new.weights
-        if not rule.shadow:
+        if new.weights is None and (rule.shadow or type(rule).effective is Rule.effective):
+            # The step's end masks them; a copy of all of them now would be in memory at its peak.
+            learned = [None] * len(learned)
+        elif not rule.shadow:
             after = Tensors(learned, new.masks, (), {**before.state, **new.state})
             learned = rule.effective(clock, after)
         survivors = before.masks if new.survivors is None else new.survivors
@@ -176,4 +178,4 @@ def _reset_where(reset: Any, start: float, buffer: Any) -> Any:
 
 
 def _only_where(keep: Any, slot: Any) -> Any:
-    return apply_mask(ops.convert_to_tensor(slot), keep)
+    return apply_mask(read([slot])[0], keep)

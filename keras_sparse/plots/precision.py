@@ -81,7 +81,8 @@ def precision_scatter(
     Args:
         points: Each with `cost` (relative to the dearest), `metric` and `name`, and where it is
             cyclic `profile` and `form` (`"repeated"`, `"triangular"`, `"vertical"` or
-            `"horizontal"`), and `q_max`.
+            `"horizontal"`), and `q_max`. Those with a `spread` have an error bar, and those of
+            each `panel` a plot of their own, of that title.
         path: The picture to write, ending in `.png`. Defaults to none.
         label: Of the vertical axis.
         title: The title. Defaults to none.
@@ -96,36 +97,69 @@ def precision_scatter(
     text("label", label)
     optional(text, "title", title)
     check_points(points, "cost, metric and name")
-    figure, axes = new_figure(6.5, 4.5)
-    dearest = max(point["cost"] for point in points)
+    panels: dict[str, list[Mapping[str, Any]]] = {}
+    for point in points:
+        panels.setdefault(str(point.get("panel", "")), []).append(point)
+    across = min(len(panels), 2)
+    down = -(-len(panels) // across)
+    figure, first = new_figure(6.5 if across == 1 else 10, 0.5 + 4 * down)
+    first.remove()
+    grid = np.atleast_1d(figure.subplots(down, across, sharex=True)).ravel()
     widest = max((p["q_max"] for p in points if "q_max" in p), default=None)
+    for axes, (name, some) in zip(grid, panels.items(), strict=False):
+        _scattered(axes, some, widest)
+        axes.set(xlabel="bit operations relative to static q_max", ylabel=label, title=name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    shown = [Line2D([], [], color=c, marker="o", ls="none", label=n) for n, c in _COLORS.items()]
+    shown += [Line2D([], [], color=GREY, marker=m, ls="none", label=n) for n, m in _MARKERS.items()]
+    figure.legend(handles=shown, loc="outside lower center", ncols=4, frameon=False)
+    if title:
+        figure.suptitle(title)
+    figure.draw_without_rendering()
+    for axes, some in zip(grid, panels.values(), strict=False):
+        _name_points(axes, some)
+    return written(figure, path)
+
+
+def _scattered(axes: Any, points: Sequence[Mapping[str, Any]], widest: Any) -> None:
     for point in points:
         color = _COLORS.get(str(point.get("profile")), GREY)
         filled = point.get("q_max", widest) == widest
-        axes.plot(
+        axes.errorbar(
             point["cost"],
             point["metric"],
+            yerr=point.get("spread"),
             marker=_MARKERS.get(str(point.get("form")), "s"),
             linestyle="none",
-            markeredgecolor=color,
-            markerfacecolor=color if filled else "none",
+            color=color,
+            markerfacecolor=color if filled else "white",
             markersize=8,
+            elinewidth=0.8,
+            alpha=0.8,
         )
-        place = (point["cost"], point["metric"])
-        inside = 1 if point["cost"] < 0.9 * dearest else -1
+
+
+def _name_points(axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
+    """Writes names beside points, higher where another one stands already."""
+    size, width = 7, 40
+    scale = axes.figure.dpi / 72
+    right = axes.get_window_extent().x1
+    taken: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: point["metric"]):
+        x, y = axes.transData.transform((point["cost"], point["metric"])) / scale
+        place, inside = y, 1 if x + width < right / scale else -1
+        for other_x, other in taken:
+            if abs(x - other_x) < width and abs(place - other) < size:
+                place = other + size
+        taken.append((x, place))
         axes.annotate(
             str(point["name"]),
-            place,
+            (point["cost"], point["metric"]),
             textcoords="offset points",
-            xytext=(6 * inside, 3),
+            xytext=(6 * inside, place - y - 2),
             ha="left" if inside > 0 else "right",
-            fontsize=7,
+            fontsize=size,
         )
-    shown = [Line2D([], [], color=c, marker="o", ls="none", label=n) for n, c in _COLORS.items()]
-    shown += [Line2D([], [], color=GREY, marker=m, ls="none", label=n) for n, m in _MARKERS.items()]
-    axes.set(xlabel="bit operations relative to static q_max", ylabel=label)
-    axes.grid(alpha=0.3)
-    figure.legend(handles=shown, loc="outside lower center", ncols=4, frameon=False)
-    if title:
-        axes.set_title(title)
-    return written(figure, path)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.graph_tensors import parts
 from keras_sparse.backend.step_random import (
     normal,
     normal_in_one,
@@ -65,8 +66,8 @@ class Bundles:
             if len(places) == 1:
                 found[places[0]] = bundle
                 continue
-            ends = np.cumsum([self.sizes[i] for i in places])
-            for i, part in zip(places, ops.split(bundle, ends[:-1].tolist()), strict=True):
+            cut = parts(bundle, [self.sizes[i] for i in places])
+            for i, part in zip(places, cut, strict=True):
                 found[i] = ops.reshape(part, self.shapes[i])
         return found
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_sparse.backend.graph_tensors import parts
+
 # Scores that are looked at together.
 _PIECE = 2**22
 # Scores of a longer tensor that are looked at one after the other, so that little is made at once.
@@ -37,8 +39,7 @@ class Piece:
         bits: The floats' bits, as integers, of the tensor that they are a stretch of.
         cost: The weights that each of the tensor's units holds: an integer, or one per unit.
         parts: Where its units come from, in their order.
-        first: The first group.
-        groups: How many groups there are in all.
+        first: The first of its groups.
         segments: To which of its groups each unit belongs, or `None` if there is one.
         seen: Which bits are looked at, or `None` for all.
     """
@@ -47,29 +48,39 @@ class Piece:
     cost: Any
     parts: Sequence[_Part]
     first: int
-    groups: int
     segments: Any
     seen: Any
 
     @property
+    def size(self) -> int:
+        """How many units it has."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def groups(self) -> int:
+        """How many groups it has."""
+        return 1 if self.segments is None else len(self.parts)
+
+    @property
     def chunks(self) -> int:
         """How many chunks of one size it is looked at in."""
-        size = sum(part.size for part in self.parts)
-        return 1 if size <= _PIECE else size // _CHUNK
+        return 1 if self.size <= _PIECE else self.size // _CHUNK
 
-    def map(self, function: Callable[..., Any], *values: Any) -> Any:
+    def at_once(self, function: Callable[..., Any], *values: Any) -> Any:
+        """`function(bits, cost, *values)` of all units."""
+        start = self.parts[0].start
+        stretch = slice(start, start + self.size)
+        bits = self.bits if self.size == self.bits.shape[0] else self.bits[stretch]
+        cost = self.cost if isinstance(self.cost, int) else self.cost[stretch]
+        return function(self._seen(bits), cost, *values)
+
+    def in_turn(self, function: Callable[..., Any], *values: Any) -> Any:
         """`function(bits, cost, *values)` of each chunk, one after the other, stacked.
 
         Args:
             function: Takes the bits and costs of a chunk, and its row of each of the values.
             values: Tensors of shape `(chunks, ...)`.
         """
-        if self.chunks == 1:
-            start, size = (self.parts[0].start, sum(part.size for part in self.parts))
-            whole = size == self.bits.shape[0]
-            bits = self.bits if whole else self.bits[start : start + size]
-            cost = self.cost if isinstance(self.cost, int) else self.cost[start : start + size]
-            return function(self._seen(bits), cost, *(value[0] for value in values))[None]
         cost = self.cost if isinstance(self.cost, int) else ops.convert_to_tensor(self.cost)
 
         def one(row: Any) -> Any:
@@ -79,68 +90,83 @@ class Piece:
 
         return ops.map(one, (ops.arange(self.chunks), *values))
 
+    def total(self, function: Callable[..., Any]) -> Any:
+        """The sum of `function(bits, cost)` over the chunks."""
+        if self.chunks == 1:
+            return self.at_once(function)
+        return ops.sum(self.in_turn(function), axis=0)
+
     def _seen(self, bits: Any) -> Any:
         return bits if self.seen is None else ops.bitwise_and(bits, self.seen)
 
     def each(self, values: Any) -> Any:
-        """The values, `(groups,)`, of each unit's group."""
-        if self.segments is None:
-            return values[self.first]
-        return ops.take(values, self.segments + self.first)
+        """The values of its groups, `(groups,)`, as those of its units: `(units,)`, or `(1,)`."""
+        return values if self.segments is None else ops.take(values, self.segments)
 
     def sums(self, spent: Any) -> Any:
-        """What the units of each group cost together, `(groups,)`."""
+        """What the units of each of its groups cost together, `(groups,)`."""
         if self.segments is None:
-            found, count = ops.reshape(ops.sum(spent), (1,)), 1
-        else:
-            count = len(self.parts)
-            found = ops.segment_sum(spent, self.segments, count)
-        after = self.groups - self.first - count
-        return ops.pad(found, [(self.first, after)]) if self.first or after else found
+            return ops.sum(spent, keepdims=True)
+        return ops.segment_sum(spent, self.segments, self.groups)
 
 
 def pieces_of(
-    bits: Sequence[Any],
+    scores: Sequence[Any],
     costs: Sequence[Any],
     joint: bool,
+    read: Callable[[Any], Any],
     seen: Any = None,
     among: Sequence[Any] | None = None,
 ) -> list[Piece]:
     """All scores in pieces of bounded size, in their order.
 
     Args:
-        bits: The scores' bits as integers, tensors of shape `(units,)`, all of one type.
+        scores: Tensors of shape `(units,)`, all of one type.
         costs: For each tensor the weights that a unit holds: an integer, or one per unit.
         joint: Whether all tensors are one group, rather than each one of its own.
+        read: Takes floats, and gives their bits as integers of one type.
         seen: Which bits are looked at, an integer of the bits' type, or `None` for all.
         among: For each tensor booleans, False where a score is the lowest of all whatever it is,
             or `None`.
     """
-    sizes = [int(tensor.shape[0]) for tensor in bits]
-    groups = 1 if joint else len(bits)
-    plan = list(_planned(sizes, _PIECE if joint else _SMALL))
-    if among is None:
-        return [_piece(_joined(bits, parts), costs, parts, groups, joint, seen) for parts in plan]
-    alone: dict[int, Any] = {}
-    for i in {parts[0].tensor for parts in plan if len(parts) == 1}:
-        alone[i] = _lowest_but(among[i], bits[i], seen)
+    sizes = [int(tensor.shape[0]) for tensor in scores]
+    known: dict[int, Any] = {}
+
+    def bits_of(some: Sequence[_Part]) -> Any:
+        """Of parts that are whole tensors, or of the tensor that one is a stretch of."""
+        first = some[0].tensor
+        if first not in known:
+            bits = read(_joined(scores, some))
+            if among is not None:
+                bits = _lowest_but(_joined(among, some), bits, seen)
+            known[first] = bits
+        return known[first]
+
+    left = seen if among is None else None
     return [
-        _piece(
-            alone[parts[0].tensor]
-            if len(parts) == 1
-            else _lowest_but(_joined(among, parts), _joined(bits, parts), seen),
-            costs,
-            parts,
-            groups,
-            joint,
-            None,
-        )
-        for parts in plan
+        _piece(bits_of(some), costs, some, joint, left)
+        for some in _planned(sizes, _PIECE if joint else _SMALL)
     ]
 
 
-def _joined(tensors: Sequence[Any], parts: Sequence[_Part]) -> Any:
-    some = [tensors[part.tensor] for part in parts]
+def by_piece(pieces: Sequence[Piece], values: Any) -> list[Any]:
+    """The values of all groups, `(groups,)`, as those of each piece's, `(its groups,)`."""
+    counts = {piece.first: piece.groups for piece in pieces}
+    cut = dict(zip(counts, parts(values, list(counts.values())), strict=True))
+    return [cut[piece.first] for piece in pieces]
+
+
+def over_pieces(pieces: Sequence[Piece], found: Sequence[Any]) -> Any:
+    """The sums of what each piece says of its groups, `(its groups,)`, of all: `(groups,)`."""
+    sums: dict[int, Any] = {}
+    for piece, part in zip(pieces, found, strict=True):
+        sums[piece.first] = sums[piece.first] + part if piece.first in sums else part
+    each = list(sums.values())
+    return each[0] if len(each) == 1 else ops.concatenate(each)
+
+
+def _joined(tensors: Sequence[Any], places: Sequence[_Part]) -> Any:
+    some = [tensors[place.tensor] for place in places]
     return some[0] if len(some) == 1 else ops.concatenate(some)
 
 
@@ -169,19 +195,12 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
         yield together
 
 
-def _piece(
-    bits: Any,
-    costs: Sequence[Any],
-    parts: Sequence[_Part],
-    groups: int,
-    joint: bool,
-    seen: Any,
-) -> Piece:
-    each = [costs[part.tensor] for part in parts]
-    first = 0 if joint else parts[0].tensor
-    if len(parts) == 1:
-        return Piece(bits, each[0], parts, first, groups, None, seen)
-    sizes = [part.size for part in parts]
+def _piece(bits: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, seen: Any) -> Piece:
+    each = [costs[part.tensor] for part in some]
+    first = 0 if joint else some[0].tensor
+    if len(some) == 1:
+        return Piece(bits, each[0], some, first, None, seen)
+    sizes = [part.size for part in some]
     same = all(isinstance(cost, int) for cost in each) and len(set(each)) == 1
     cost = each[0] if same else np.concatenate(list(map(np.broadcast_to, each, sizes)))
     segments = None
@@ -189,15 +208,14 @@ def _piece(
         ends = np.cumsum(sizes).astype("int32")
         places = ops.arange(int(ends[-1]), dtype="int32")
         segments = ops.searchsorted(ops.convert_to_tensor(ends), places, side="right")
-    return Piece(bits, cost, parts, first, groups, segments, seen)
+    return Piece(bits, cost, some, first, segments, seen)
 
 
 def by_tensor(pieces: Sequence[Piece], values: Sequence[Any], tensors: int) -> list[Any]:
     """Values of the units of each piece, `(units,)`, as those of each tensor."""
     found: list[list[Any]] = [[] for _ in range(tensors)]
     for piece, value in zip(pieces, values, strict=True):
-        ends = np.cumsum([part.size for part in piece.parts])
-        cuts = ops.split(value, ends[:-1].tolist()) if len(ends) > 1 else [value]
+        cuts = parts(value, [part.size for part in piece.parts])
         for part, cut in zip(piece.parts, cuts, strict=True):
             found[part.tensor].append(cut)
-    return [parts[0] if len(parts) == 1 else ops.concatenate(parts) for parts in found]
+    return [cuts[0] if len(cuts) == 1 else ops.concatenate(cuts) for cuts in found]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse.sparsity.pieces import Piece, by_tensor, pieces_of
+from keras_sparse.sparsity.pieces import Piece, by_piece, by_tensor, over_pieces, pieces_of
 
 
 class _Width(NamedTuple):
@@ -65,14 +65,20 @@ def top_k_masks(
     """
     kinds = {keras.backend.standardize_dtype(score.dtype) for score in scores}
     width = _DOUBLE if "float64" in kinds else _SINGLE
-    bits = [ops.view(ops.cast(score, width.floats), width.integers) for score in scores]
-    pieces = pieces_of(bits, costs, joint, width.all_but_sign if absolute else None, among)
+    if len(kinds) > 1:
+        scores = [ops.cast(score, width.floats) for score in scores]
+
+    def read(floats: Any) -> Any:
+        return ops.view(ops.cast(floats, width.floats), width.integers)
+
+    seen = width.all_but_sign if absolute else None
+    pieces = pieces_of(scores, costs, joint, read, seen, among)
     positive = absolute and among is None
     keeps = ops.cast(keeps, "int32")
 
     def counts(keys: Any) -> Any:
-        cut = _cut(keys, width, positive)
-        return sum(_counted(piece, cut) for piece in pieces)
+        cuts = _cuts(pieces, _cut(keys, width, positive))
+        return over_pieces(pieces, list(map(_counted, pieces, cuts)))
 
     sizes = [
         int(np.sum(np.broadcast_to(cost, score.shape)))
@@ -80,13 +86,21 @@ def top_k_masks(
     ]
     everything = [sum(sizes)] if joint else sizes
     found = _thresholds(counts, keeps, everything, width)
-    above, room = _cut(found.above, width, positive), keeps - found.marked
+    cuts = _cuts(pieces, _cut(found.above, width, positive))
+    ties = by_piece(pieces, _bits_of(found.tied, width))
+    left = by_piece(pieces, keeps - found.marked)
+    room = {piece.first: part for piece, part in zip(pieces, left, strict=True)}
     masks = []
-    for piece in pieces:
-        mask, spent = _filled(piece, above, _bits_of(found.tied, width), room)
-        room = room - spent
+    for piece, cut, tied in zip(pieces, cuts, ties, strict=True):
+        mask, room[piece.first] = _filled(piece, cut, tied, room[piece.first])
         masks.append(mask)
     return by_tensor(pieces, masks, len(scores))
+
+
+def _cuts(pieces: Sequence[Piece], cut: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    """`_cut` of all groups, as that of each piece's groups."""
+    ends = [None] * len(pieces) if cut[1] is None else by_piece(pieces, cut[1])
+    return list(zip(by_piece(pieces, cut[0]), ends, strict=True))
 
 
 def _spent(marked: Any, cost: Any) -> Any:
@@ -95,13 +109,9 @@ def _spent(marked: Any, cost: Any) -> Any:
 
 
 def _counted(piece: Piece, cut: tuple[Any, Any]) -> Any:
-    """What the units of a piece cost that are above `_cut`'s keys, `(groups,)`."""
+    """What the units of each of a piece's groups cost that are above `_cut`'s keys."""
     cut = _each(piece, cut)
-
-    def counted(bits: Any, cost: Any) -> Any:
-        return piece.sums(_spent(_at_least(cut, bits), cost))
-
-    return ops.sum(piece.map(counted), axis=0)
+    return piece.total(lambda bits, cost: piece.sums(_spent(_at_least(cut, bits), cost)))
 
 
 def _filled(piece: Piece, above: tuple[Any, Any], tied: Any, room: Any) -> tuple[Any, Any]:
@@ -110,11 +120,11 @@ def _filled(piece: Piece, above: tuple[Any, Any], tied: Any, room: Any) -> tuple
     Args:
         piece: The scores.
         above: `_cut` of the keys at or above which all is marked.
-        tied: The bits of the ties of each group, `(groups,)`.
-        room: What the ties may cost, `(groups,)`.
+        tied: The bits of the ties of each of its groups, `(groups,)`.
+        room: What the ties of each may cost, `(groups,)`.
 
     Returns:
-        The mask of the piece, and what its ties cost, `(groups,)`.
+        The mask of the piece, and the room that its ties leave, `(groups,)`.
     """
     cut, tied = _each(piece, above), piece.each(tied)
 
@@ -127,12 +137,14 @@ def _filled(piece: Piece, above: tuple[Any, Any], tied: Any, room: Any) -> tuple
         chosen = ops.logical_and(some, place <= piece.each(left))
         return ops.logical_or(_at_least(cut, bits), chosen)
 
-    spent = piece.map(ties)
-    # Of each chunk what is spent before it, and within it what the groups before spend.
-    before = ops.cumsum(spent, axis=0) - spent
-    among = ops.cumsum(spent, axis=1) - spent
-    mask = piece.map(fill, room - before + among)
-    return ops.reshape(mask, (-1,)), ops.sum(spent, axis=0)
+    if piece.chunks == 1:
+        spent = piece.at_once(ties)
+        # Ties are counted through all groups: before those of one come those of others.
+        left = room if piece.groups == 1 else room + ops.cumsum(spent) - spent
+        return piece.at_once(fill, left), room - spent
+    spent = piece.in_turn(ties)
+    mask = piece.in_turn(fill, room - (ops.cumsum(spent, axis=0) - spent))
+    return ops.reshape(mask, (-1,)), room - ops.sum(spent, axis=0)
 
 
 def _bits_of(key: Any, width: _Width) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
+from keras_sparse.backend.graph_tensors import row
 from keras_sparse.engine.rule import Clock, Rule, Tensors
 from keras_sparse.messages.arguments import boolean, integer, number
 from keras_sparse.methods.compression_aware.base import CompressionAwareCallback, check_rho
@@ -83,12 +84,12 @@ class CrAMRule(TwoGradientRule):
         if self.mask_interval == 1:
             masks = self.choice.masks(drawn, pruned, self.layouts)
         else:
-            is_due = ops.equal(ops.take(tensors.state[_USES][0], drawn) % self.mask_interval, 0)
+            is_due = ops.equal(row(tensors.state[_USES][0], drawn) % self.mask_interval, 0)
             kept = tensors.state[_MASKS]
             masks = ops.cond(
                 is_due,
                 lambda: self.choice.masks(drawn, pruned, self.layouts),
-                lambda: [ops.take(mask, drawn, axis=0) for mask in kept],
+                lambda: [row(mask, drawn) for mask in kept],
             )
             due, memory = self._memory(clock, is_due, kept, masks)
         values = self.choice.compress(drawn, pruned, masks, self.layouts)
@@ -101,8 +102,12 @@ class CrAMRule(TwoGradientRule):
         if self.base_probability:
             due = ops.logical_and(due, ops.logical_not(self.is_plain(clock)))
         drawn = self._is_drawn(clock.step)
+        of_rank = {
+            rank: ops.reshape(drawn, (-1,) + (1,) * rank)
+            for rank in {len(mask.shape) for mask in masks}
+        }
         new = [
-            ops.where(ops.reshape(drawn, (-1,) + (1,) * len(mask.shape)), mask[None], old)
+            ops.where(of_rank[len(mask.shape)], mask, old)
             for old, mask in zip(kept, masks, strict=True)
         ]
         return due, {_MASKS: new}

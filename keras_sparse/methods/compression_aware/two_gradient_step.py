@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_sparse.backend.gradients import as_dense, gradient
+from keras_sparse.backend.graph_tensors import read
 from keras_sparse.backend.replicas import (
     assign_if,
     assign_on_replicas,
@@ -96,7 +97,7 @@ class TwoGradientStep:
     def _on_tensorflow(self, data: Any) -> Any:
         model, recorder = self.model, _Recorder(self.model.optimizer)
         seeds = [v for v in model.non_trainable_variables if v.name == _SEED]
-        given = list(zip(seeds, _tensors(seeds), strict=True))
+        given = list(zip(seeds, read(seeds), strict=True))
         logs = self._own(_Watched(model, recorder), data)
         combined = self._combined(recorder.gradients, data, given)
         model.optimizer.apply_gradients(zip(combined, model.trainable_variables, strict=True))
@@ -122,7 +123,7 @@ class TwoGradientStep:
     def _combined(self, recorded: Sequence[Any], data: Any, given: Given) -> list[Any]:
         """What the optimizer gets: scaled as the recorded gradients are, and of one replica."""
         rule, model = self.rule, self.model
-        weights = _tensors(model.trainable_variables)
+        weights = read(model.trainable_variables)
         found = [
             ops.zeros_like(w) if g is None else as_dense(g)
             for g, w in zip(recorded, weights, strict=True)
@@ -218,10 +219,7 @@ def _without_regularizers(variables: Sequence[Any]) -> Iterator[None]:
             variable.regularizer = regularizer
 
 
-def _tensors(variables: Sequence[Any]) -> list[Any]:
-    """Their values now: TensorFlow would otherwise read a variable where it is used."""
-    return [ops.copy(ops.convert_to_tensor(variable)) for variable in variables]
-
-
 def _unscaled(gradients: Sequence[Any], scale: Any) -> list[Any]:
+    if isinstance(scale, float) and scale == 1:
+        return list(gradients)
     return [slope / ops.cast(scale, slope.dtype) for slope in gradients]

@@ -68,18 +68,29 @@ class DropAndGrow(PlannedUpdates):
         """
         return tensors
 
-    def keep(self, update: Any, tensors: Tensors) -> list[Any]:
-        """Masks after the drop: in each tensor the largest weights."""
+    def keep(self, update: Any, tensors: Tensors, active: Any) -> list[Any]:
+        """Masks after the drop: in each tensor the largest weights.
+
+        Args:
+            update: Integer scalar, which of the plan's updates it is.
+            tensors: The pruned tensors.
+            active: How many weights of each tensor are kept before, shape `(tensors,)`.
+        """
         fraction = ops.take(self.fractions, update)
-        active = kept_counts(tensors.masks)
         budget = active - self.dropped(fraction, active)
         return prune_further(
             tensors.weights, tensors.masks, self.layouts, budget, self.granularity, joint=False
         )
 
-    def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
-        """How many weights each tensor grows, shape `(tensors,)`: as many as it lost."""
-        return kept_counts(tensors.masks) - kept_counts(kept)
+    def growth(self, kept: Sequence[Any], tensors: Tensors, active: Any) -> Any:
+        """How many weights each tensor grows, shape `(tensors,)`: as many as it lost.
+
+        Args:
+            kept: The masks after the drop.
+            tensors: The pruned tensors, before it.
+            active: How many weights of each tensor were kept before, shape `(tensors,)`.
+        """
+        return active - kept_counts(kept)
 
     def grow_scores(self, clock: Clock, tensors: Tensors) -> Sequence[Any]:
         """Where weights grow: at those of largest absolute value. By default at random."""
@@ -90,11 +101,12 @@ class DropAndGrow(PlannedUpdates):
         """Drops, then grows among all that is not kept."""
         planned = self.planned(clock.step)
         left = self.before_drop(planned - 1, tensors)
-        kept = self.keep(planned - 1, left)
+        active = kept_counts(left.masks)
+        kept = self.keep(planned - 1, left, active)
         grown = choose_masks(
             self.grow_scores(clock, left),
             self.layouts,
-            self.growth(kept, left),
+            self.growth(kept, left, active),
             self.granularity,
             joint=False,
             absolute=True,

@@ -21,19 +21,19 @@ from keras_sparse.sparsity.recipe import CommonArguments
 class DSRRule(DropAndGrow):
     """The smallest weights of all tensors go; tensors that kept more grow more."""
 
-    def keep(self, update: Any, tensors: Tensors) -> list[Any]:
+    def keep(self, update: Any, tensors: Tensors, active: Any) -> list[Any]:
         """The largest weights of all tensors together."""
         fraction = ops.take(self.fractions, update)
-        active = ops.sum(kept_counts(tensors.masks))
-        budget = ops.reshape(active - self.dropped(fraction, active), (1,))
+        in_all = ops.sum(active)
+        budget = ops.reshape(in_all - self.dropped(fraction, in_all), (1,))
         return prune_further(
             tensors.weights, tensors.masks, self.layouts, budget, self.granularity, joint=True
         )
 
-    def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
+    def growth(self, kept: Sequence[Any], tensors: Tensors, active: Any) -> Any:
         """All that was dropped, in proportion to what each tensor kept."""
         left, sizes = kept_counts(kept), np.array([layout.size for layout in self.layouts])
-        total = ops.sum(kept_counts(tensors.masks)) - ops.sum(left)
+        total = ops.sum(active) - ops.sum(left)
         return share_out(total, left, sizes - left)
 
 

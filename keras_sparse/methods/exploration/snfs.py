@@ -43,10 +43,10 @@ class SNFSRule(DropAndGrow):
         """The mean gradient."""
         return tensors.state["mean_gradient"]
 
-    def growth(self, kept: Sequence[Any], tensors: Tensors) -> Any:
+    def growth(self, kept: Sequence[Any], tensors: Tensors, active: Any) -> Any:
         """All that was dropped, in proportion to the mean of |mean gradient| at kept weights."""
         left, sizes = kept_counts(kept), np.array([layout.size for layout in self.layouts])
-        total = ops.sum(kept_counts(tensors.masks)) - ops.sum(left)
+        total = ops.sum(active) - ops.sum(left)
         mass = ops.stack(
             [
                 ops.sum(ops.where(mask, value, ops.zeros_like(value)))
