@@ -71,7 +71,7 @@ def describe(content: dict) -> bench.Document:
         point |= {"spread": bench.spread(found[name])} if len(seeds) > 1 else {}
         point |= {"panel": f"{panel[0]}, {panel[1]} aggregation"} if panel else {}
         # Far below all others, it would leave them a line.
-        if cost[name] is not None and not name.endswith("static low"):
+        if cost[name] is not None and word != "static low":
             points.append(point)
     metric = "perplexity" if part == "text" else "test accuracy %"
     header = ("training", "cost", metric, "spread")
@@ -81,7 +81,9 @@ def describe(content: dict) -> bench.Document:
     if claims:
         header = ("statement", "at least", "measured", "spread", "")
         blocks.append(bench.Table("Statements", header, claims))
-    plain = [p for p in points if p["name"] in (STATIC, *SUITE)]
+    plain = [
+        p for p in points if p["name"] in (STATIC, *SUITE) and p["q_max"] == 8 and "panel" not in p
+    ]
     if len(plain) > 2:
         pearson = np.corrcoef([p["cost"] for p in plain], [p["metric"] for p in plain])[0, 1]
         blocks.append(

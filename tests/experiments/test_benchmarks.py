@@ -28,8 +28,19 @@ SCRIPTS = {
     "mask_update": "mask_update",
     "memorization": "memorization",
     "post_training": "post_training",
-    "precision_digits": "precision",
-    "precision_periods": "precision",
+    **{
+        f"precision_{part}": "precision"
+        for part in (
+            "digits",
+            "graph_periods",
+            "graphs",
+            "images_cifar10",
+            "images_fashion_mnist",
+            "noisy",
+            "periods",
+            "text",
+        )
+    },
     "precision_step": "precision_step",
     "pretraining": "pretraining",
     "resnet20_structured": "resnet20_structured",

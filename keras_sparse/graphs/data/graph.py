@@ -112,11 +112,15 @@ class Graph:
                 f"Received: {int(bad)}"
             )
         loops = pairs[:, 0] == pairs[:, 1]
-        directed = np.unique(pairs[~loops].astype(np.int64), axis=0)
-        unique = np.unique(np.sort(directed, axis=1), axis=0)
-        both = np.concatenate([unique, unique[:, ::-1]])
-        ones = np.ones(len(both), np.float32)
-        adjacency = scipy.sparse.csr_array((ones, (both[:, 0], both[:, 1])), (nodes, nodes))
+        first, second = pairs[~loops].astype(np.int64).T
+        # One number for a pair: NumPy sorts many of them fast.
+        directed = np.unique(first * nodes + second)
+        first, second = np.divmod(directed, max(nodes, 1))
+        lower, upper = np.minimum(first, second), np.maximum(first, second)
+        lower, upper = np.divmod(np.unique(lower * nodes + upper), max(nodes, 1))
+        rows, columns = np.concatenate([lower, upper]), np.concatenate([upper, lower])
+        ones = np.ones(len(rows), np.float32)
+        adjacency = scipy.sparse.csr_array((ones, (rows, columns)), (nodes, nodes))
         adjacency.sort_indices()
         cleaning = Cleaning(
             duplicates=int((~loops).sum()) - len(directed),
