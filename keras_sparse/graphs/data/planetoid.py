@@ -17,7 +17,7 @@ from keras_sparse.graphs.data.graph import UNKNOWN, Graph
 
 ADDRESS = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data/"
 PARTS = ("x", "y", "tx", "ty", "allx", "ally", "graph", "test.index")
-# SHA-256 of the files, in the order of PARTS.
+# SHA-256 of the files, in the order of PARTS, or their SHA-1 as objects of git.
 CHECKSUMS = {
     "cora": (
         "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
@@ -38,6 +38,16 @@ CHECKSUMS = {
         "f704b2d986dde6c2669934de1f3ae5696a6cf9455c0f6b2646a2d135ea0a1c95",
         "d79a4ef9d3e7169aee8946145f6b7306e35bc79bffad26346cfb94e10e9912a7",
         "2af990671580b6b2df5d158d1038f8292e30c9cd821b5453f399659b25b723d4",
+    ),
+    "pubmed": (
+        "fbe9cb5c47200d1b7769a26e579be3b7130b556831f9d850e77c4c74f2599b33",
+        "e6c807633307a07ed659249006536a147c7999c797f11a2560752990181b41b3",
+        "4eb5f5d0f30f26497eb0ac6ac9719d09c67e284f1ed0385c93f3ef27a671da3d",
+        "ee2e0d4819d9fbcc403689c3bf2e49face401b605932f093bc58ab6461130fdd",
+        "3b86bccf08111c37c632a9dd8ab63db25ea76361",
+        "0c37bbe3b5014ec365e9d393cf4791925e5ed94fb194305d74f064a8d7b50f0e",
+        "5b89f0036ca22909471f1e6558eb42fa06e0c730a577bde5b058b40638f81dc9",
+        "b101d421688bbaecbd82e8a18f1e282378d6830f3a37666f28ebc47f844341b5",
     ),
 }
 _VALIDATION = 500
@@ -96,7 +106,7 @@ def read_planetoid(name: str, folder: Path) -> Graph:
     and no edges.
 
     Args:
-        name: `"cora"` or `"citeseer"`.
+        name: `"cora"`, `"citeseer"` or `"pubmed"`.
         folder: Where the eight files `ind.<name>.*` are.
 
     Raises:
@@ -109,17 +119,36 @@ def read_planetoid(name: str, folder: Path) -> Graph:
     for part, checksum in zip(PARTS, CHECKSUMS[name], strict=True):
         path = folder / f"ind.{name}.{part}"
         contents[part] = path.read_bytes()
-        found = hashlib.sha256(contents[part]).hexdigest()
-        if found != checksum:
-            raise ValueError(
-                f"{os.fspath(path)!r} is damaged or another version: its SHA-256 is {found} "
-                f"instead of {checksum}. Remove it, and it is downloaded anew."
-            )
+        check_contents(path, contents[part], checksum)
     test = np.array(contents.pop("test.index").split(), np.int64)
     parts = {
         part: unpickled(bytes_, folder / f"ind.{name}.{part}") for part, bytes_ in contents.items()
     }
     return assembled(name, parts, test)
+
+
+def check_contents(path: Path, contents: bytes, checksum: str) -> None:
+    """Checks a file's contents.
+
+    Args:
+        path: The file, for the message.
+        contents: Its bytes.
+        checksum: Their SHA-256 in hexadecimal digits, or the SHA-1 of the object that git makes
+            of them.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    if len(checksum) == hashlib.sha256().digest_size * 2:
+        kind, found = "SHA-256", hashlib.sha256(contents).hexdigest()
+    else:
+        kind = "name in git"
+        found = hashlib.sha1(b"blob %d\0" % len(contents) + contents).hexdigest()
+    if found != checksum:
+        raise ValueError(
+            f"{os.fspath(path)!r} is damaged or another version: its {kind} is {found} "
+            f"instead of {checksum}. Remove it, and it is downloaded anew."
+        )
 
 
 def assembled(name: str, parts: dict[str, Any], test: np.ndarray) -> Graph:

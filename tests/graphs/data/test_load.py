@@ -3,13 +3,16 @@
 import os
 import pickle
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from keras_sparse import graphs
-from keras_sparse.graphs.data.planetoid import unpickled
+from keras_sparse.graphs.data.planetoid import check_contents, unpickled
 
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[4] / "shared" / "data" / "planetoid"
 
@@ -70,6 +73,88 @@ def test_a_missing_file_is_downloaded(planetoid, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sparse.graphs.data.load.ADDRESS", planetoid.as_uri() + "/")
     assert graphs.load("cora", folder=tmp_path).num_edges == 5278
     assert path.read_bytes() == expected
+
+
+def test_contents_by_their_name_in_git():
+    check_contents(Path("ind.pubmed.allx"), b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a")
+    with pytest.raises(ValueError, match=r"ind.pubmed.allx' is damaged.*its name in git is ce01"):
+        check_contents(Path("ind.pubmed.allx"), b"hello\n", "0" * 40)
+
+
+class Benchmark:
+    """What `ogb.nodeproppred.NodePropPredDataset` is used for."""
+
+    num_classes = 2
+
+    def __init__(self, name, root):
+        self.name, self.root = name, root
+
+    def __getitem__(self, index):
+        edges = np.array([[0, 1, 2, 2], [1, 0, 1, 3]])
+        features = np.array([[-1.0, 2], [0, 1], [3, -3], [1, 1]], "float32")
+        return {"edge_index": edges, "node_feat": features}, np.array([[0], [1], [0], [1]])
+
+    def get_idx_split(self):
+        return {"train": np.array([0, 1]), "valid": np.array([2]), "test": np.array([3])}
+
+
+def test_open_graph_benchmark(monkeypatch, tmp_path):
+    module = types.ModuleType("ogb.nodeproppred")
+    module.NodePropPredDataset = Benchmark
+    monkeypatch.setitem(sys.modules, "ogb", types.ModuleType("ogb"))
+    monkeypatch.setitem(sys.modules, "ogb.nodeproppred", module)
+    graph = graphs.load("ogbn-arxiv", folder=tmp_path)
+    assert (graph.num_nodes, graph.num_edges, graph.num_classes) == (4, 3, 2)
+    assert graph.labels.tolist() == [0, 1, 0, 1]
+    assert [each.tolist() for each in (graph.train, graph.validation, graph.test)] == [
+        [0, 1],
+        [2],
+        [3],
+    ]
+    # Features that are no bags of words stay as they are.
+    np.testing.assert_array_equal(graph.features[0], [-1, 2])
+
+
+def test_open_graph_benchmark_without_its_package(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ogb", None)
+    with pytest.raises(ImportError, match=r"keras-sparse\[ogb\]"):
+        graphs.load("ogbn-arxiv", folder=tmp_path)
+
+
+def write_reddit(folder):
+    links = scipy.sparse.coo_matrix(([1, 1, 1, 1], ([0, 1, 1, 2], [1, 0, 2, 1])), (4, 4))
+    scipy.sparse.save_npz(folder / "reddit_graph.npz", links)
+    np.savez(
+        folder / "reddit_data.npz",
+        feature=np.eye(4, 3),
+        label=np.array([0, 2, 1, 0]),
+        node_types=np.array([1, 1, 2, 3]),
+    )
+
+
+def test_reddit(monkeypatch, tmp_path):
+    write_reddit(tmp_path)
+    monkeypatch.setenv("REDDIT_DIR", str(tmp_path))
+    graph = graphs.load("reddit")
+    assert (graph.num_nodes, graph.num_edges, graph.num_classes) == (4, 2, 3)
+    assert (graph.train.tolist(), graph.validation.tolist(), graph.test.tolist()) == (
+        [0, 1],
+        [2],
+        [3],
+    )
+    assert graph.cleaning.isolated == 1
+
+
+def test_reddit_missing_or_cut_off(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"reddit_data.npz and reddit_graph.npz.*reddit.zip"
+    ):
+        graphs.load("reddit", folder=tmp_path)
+    write_reddit(tmp_path)
+    path = tmp_path / "reddit_data.npz"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"is damaged or another file"):
+        graphs.load("reddit", folder=tmp_path)
 
 
 class Harmful:
