@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from typing_extensions import Unpack
 
+from keras_sparse.backend.compiled import compiled
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.messages.arguments import number
 from keras_sparse.messages.keywords import keywords_of, unknown_keyword
@@ -74,6 +75,7 @@ class CompressionAwareCallback(SparseCallback):
                 "sparsities=[0.5, 0.7, 0.9], operators=['2:4'] or operators=['4bit']."
             )
         self._before: list[list[np.ndarray]] | None = None
+        self._choose: dict[Any, Any] = {}
         self._mask_change: float | None = None
 
     @property
@@ -86,17 +88,26 @@ class CompressionAwareCallback(SparseCallback):
         common = self.recipe
         return [operator.bind(common, selection) for operator in self.operators]
 
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "_choose": {}}
+
     def _masks(self) -> list[list[np.ndarray]]:
         weights = [ops.convert_to_tensor(v) for v in self.selection.variables(self.model)]
-        layouts = self.selection.layouts
+        kept = [each for each in self.bound(self.selection) if isinstance(each, LargestKept)]
         return [
-            [
-                np.asarray(ops.convert_to_numpy(mask), bool)
-                for mask in operator.masks(weights, layouts)
-            ]
-            for operator in self.bound(self.selection)
-            if isinstance(operator, LargestKept)
+            [np.asarray(ops.convert_to_numpy(mask), bool) for mask in self._kept_by(each, weights)]
+            for each in kept
         ]
+
+    def _kept_by(self, operator: LargestKept, weights: list[Any]) -> list[Any]:
+        """An operator's masks, chosen in one graph for all operators of its pattern."""
+        pattern = operator.granularity, operator.joint
+        if pattern not in self._choose:
+            layouts = self.selection.layouts
+            self._choose[pattern] = compiled(
+                lambda weights, budget: operator.masks(weights, layouts, budget)
+            )
+        return self._choose[pattern](weights, ops.convert_to_tensor(operator.budget))
 
     def begin_epoch(self, epoch: int) -> None:
         """Remembers what the operators would keep."""
@@ -118,7 +129,7 @@ class CompressionAwareCallback(SparseCallback):
     def uninstall(self) -> None:
         """Gives the model its own optimizer back."""
         super().uninstall()
-        self._before = None
+        self._before, self._choose = None, {}
 
 
 def check_rho(rho: float) -> float:
