@@ -32,7 +32,7 @@ from keras_sparse.experiments.benchmark import (
 )
 
 ROUND = 20
-EPOCHS = {"methods": 40, "widths": 16, "ladies": 40}
+EPOCHS = {"methods": 40, "widths": 60, "ladies": 40}
 WIDTHS = (64, 256, 1024)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
