@@ -102,7 +102,7 @@ def _cases():
             yield pytest.param(name, method, id=f"{name}-{label}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "method"), _cases())
+@pytest.mark.parametrize(("name", "method"), list(_cases()))
 def test_a_smaller_model_that_computes_what_the_masked_one_does(name, method):
     model = built(name)
     before = [numpy(v).copy() for v in model.variables]
