@@ -17,7 +17,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from precision_claims import claims_of
+from precision_claims import claims_of, families_of
 from precision_tasks import STATIC, digits, graph_periods, graphs, images, periods, text
 
 from keras_sparse.experiments import benchmark as bench
@@ -77,6 +77,10 @@ def describe(content: dict) -> bench.Document:
     header = ("training", "cost", metric, "spread")
     title = f"Low precision: {' of '.join([part, *content.get('data', [])])}"
     blocks = [bench.Table(title, header, rows)]
+    families = families_of(found)
+    if families:
+        header = ("schedules, mean over them", f"{metric} above static high", "spread")
+        blocks.append(bench.Table("Families", header, families))
     claims = claims_of(part, content["setting"], found)
     if claims:
         header = ("statement", "at least", "measured", "spread", "")

@@ -28,6 +28,29 @@ class Claims:
         return np.mean([self.found[name] for name in names], axis=0).tolist()
 
 
+FAMILIES = {
+    **{f"group {n}": [s for s in SUITE if SUITE[s][3] == n] for n in ("I", "II", "III")},
+    **{form: [s for s in SUITE if SUITE[s][1] == form] for form in ("repeated", "triangular")},
+    "static low": ["static low"],
+}
+
+
+def families_of(found: dict[str, list[float]]) -> list[tuple[str, ...]]:
+    """How far the mean over some schedules is from static training, in the metric's units."""
+    rows = []
+    for place in dict.fromkeys(
+        name.removesuffix(STATIC) for name in found if name.endswith(STATIC)
+    ):
+        known = {name.removeprefix(place): of for name, of in found.items() if place in name}
+        for family, names in FAMILIES.items():
+            if all(name in known for name in (STATIC, *names)):
+                means = np.mean([known[name] for name in names], axis=0)
+                apart = (means - known[STATIC]).tolist()
+                spread = f"{bench.spread(apart):.2f}" if len(apart) > 1 else ""
+                rows.append((f"{place}{family}", f"{np.mean(apart):+.2f}", spread))
+    return rows
+
+
 def claims_of(part: str, setting: dict, found: dict[str, list[float]]) -> list[tuple[str, ...]]:
     """What the source and the specification state, of percent or perplexity."""
     claims = Claims(found)

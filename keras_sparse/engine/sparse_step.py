@@ -145,13 +145,8 @@ class Step:
         rule, variables = self.rule, self.variables
         before = variables.tensors(gradients)
         new = rule.update_masks(clock, variables.counters, before)
-        learned = before.weights if new.weights is None else new.weights
-        if new.weights is None and (rule.shadow or type(rule).effective is Rule.effective):
-            # The step's end masks them; a copy of all of them now would be in memory at its peak.
-            learned = [None] * len(learned)
-        elif not rule.shadow:
-            after = Tensors(learned, new.masks, (), {**before.state, **new.state})
-            learned = rule.effective(clock, after)
+        # The step's end masks them; a copy of all of them now would be in memory at its peak.
+        learned = [None] * len(before.weights) if new.weights is None else list(new.weights)
         survivors = before.masks if new.survivors is None else new.survivors
         not_grown = [
             ops.logical_or(old, ops.logical_not(mask))
@@ -161,7 +156,7 @@ class Step:
             counters={key: new.counters[key] for key in variables.counters},
             masks=list(new.masks),
             state={key: list(new.state[key]) for key in rule.changes_with_masks},
-            learned=list(learned),
+            learned=learned,
             buffers=[
                 partial(_reset_where, new.reset, start, buffer)
                 for start, buffer in zip(self.starts, variables.buffers, strict=True)

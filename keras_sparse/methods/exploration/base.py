@@ -113,7 +113,8 @@ class DropAndGrow(PlannedUpdates):
             among=[ops.logical_not(mask) for mask in kept],
         )
         masks = [ops.logical_or(k, g) for k, g in zip(kept, grown, strict=True)]
-        return Update(masks, {"updates": planned}, weights=left.weights, survivors=left.masks)
+        weights = None if left is tensors else left.weights
+        return Update(masks, {"updates": planned}, weights=weights, survivors=left.masks)
 
     def trained_weights(
         self, masks: Sequence[np.ndarray], state: Mapping[str, Sequence[np.ndarray]]
