@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from latencies import keras_latencies
 from networks import application
@@ -26,7 +27,7 @@ from keras_sparse.experiments.benchmark import (
     notes,
     points,
 )
-from keras_sparse.structured.coupling.groups import channel_groups
+from keras_sparse.structured.coupling.groups import ChannelGroups, channel_groups
 from keras_sparse.structured.criteria import scores
 from keras_sparse.structured.selecting import Bounds, Ladder
 from keras_sparse.structured.shrink import build
@@ -39,6 +40,13 @@ NETWORKS = (
 RUNTIMES = ("Keras", "LiteRT")
 
 
+def larger_half(model: keras.Model, groups: ChannelGroups) -> dict[str, np.ndarray]:
+    """The half of each group's channels whose norms are largest."""
+    free = [group for group in groups.groups if group.reason is None]
+    ladder = Ladder(free, scores("l1", model, free, Samples()), "group", Bounds({}))
+    return ladder.keep(ladder.top // 2)
+
+
 def run(config: dict, folder: Path) -> dict[str, Any]:
     """What became of one network, ours or that of onnxsim."""
     model, x = application(config["network"], config["seed"])
@@ -47,9 +55,7 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     times = [time.perf_counter()]
     groups = channel_groups(model)
     times.append(time.perf_counter())
-    free = [group for group in groups.groups if group.reason is None]
-    ladder = Ladder(free, scores("l1", model, free, Samples()), "group", Bounds({}))
-    keep = ladder.keep(ladder.top // 2)
+    keep = larger_half(model, groups)
     times.append(time.perf_counter())
     smaller = build(groups, keep, masked=False)
     times.append(time.perf_counter())
