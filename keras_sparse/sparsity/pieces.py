@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from keras_sparse.backend.graph_tensors import parts
 
 # Scores that are looked at together.
 _PIECE = 2**22
-# Scores of a longer tensor that are looked at one after the other, so that little is made at once.
+# The most scores of a longer tensor that are looked at at once, one chunk after the other.
 _CHUNK = 2**19
 # Tensors of up to so many scores are put together though each is ranked by itself.
 _SMALL = 2**16
@@ -64,7 +66,7 @@ class Piece:
     @property
     def chunks(self) -> int:
         """How many chunks of one size it is looked at in."""
-        return 1 if self.size <= _PIECE else self.size // _CHUNK
+        return 1 if self.size <= _PIECE else _in_chunks(self.size)[0]
 
     def at_once(self, function: Callable[..., Any], *values: Any) -> Any:
         """`function(bits, cost, *values)` of all units."""
@@ -82,11 +84,12 @@ class Piece:
             values: Tensors of shape `(chunks, ...)`.
         """
         cost = self.cost if isinstance(self.cost, int) else ops.convert_to_tensor(self.cost)
+        length = self.size // self.chunks
 
         def one(row: Any) -> Any:
-            at = (self.parts[0].start + row[0] * _CHUNK,)
-            some = cost if isinstance(cost, int) else ops.slice(cost, at, (_CHUNK,))
-            return function(self._seen(ops.slice(self.bits, at, (_CHUNK,))), some, *row[1:])
+            at = (self.parts[0].start + row[0] * length,)
+            some = cost if isinstance(cost, int) else ops.slice(cost, at, (length,))
+            return function(self._seen(ops.slice(self.bits, at, (length,))), some, *row[1:])
 
         return ops.map(one, (ops.arange(self.chunks), *values))
 
@@ -186,13 +189,26 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
         if size <= small:
             together.append(_Part(i, 0, size))
             continue
-        in_chunks = size - size % _CHUNK if size > _PIECE else 0
+        in_chunks = math.prod(_in_chunks(size)) if size > _PIECE else 0
         if in_chunks:
             yield [_Part(i, 0, in_chunks)]
         if in_chunks < size:
             yield [_Part(i, in_chunks, size)]
     if together:
         yield together
+
+
+@functools.cache
+def _in_chunks(size: int) -> tuple[int, int]:
+    """How many chunks of one size a long tensor is looked at in, and how long they are.
+
+    Nothing is left over where its size has a divisor that is not much too small: a rest is a piece
+    of its own, and a copy where pieces are put together.
+    """
+    fewest = -(-size // _CHUNK)
+    fitting = (count for count in range(fewest, 8 * fewest) if size % count == 0)
+    count = next(fitting, None)
+    return (size // _CHUNK, _CHUNK) if count is None else (count, size // count)
 
 
 def _piece(bits: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, seen: Any) -> Piece:

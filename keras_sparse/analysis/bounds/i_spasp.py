@@ -9,6 +9,7 @@ no W1 of fewer than 4 s outputs has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,39 @@ def residual_bound(sums: ArrayLike, weights: ArrayLike, size: int, iterations: i
     """
     norm = np.linalg.norm(array("weights", weights))
     return float(norm) * hidden_error_bound(sums, size, iterations)
+
+
+def network_residual_bound(
+    sums: Sequence[ArrayLike], weights: Sequence[ArrayLike], size: int, iterations: int
+) -> float:
+    """The Frobenius norm of the difference of outputs where several layers are pruned, at most.
+
+    Each hidden layer is pruned to s units, the first one first. What was left out before layer l
+    comes to it as `sqrt(d) ||vec(W)||_1` times `hidden_error_bound` of the layer before, and counts
+    there as what the layer itself leaves out. Nothing is rounded to an order: with many iterations,
+    and sums as of `tail_bound`, this is the sum in the theorem times R.
+
+    Args:
+        sums: `mu(H)` of each hidden layer of the whole network, `(d,)` each, the first one first.
+        weights: What each of them is multiplied by, shape `(d, d_out)`.
+        size: s.
+        iterations: t.
+
+    Raises:
+        ValueError: If an argument is out of range, or there is not one matrix for each layer.
+
+    Source: Wolfe (2023), Theorem 5, equation 46 and C.2.6.
+    """
+    integer("size", size)
+    if len(sums) != len(weights) or not len(sums):
+        raise wrong("weights", f"{len(weights)} matrices", f"one for each layer, {len(sums)}")
+    matrices = [array("weights", each) for each in weights]
+    error = left_out = 0.0
+    for of, matrix in zip(sums, matrices, strict=True):
+        missed = (14 + 7 / np.sqrt(size)) * left_out
+        error = hidden_error_bound(of, size, iterations) + missed
+        left_out = float(np.sqrt(len(matrix)) * np.abs(matrix).sum() * error)
+    return float(np.linalg.norm(matrices[-1])) * error
 
 
 def tail_bound(magnitude: float, p: float, size: int) -> float:
