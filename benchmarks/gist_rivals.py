@@ -2,11 +2,12 @@
 
     python benchmarks/gist_rivals.py --only methods --repeats 3
 
-A block graph of 6,000 nodes, of which 2,400 are for training. GraphSAGE sees clusters, 6 of 60 in
-a batch; the GCN sees 256 nodes a batch and as many that LADIES draws for each layer. Adam at 0.005,
-rounds of 20 steps. All accuracies are those on test nodes at the end, of the whole graph at once.
-Workers are trained one after the other. Times are CPU milliseconds on one thread: of a step of the
-network that a worker has, and of all the steps of one worker.
+A block graph of 6,000 nodes, of which 2,400 are for training; by width one of 20,000 nodes, half
+of them for training. GraphSAGE sees clusters, 6 of 60 in a batch, by width 10 of 150; the GCN sees
+256 nodes a batch and as many that LADIES draws for each layer. Adam at 0.005, rounds of 20 steps.
+All accuracies are those on test nodes at the end, of the whole graph at once. Workers are trained
+one after the other. Times are CPU milliseconds on one thread: of a step of the network that a
+worker has, and of all the steps of one worker.
 """
 
 import dataclasses
@@ -32,14 +33,15 @@ from keras_sparse.experiments.benchmark import (
 )
 
 ROUND = 20
-EPOCHS = {"methods": 40, "widths": 60, "ladies": 40}
+EPOCHS = {"methods": 40, "widths": 30, "ladies": 40}
 WIDTHS = (64, 256, 1024)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def graph_of(seed: int) -> ks.graphs.Graph:
+def graph_of(kind: str, seed: int) -> ks.graphs.Graph:
+    nodes, labelled = (20_000, 1667) if kind == "widths" else (6000, 400)
     graph = ks.graphs.block_graph(
-        6000, 6, 300, within=0.5, topical=0.1, train_a_class=400, seed=seed
+        nodes, 6, 300, within=0.5, topical=0.1, train_a_class=labelled, seed=seed
     )
     return dataclasses.replace(graph, features=graph.features.toarray())
 
@@ -73,10 +75,12 @@ def train(
         dropout=0.2,
         seed=seed,
     )
+    large = {"num_parts": 150, "parts_per_batch": 10}
+    clusters = large if kind == "widths" else {"num_parts": 60, "parts_per_batch": 6}
     loader = (
         ks.graphs.LadiesLoader(graph, links, [256] * (depth + 1), 256, seed=seed)
         if ladies
-        else ks.graphs.ClusterLoader(graph, links, num_parts=60, parts_per_batch=6, seed=seed)
+        else ks.graphs.ClusterLoader(graph, links, **clusters, seed=seed)
     )
     # One worker trains as usual: its optimizer goes on from round to round.
     kept = {"optimizer_state": "partition"} if workers == 1 else {}
@@ -131,7 +135,7 @@ def median_seconds(act: Callable[[], Any]) -> float:
 
 def run(config: dict, folder: Path) -> dict:
     """All trainings of one kind from one seed."""
-    graph = graph_of(config["seed"])
+    graph = graph_of(config["kind"], config["seed"])
     return {
         name: train(graph, config["kind"], config["seed"], *settings)
         for name, settings in trainings(config["kind"]).items()

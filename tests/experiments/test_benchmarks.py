@@ -29,6 +29,7 @@ SCRIPTS = {
     "gist_clock": "gist_clock",
     "gist_cora": "gist",
     "gist_cora_intervals": "gist",
+    "gist_inference": "gist_inference",
     "gist_rivals_ladies": "gist_rivals",
     "gist_rivals_methods": "gist_rivals",
     "gist_rivals_widths": "gist_rivals",
