@@ -25,6 +25,7 @@ SCRIPTS = {
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
     "gap_mnist": "gap",
+    "gist_block_intervals": "gist",
     "gist_citeseer": "gist",
     "gist_clock": "gist_clock",
     "gist_cora": "gist",
