@@ -66,7 +66,7 @@ class Piece:
     @property
     def chunks(self) -> int:
         """How many chunks of one size it is looked at in."""
-        return 1 if self.size <= _PIECE else _in_chunks(self.size)[0]
+        return 1 if self.size <= _PIECE else _in_chunks(self.size, _CHUNK)[0]
 
     def at_once(self, function: Callable[..., Any], *values: Any) -> Any:
         """`function(bits, cost, *values)` of all units."""
@@ -189,7 +189,7 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
         if size <= small:
             together.append(_Part(i, 0, size))
             continue
-        in_chunks = math.prod(_in_chunks(size)) if size > _PIECE else 0
+        in_chunks = math.prod(_in_chunks(size, _CHUNK)) if size > _PIECE else 0
         if in_chunks:
             yield [_Part(i, 0, in_chunks)]
         if in_chunks < size:
@@ -199,16 +199,16 @@ def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
 
 
 @functools.cache
-def _in_chunks(size: int) -> tuple[int, int]:
-    """How many chunks of one size a long tensor is looked at in, and how long they are.
+def _in_chunks(size: int, most: int) -> tuple[int, int]:
+    """How many chunks of at most so many scores a tensor is looked at in, and how long they are.
 
     Nothing is left over where its size has a divisor that is not much too small: a rest is a piece
     of its own, and a copy where pieces are put together.
     """
-    fewest = -(-size // _CHUNK)
+    fewest = -(-size // most)
     fitting = (count for count in range(fewest, 8 * fewest) if size % count == 0)
     count = next(fitting, None)
-    return (size // _CHUNK, _CHUNK) if count is None else (count, size // count)
+    return (size // most, most) if count is None else (count, size // count)
 
 
 def _piece(bits: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, seen: Any) -> Piece:
