@@ -1,8 +1,7 @@
-"""Operations of a TensorFlow graph: few of them, and none before it is wanted."""
+"""Reading variables and cutting tensors in few operations of a TensorFlow graph."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,17 +41,3 @@ def parts(tensor: Any, sizes: Sequence[int]) -> list[Any]:
 
         return list(tf.split(tensor, list(sizes)))
     return list(ops.split(tensor, np.cumsum(sizes)[:-1].tolist()))
-
-
-def once_known(tensors: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
-    """A context in which a TensorFlow graph computes nothing before these tensors.
-
-    What does not depend on them would otherwise be computed at once, and be kept until they are.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    if tf.executing_eagerly():
-        return contextlib.nullcontext()
-    return tf.control_dependencies([tf.group(*tensors)])

@@ -11,7 +11,6 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from keras_sparse.backend.gradients import as_dense
-from keras_sparse.backend.graph_tensors import once_known
 from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
     parts,
@@ -181,9 +180,7 @@ class SparseOptimizer(WrappingOptimizer):
                 scaled = gradient if scale == 1.0 else gradient * scale
                 same = scaled.dtype == grads[i].dtype
                 grads[i] = scaled if same else ops.cast(scaled, grads[i].dtype)
-        # What it makes of its moments alone takes as much memory as the gradients before masking.
-        with once_known([grads[i] for i in places if i is not None and grads[i] is not None]):
-            self.inner_optimizer.apply(grads, trainable_variables)
+        self.inner_optimizer.apply(grads, trainable_variables)
         self._on_replicas(Step.after, due, rates, shown)
 
     def _seen_by_rule(self, gradient: Any) -> Any:

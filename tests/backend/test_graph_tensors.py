@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_sparse.backend.compiled import compiled
-from keras_sparse.backend.graph_tensors import once_known, parts, read, row
+from keras_sparse.backend.graph_tensors import parts, read, row
 from keras_sparse.backend.replicas import assign_if
 
 pytestmark = pytest.mark.jax
@@ -38,28 +38,6 @@ def test_what_is_read_does_not_change_with_the_variable():
         return before + 0
 
     np.testing.assert_array_equal(doubled(), [1, 2])
-
-
-def test_what_waits_for_tensors_computes_the_same():
-    def doubled(x):
-        with once_known([x * 3, x + 1]):
-            return ops.convert_to_tensor(2.0) * x
-
-    assert float(compiled(doubled)(ops.convert_to_tensor(4.0))) == 8
-    assert float(doubled(ops.convert_to_tensor(4.0))) == 8
-
-
-def test_a_graph_computes_nothing_before_the_tensors_are_known():
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("of TensorFlow's graphs")
-    import tensorflow as tf
-
-    with tf.Graph().as_default():
-        wanted, other = tf.constant(1.0, name="wanted"), tf.constant(2.0)
-        with once_known([wanted]):
-            later = other * other
-        before = {each.name for op in later.op.control_inputs for each in op.control_inputs}
-    assert before == {"wanted"}
 
 
 @pytest.mark.parametrize("condition", [True, False])

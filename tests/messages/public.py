@@ -488,6 +488,8 @@ def valid(folder):
         ("bounds.gap_step_bound", "loss"): 1.0,
         ("bounds.cyclic_descent", "gradient"): lambda vector: vector,
         ("bounds.cyclic_descent", "partitions"): [[0, 1], [2]],
+        ("bounds.network_residual_bound", "sums"): np.ones((1, 3)),
+        ("bounds.network_residual_bound", "weights"): [np.ones((3, 2))],
         ("bounds.compressed_gradient", "gradient"): lambda vector: vector,
     }
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_sparse.messages.arguments import array, integer, number, wrong
+from keras_sparse.messages.arguments import array, instance, integer, number, wrong
 
 
 def hidden_error_bound(sums: ArrayLike, size: int, iterations: int) -> float:
@@ -61,7 +61,7 @@ def residual_bound(sums: ArrayLike, weights: ArrayLike, size: int, iterations: i
 
 
 def network_residual_bound(
-    sums: Sequence[ArrayLike], weights: Sequence[ArrayLike], size: int, iterations: int
+    sums: ArrayLike, weights: Sequence[ArrayLike], size: int, iterations: int
 ) -> float:
     """The Frobenius norm of the difference of outputs where several layers are pruned, at most.
 
@@ -71,8 +71,8 @@ def network_residual_bound(
     and sums as of `tail_bound`, this is the sum in the theorem times R.
 
     Args:
-        sums: `mu(H)` of each hidden layer of the whole network, `(d,)` each, the first one first.
-        weights: What each of them is multiplied by, shape `(d, d_out)`.
+        sums: `mu(H)` of the hidden layers of the whole network, shape `(layers, d)`.
+        weights: What each of these layers is multiplied by, matrices of shape `(d, d_out)`.
         size: s.
         iterations: t.
 
@@ -81,12 +81,18 @@ def network_residual_bound(
 
     Source: Wolfe (2023), Theorem 5, equation 46 and C.2.6.
     """
+    layers = array("sums", sums)
+    if layers.ndim != 2:
+        raise wrong("sums", sums, "an array of shape (layers, d)")
     integer("size", size)
-    if len(sums) != len(weights) or not len(sums):
-        raise wrong("weights", f"{len(weights)} matrices", f"one for each layer, {len(sums)}")
-    matrices = [array("weights", each) for each in weights]
+    matrices = [
+        array("weights", each) for each in instance("weights", weights, (list, tuple), "a list")
+    ]
+    if [len(matrix) for matrix in matrices] != [layers.shape[1]] * len(layers):
+        rows = f"a matrix of {layers.shape[1]} rows for each of the {len(layers)} layers"
+        raise wrong("weights", weights, rows)
     error = left_out = 0.0
-    for of, matrix in zip(sums, matrices, strict=True):
+    for of, matrix in zip(layers, matrices, strict=True):
         missed = (14 + 7 / np.sqrt(size)) * left_out
         error = hidden_error_bound(of, size, iterations) + missed
         left_out = float(np.sqrt(len(matrix)) * np.abs(matrix).sum() * error)

@@ -76,9 +76,10 @@ class TestNetwork:
         residual = np.linalg.norm(whole - rest)
         assert 0 < residual <= network_residual_bound(sums, weights, size, 20)
 
-    def test_a_matrix_for_each_layer(self):
-        with pytest.raises(ValueError, match="weights"):
-            network_residual_bound([[1.0, 2.0]], [], 1, 1)
+    @pytest.mark.parametrize("weights", [[], [np.ones((3, 2))], [np.ones((2, 2))] * 2])
+    def test_a_matrix_for_each_layer(self, weights):
+        with pytest.raises(ValueError, match="weights must be a matrix of 2 rows"):
+            network_residual_bound([[1.0, 2.0]], weights, 1, 1)
 
 
 def running_sum_rows(generator, size, p, samples=100):
