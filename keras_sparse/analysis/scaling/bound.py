@@ -9,6 +9,7 @@ have reached the result if the smallest squared gradient norm among them is at m
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,7 +53,11 @@ def bound_steps(batch_size: ArrayLike, c: float, t: float) -> np.ndarray:
     """
     number("c", c, "(0, inf)")
     number("t", t, "(0, inf)")
-    sizes = _batch_sizes(batch_size)
+    return theorem_curve(_batch_sizes(batch_size), c, t)
+
+
+def theorem_curve(sizes: np.ndarray, c: Any, t: Any) -> np.ndarray:
+    """`bound_steps` of numbers that are right, or of arrays of them that fit together."""
     beyond = np.maximum(sizes, 2 * t)
     return np.where(sizes <= 2 * t, 4 * c / sizes, c * (1 / t + 1 / (beyond - t)))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
-from keras_sparse.analysis.scaling.bound import bound_steps
+from keras_sparse.analysis.scaling.bound import bound_steps, theorem_curve
 from keras_sparse.messages.arguments import array, integer, number, one_of, wrong
 from keras_sparse.messages.warning import SparsityWarning
 
@@ -159,15 +159,17 @@ def _parameters(model: str, sizes: np.ndarray, steps: np.ndarray) -> dict[str, f
         (c1, c2), *_ = np.linalg.lstsq(design, np.ones_like(sizes), rcond=None)
         return {"c1": float(c1), "c2": float(c2)}
 
-    def residuals(log_t: float) -> np.ndarray:
-        return np.log(steps) - np.log(bound_steps(sizes, 1.0, math.exp(log_t)))
+    log_steps = np.log(steps)
 
-    def error(log_t: float) -> float:
-        return float(np.var(residuals(log_t)))  # C takes the mean away.
+    def residuals(log_t: Any) -> np.ndarray:
+        return log_steps - np.log(theorem_curve(sizes, 1.0, np.exp(log_t)))
+
+    def error(log_t: Any) -> Any:
+        return np.var(residuals(log_t), axis=-1)  # C takes the mean away.
 
     # Below half the smallest batch size and above the largest the curve has one shape only.
     places = np.linspace(math.log(sizes.min() / 4), math.log(sizes.max()), _GRID)
-    best = int(np.argmin([error(place) for place in places]))
+    best = int(np.argmin(error(places[:, None])))
     around = places[max(best - 1, 0)], places[min(best + 1, _GRID - 1)]
     found = minimize_scalar(error, bounds=around, method="bounded", options={"xatol": 1e-9})
     log_t = float(found.x) if found.fun <= error(places[best]) else float(places[best])
