@@ -1,4 +1,4 @@
-"""What else is stated of sparse transfer: label smoothing, kept features, sparse teachers, time.
+"""What else is stated of sparse transfer: label smoothing, kept features, sparse teachers.
 
     python benchmarks/transfer_claims.py
 
@@ -6,10 +6,7 @@
   to MNIST by its head alone (Peste 2023, B.7.1);
 - `features`: an epoch of linear transfer on features that are kept, and on those that each batch
   computes anew;
-- `teachers`: a small network beside a larger teacher that is dense, pruned or absent (4.6);
-- `time`: how long MobileNets from CIFAR-10's classes 0 to 4 take for inferences with LiteRT, whose
-  sparse convolutions XNNPACK computes as such, and the accuracy of a head trained on their features
-  of classes 5 to 9 (4.5 and Figure 4.6, where runtime and networks are others).
+- `teachers`: a small network beside a larger teacher that is dense, pruned or absent (4.6).
 
 Networks are trained with SGD with momentum, all of one part equally long.
 """
@@ -20,28 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from matplotlib.figure import Figure
-from shrink import larger_half
 
 import keras_sparse as ks
 from keras_sparse.experiments import benchmark as bench
 from keras_sparse.experiments.networks import NETWORKS
 from keras_sparse.experiments.transfer_config import load_task
-from keras_sparse.plots.drawing import new_figure
-from keras_sparse.structured.coupling.groups import channel_groups
 
 EPOCHS, BATCH, HEAD = 8, 64, "logits"
 SMOOTHING = {"plain labels": 0.0, "label smoothing": 0.1}
 TASKS = ("mnist", "mnist:4+7+9")
 TEACHERS = {"none": None, "dense": 0.0, "80 % zeros": 0.8, "90 % zeros": 0.9}
-# XNNPACK has sparse kernels for 1x1 convolutions.
-PATTERN = {"granularity": "xnnpack", "allocation": "uniform", "exclude": HEAD}
-PRUNED = {
-    f"{name} {zeros:.0%}": (method, zeros)
-    for name, method in {"AC/DC": ks.ACDC, "GMP": ks.GMP}.items()
-    for zeros in (0.8, 0.9)
-}
-HALF = "half of all filters"
 
 
 def fit(
@@ -121,40 +106,11 @@ def teachers(seed: int) -> dict[str, Any]:
     return found
 
 
-def times(seed: int, folder: Path) -> dict[str, Any]:
-    """CPU milliseconds of an inference of each network, and accuracies of heads."""
-    train, test = images("cifar10:0-4", 3000, seed)
-    task = images("cifar10:5-9", 1000, seed)
-
-    def fresh() -> keras.Model:
-        return ks.models.mobilenet(0.5, (32, 32, 3), 5, seed=seed)
-
-    keras.utils.set_random_seed(seed)
-    dense = fit(fresh(), train)
-    smaller = ks.structured.shrink(dense, larger_half(dense, channel_groups(dense)))
-    models = {"dense": dense, HALF: fit(smaller, train)}
-    for name, (method, zeros) in PRUNED.items():
-        models[name] = fresh()
-        if method is ks.GMP:
-            models[name].set_weights(dense.get_weights())
-        fit(models[name], train, [method(zeros, **PATTERN)])
-    found, files = {}, []
-    for name, model in models.items():
-        accuracy = head_accuracy(model, *task, name not in PRUNED, seed)
-        files.append(folder / f"{len(files)}.tflite")
-        ks.deploy.to_litert(model, files[-1], sparse=name in PRUNED, inputs=test[0][:32])
-        found[name] = {"upstream": bench.accuracy(model, test), "task": accuracy}
-    for name, row in zip(found, ks.deploy.benchmark(files, runs=100, rounds=5).rows, strict=True):
-        found[name]["milliseconds"] = 1000 * row.median
-    return found
-
-
-PARTS = {"smoothing": smoothing, "features": features, "teachers": teachers, "time": times}
+PARTS = {"smoothing": smoothing, "features": features, "teachers": teachers}
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
-    part = PARTS[config["part"]]
-    return part(config["seed"], folder) if part is times else part(config["seed"])
+    return PARTS[config["part"]](config["seed"])
 
 
 def told(claim: str, wanted: str, measured: str, holds: bool) -> tuple[str, ...]:
@@ -186,27 +142,7 @@ def claims(results: dict[str, list[dict]]) -> bench.Table:
         shown = f"{bench.mean(lost):+.2f} ± {bench.spread(lost):.2f}"
         claim = "the student of a teacher of 80 % zeros behind that of the dense one, points"
         rows.append(told(claim, "<= 1", shown, bench.mean(lost) <= 1))
-    if "time" in results:
-        ratio = bench.mean([relative(each, HALF) for each in results["time"]])
-        claim = "time of a network without half of its filters, of the dense one's"
-        rows.append(told(claim, "<= 0.8", f"{ratio:.2f}", ratio <= 0.8))
     return bench.Table("Claims", ("claim", "wanted", "measured", ""), rows)
-
-
-def relative(found: dict, name: str) -> float:
-    return found[name]["milliseconds"] / found["dense"]["milliseconds"]
-
-
-def picture(runs: list[dict]) -> Figure:
-    """Time of the dense network's, and what the head loses to the dense one's: means over seeds."""
-    figure, axes = new_figure(5.6, 3.8)
-    for name in runs[0]:
-        gaps = [100 * (each["dense"]["task"] - each[name]["task"]) for each in runs]
-        x, y = bench.mean([relative(each, name) for each in runs]), bench.mean(gaps)
-        axes.errorbar(x, y, bench.spread(gaps), fmt="o", capsize=2, label=name)
-    axes.set(xlabel="time of inferences / dense", ylabel="points behind the dense network")
-    axes.legend(fontsize=7)
-    return figure
 
 
 def describe(content: dict) -> bench.Document:
@@ -219,13 +155,9 @@ def describe(content: dict) -> bench.Document:
             columns[f"{what}, %"] = of_accuracy(what)
         if part == "features":
             columns = {"ms of an epoch": bench.cell(lambda r: 1000 * r["seconds"], ".0f")}
-        if part == "time":
-            columns.pop("milliseconds, %")
-            columns["CPU ms of an inference"] = bench.cell("milliseconds", ".3f")
         blocks += [f"{part}:", bench.by_variant(part, part, columns, by_name)]
     blocks.append(f"{len(runs)} seeds; after ± the sample standard deviation.")
-    shown = picture(results["time"]) if "time" in results else None
-    return bench.Document("Statements about sparse transfer", blocks, shown, "time and accuracy")
+    return bench.Document("Statements about sparse transfer", blocks)
 
 
 def of_accuracy(what: str) -> bench.Cell:
