@@ -81,6 +81,7 @@ SCRIPTS = {
     "streaming_digits": "streaming",
     "streaming_fashion_mnist": "streaming",
     "streaming_speed": "streaming_speed",
+    "transfer_claims": "transfer_claims",
     "transfer_fashion_mnist": "transfer",
     "transfer_pretrained": "transfer_pretrained",
     "transfer_segmentation": "transfer_segmentation",
