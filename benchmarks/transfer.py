@@ -5,8 +5,8 @@
 Parts: `fashion_mnist` and `mnist` (28 x 28, upstream one of the two, transferred to the other and
 to a few of its classes that look alike), `cifar10` (classes 0 to 4 upstream, 5 to 9 downstream, and
 Fashion-MNIST) and `cifar10_reverse`. Every upstream model is a small convolutional network of four
-layers; of the methods GMP, WoodFisher and LTH-T begin with the dense one. Which methods and
-sparsities are run can be chosen.
+layers; of the methods GMP, WoodFisher and LTH-T begin with the dense one, and of STR the threshold
+is searched for that comes to the sparsity. Which methods and sparsities are run can be chosen.
 """
 
 import numpy as np
@@ -39,8 +39,7 @@ PARTS = {
         "tasks": ["cifar10:0-4", "fashion_mnist"],
     },
 }
-# STR takes no sparsity: it follows from its settings.
-METHODS = ("acdc", "gmp", "rigl", "woodfisher", "lth_t")
+METHODS = ("acdc", "gmp", "rigl", "str", "woodfisher", "lth_t")
 SPARSITIES = (0.8, 0.9, 0.95)
 DENSE, LTH_T = "dense", "lth_t"
 ABOUT = """\

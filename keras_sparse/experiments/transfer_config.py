@@ -14,7 +14,7 @@ from keras_sparse.messages.arguments import integer, number, one_of, optional, w
 from keras_sparse.transfer.comparison import DENSE, MODES
 
 # Beside those of the catalog: methods of the source that begin with the trained dense model.
-LTH_T, STRUCTURED, WOODFISHER, GMP = "lth_t", "structured", "woodfisher", "gmp"
+LTH_T, STRUCTURED, WOODFISHER, GMP, STR = "lth_t", "structured", "woodfisher", "gmp", "str"
 UPSTREAM_METHODS = (DENSE, *(name for name in METHODS if name != DENSE), LTH_T, STRUCTURED)
 
 
@@ -28,7 +28,7 @@ class TransferRunConfig:
         tasks: The tasks to transfer to, in the same form.
         model: A name in `NETWORKS`.
         method: What the upstream model is pruned by: a name that `list-methods` shows, `"lth_t"`
-            or `"structured"`.
+            or `"structured"`. Of STR, which takes no sparsity, the threshold is searched for.
         sparsity: Fraction of the weights to remove, or of the parameters with `"structured"`.
         modes: Any of `"linear"`, `"lbfgs"` and `"full"`.
         epochs: Of the upstream training.
@@ -71,6 +71,12 @@ class TransferRunConfig:
         one_of("model", self.model, tuple(NETWORKS))
         one_of("method", self.method, UPSTREAM_METHODS)
         number("sparsity", self.sparsity, "[0, 1)")
+        of_its_own = self.method in METHODS and not METHODS[self.method].takes_sparsity
+        if of_its_own and self.method != STR:
+            raise ValueError(
+                f"method {self.method!r} comes to a sparsity of its own, and upstream models are "
+                "compared at the same. Leave it out."
+            )
         if not self.tasks or not self.modes:
             raise wrong("tasks", self.tasks, "one task at least, in one mode at least")
         for mode in self.modes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from keras_sparse.experiments.saving import load_model, save_packed
 from keras_sparse.experiments.transfer_config import (
     GMP,
     LTH_T,
+    STR,
     STRUCTURED,
     WOODFISHER,
     TransferRunConfig,
     load_task,
 )
+from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.methods.at_start.lottery_ticket import iterative_magnitude_pruning
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.posttrain.woodfisher import woodfisher
@@ -35,8 +39,12 @@ from keras_sparse.transfer.comparison import DENSE
 MODEL = "model.keras"
 _HEAD = "logits"
 _CALIBRATION = 1000
+_TEST_BATCH = 500
 _GRADIENTS = 200  # Of WoodFisher.
 _STEPS = 3  # In which WoodFisher prunes, with training between.
+_THRESHOLDS = (1e-4, 0.9)  # Of STR: next to nothing is below the first, next to all below the last.
+_APART = 0.005  # How far from the sparsity asked for STR may end.
+_TRAININGS = 12  # At most, in search of STR's threshold.
 
 
 def begins_with_dense(method: str) -> bool:
@@ -87,10 +95,11 @@ def _transfers(
     """What the transfers of a model to a task came to, by mode."""
     dataset = load_task(task, settings.transfer_images, settings.seed)
     images = Images(dataset, shape, batch_size=settings.batch_size, test=settings.test_images)
-    (x, y), test = (
+    (x, y), (x_test, y_test) = (
         tuple(np.concatenate(part) for part in zip(*batches.as_numpy_iterator(), strict=True))
         for batches in (images.train_batches(shuffle=False), images.test_batches())
     )
+    tested = data.pipeline(x_test, y_test, _TEST_BATCH, shuffle=False)
     found = {}
     for mode in settings.modes:
         common: dict[str, Any] = {
@@ -101,14 +110,14 @@ def _transfers(
         }
         trained: dict[str, Any] = {
             "epochs": settings.transfer_epochs,
-            "validation_data": test,
+            "validation_data": tested,
             "verbose": 0,
         }
         began = time.process_time()
         keras.utils.set_random_seed(settings.seed)
         if mode == "lbfgs":
             made = transfer.linear(model, x, y, solver="lbfgs", **common)
-            score = made.model.evaluate(*test, batch_size=500, verbose=0)[1]
+            score = made.model.evaluate(tested, verbose=0)[1]
             scores = {"best": score, "last": score}
         elif mode == "linear":
             rate = settings.linear_rate
@@ -128,6 +137,8 @@ def _upstream_model(
     keras.utils.set_random_seed(settings.seed)
     if dense is not None:
         return _from_dense(settings, dataset, load_model(dense))
+    if settings.method == STR:
+        return _str(settings, dataset)
     model = NETWORKS[settings.model](dataset.input_shape, dataset.num_classes)
     how = {"exclude": _HEAD, "seed": settings.seed}
     callback = None
@@ -138,6 +149,31 @@ def _upstream_model(
         callback = method.make(sparsity=settings.sparsity, **how, **more)
     _fit(model, settings, dataset, settings.epochs, [callback] if callback else [])
     return model
+
+
+def _str(settings: TransferRunConfig, dataset: data.Dataset) -> keras.Model:
+    """STR, whose sparsity follows from its threshold: the one that comes to the sparsity."""
+    (low, high), (under, over) = (math.log(threshold) for threshold in _THRESHOLDS), (0.0, 1.0)
+    for _ in range(_TRAININGS):
+        share = min(max((settings.sparsity - under) / (over - under), 0.25), 0.75)
+        middle = low + share * (high - low)
+        keras.utils.set_random_seed(settings.seed)
+        model = NETWORKS[settings.model](dataset.input_shape, dataset.num_classes)
+        pruning = METHODS[STR].make(threshold=math.exp(middle), exclude=_HEAD)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SparsityWarning)  # Of thresholds that are not taken.
+            _fit(model, settings, dataset, settings.epochs, [pruning])
+        reached = report(model, exclude=_HEAD).sparsity
+        if abs(reached - settings.sparsity) <= _APART:
+            return model
+        if reached < settings.sparsity:
+            low, under = middle, reached
+        else:
+            high, over = middle, reached
+    raise RuntimeError(
+        f"In {_TRAININGS} trainings STR came to {under:.1%} and {over:.1%} zeros, not within "
+        f"{_APART} of {settings.sparsity:.1%}. Train for more epochs, or leave STR out."
+    )
 
 
 def _from_dense(

@@ -29,6 +29,7 @@ from keras_sparse.transfer.training import (
 
 SOLVERS = ("sgd", "lbfgs")
 FEATURES = ("offline", "online")
+_TEST_BATCH = 1024  # Features are small.
 
 
 def linear(
@@ -126,7 +127,8 @@ def linear(
         seen = _features(copy, layer, x if y is None else (x, y), batch_size, count)
         batches = pipeline(*seen, batch_size, seed=seed)
         if validation_data is not None:
-            validation_data = _features(copy, layer, validation_data, batch_size, count)
+            tested = _features(copy, layer, validation_data, batch_size, count)
+            validation_data = pipeline(*tested, _TEST_BATCH, shuffle=False)
         compute = ops.convert_to_tensor
     probe = _Probe(compute, layer)
     probe.compile(

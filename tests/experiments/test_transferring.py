@@ -151,6 +151,19 @@ def test_each_kind_of_upstream_method(tmp_path, method):
     assert set(found["tasks"]["digits:5-9"]) == {"linear", "lbfgs", "full"}
 
 
+def test_of_str_the_threshold_is_searched_for(tmp_path):
+    config = {**SMALL, "method": "str", "sparsity": 0.7, "modes": ["lbfgs"]}
+    found = runs.transfer_run(config, tmp_path)
+    assert found["sparsity"] == pytest.approx(0.7, abs=0.005)
+
+
+def test_a_sparsity_that_str_does_not_come_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "_TRAININGS", 1)
+    config = {**SMALL, "method": "str", "sparsity": 0.97, "epochs": 1}
+    with pytest.raises(RuntimeError, match="Train for more epochs, or leave STR out"):
+        runs.transfer_run(config, tmp_path)
+
+
 def test_tables_of_results():
     def run(accuracy):
         tasks = {"digits:5-9": {"linear": {"best": accuracy, "last": accuracy, "seconds": 1.0}}}
@@ -187,6 +200,7 @@ def test_the_command_leaves_tables_and_pictures(tmp_path, capsys):
     [
         (["--methods", "acdd"], "Did you mean 'acdc'?"),
         (["--methods", "acdc", "--sparsity", "95"], "[0, 1)"),
+        (["--methods", "l0", "--sparsity", "0.9"], "comes to a sparsity of its own"),
         (["--methods", "acdc", "--tasks", "digit"], "Did you mean 'digits'?"),
         (["--methods", "acdc", "--modes", "half"], "modes must be one of"),
         (["--methods", "acdc", "--seeds", "0"], "seeds must be"),
