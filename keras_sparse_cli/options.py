@@ -162,7 +162,9 @@ COMPARE_TRANSFER_OPTIONS = {
 STREAM_OPTIONS = {
     "data": Option("digits", str, OPTIONS["data"].help),
     "model": Option("mlp", str, "network: mlp, conv or small-conv"),
-    "order": Option("class-incremental", str, "class-incremental, iid or class-iid"),
+    "order": Option(
+        "class-incremental", str, "class-incremental, iid, class-iid, instance or class-instance"
+    ),
     "capacity": Option(None, int, "examples in the buffer (default: as many as the bytes hold)"),
     "capacity_mb": Option(None, float, "millions of bytes of the buffer"),
     "bits": Option(8, int, "bits of a stored pixel"),

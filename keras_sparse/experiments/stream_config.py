@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_sparse import data, streaming
 from keras_sparse.experiments.networks import NETWORKS
+from keras_sparse.experiments.stream_objects import similar_images
 from keras_sparse.messages.arguments import integer, number, one_of, optional
 from keras_sparse.streaming.evaluation.orderings import Order
 
@@ -46,8 +47,8 @@ class StreamConfig:
         data: A data set of `keras_sparse.data.load`.
         model: `"mlp"`, `"conv"` or `"small-conv"`.
         method: A name in `METHODS`.
-        order: `"class-incremental"`, `"iid"` or `"class-iid"`; or by instances, which are made of
-            runs of similar images.
+        order: `"class-incremental"`, `"iid"`, `"class-iid"`, `"instance"` or `"class-instance"`;
+            objects of the last two are groups of similar images.
         events: When to test.
         capacity: Examples in the buffer; `None` for as many as the bytes hold.
         capacity_mb: Millions of bytes of the buffer.
@@ -96,7 +97,7 @@ class StreamConfig:
         data.available(self.data)
         one_of("model", self.model, tuple(NETWORKS))
         one_of("method", self.method, ("offline", *METHODS))
-        one_of("order", self.order, streaming.orderings.NAMES[:3])
+        one_of("order", self.order, streaming.orderings.NAMES)
         one_of("augment", self.augment, tuple(AUGMENTS))
         for name in ("capacity", "limit", "test_limit"):
             optional(integer, name, getattr(self, name))
@@ -147,7 +148,11 @@ def stream_of(config: StreamConfig) -> Stream:
 
     x, y = pixels(loaded.x_train), loaded.y_train
     test = pixels(loaded.x_test)[: config.test_limit], loaded.y_test[: config.test_limit]
-    order = streaming.orderings.order_of(config.order, y, seed=config.seed)
+    objects = None
+    if config.order in streaming.orderings.BY_OBJECTS:
+        rows, objects = similar_images(x, y, seed=config.seed)
+        x, y = x[rows], y[rows]
+    order = streaming.orderings.order_of(config.order, y, objects, seed=config.seed)
     standardize = tuple((scale * each).tolist() for each in (loaded.mean, loaded.std))
     return Stream(x, y, test, order, loaded.num_classes, standardize)
 

@@ -8,8 +8,10 @@ import pytest
 
 from keras_sparse.cli import main
 from keras_sparse.experiments.stream_config import METHODS, StreamConfig, model_of, stream_of
+from keras_sparse.experiments.stream_objects import similar_images
 from keras_sparse.experiments.stream_run import stream_run
 from keras_sparse.experiments.stream_summary import omegas
+from keras_sparse.streaming import orderings
 from keras_sparse_cli.options import STREAM_OPTIONS
 
 SMALL = {"limit": 60, "capacity": 20, "replay": 10, "base_epochs": 2, "offline_epochs": 2}
@@ -31,6 +33,27 @@ def test_images_are_those_of_the_data_set():
     assert abs((whole.x - np.float64(mean)).mean() / std[0]) < 0.01
     noisy = stream_of(StreamConfig(limit=100, noise=50))
     assert 20 < np.abs(noisy.x.astype(int) - stream.x).mean() < 60
+
+
+def test_objects_are_groups_of_similar_images():
+    generator = np.random.default_rng(0)
+    turned, y = generator.permutation(40), generator.integers(0, 2, 40)
+    x = np.zeros((40, 4, 4, 1), np.uint8)
+    x[np.arange(40), y, 0, 0] = 10 + 2 * turned + 100 * (turned >= 20)
+    rows, groups = similar_images(x, y, per_class=2)
+    assert sorted(rows) == list(range(40))
+    shown = turned[rows]
+    for group in range(4):
+        steps = shown[groups == group]
+        assert len(set(y[rows][groups == group])) == len(set(steps >= 20)) == 1
+        assert (np.diff(steps) > 0).all() or (np.diff(steps) < 0).all()
+
+
+@pytest.mark.parametrize("order", orderings.NAMES)
+def test_a_stream_in_every_order(order):
+    stream = stream_of(StreamConfig(limit=80, order=order))
+    assert sorted(stream.order.indices) == list(range(80))
+    assert stream.order.by_class == order.startswith("class")
 
 
 BY_DEFAULT = ("cssl", "slda")

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer, one_of, random_seed, wrong
 
-NAMES = ("class-incremental", "iid", "class-iid", "instance", "class-instance")
+BY_OBJECTS = ("instance", "class-instance")
+NAMES = ("class-incremental", "iid", "class-iid", *BY_OBJECTS)
 
 
 class Order(NamedTuple):
