@@ -15,6 +15,7 @@ SCRIPTS = {
     "acdc_phases": "acdc_phases",
     "agreement": "agreement",
     "batch_size": "batch_size",
+    "batch_size_mnist": "batch_size",
     "cifar10_resnet20": "cifar10_resnet20",
     "cifar10_resnet20_95": "cifar10_resnet20",
     "cram_cifar10": "cram",
