@@ -21,7 +21,7 @@ from keras_sparse.plots import pretraining_curve
 from keras_sparse.structured import pretraining_report
 
 HERE = Path(__file__).parent
-SETTINGS = {"units": 1000, "picks": 50, "steps": 1500, "every": 100, "batch": 128, "rate": 0.01}
+SETTINGS = {"units": 1000, "picks": 50, "steps": 1000, "every": 25, "batch": 128, "rate": 0.01}
 
 
 def pruned(model: keras.Model, data: tuple, size: int) -> keras.Model:
