@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,13 +18,16 @@ from keras_sparse.posttrain.layer_hessians import damped
 from keras_sparse.posttrain.layer_inputs import PRODUCTS, SQUARES, chosen_layers, input_rows
 from keras_sparse.posttrain.layer_shares import layer_budget
 from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows, to_rows
-from keras_sparse.posttrain.recording import recorded, summed
+from keras_sparse.posttrain.recording import called_in_order, recorded, summed
 from keras_sparse.posttrain.solving import solve_layers, warn_of_magnitude
 from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.graph_walk import Walk, walks
 from keras_sparse.sparsity.allocation import Allocation
 from keras_sparse.sparsity.recipe import PatternArguments
 from keras_sparse.sparsity.report import SparsityReport
 from keras_sparse.sparsity.selection import Target
+
+_KEPT_OF_EACH_SIDE = 2**29  # bytes
 
 
 @command
@@ -113,12 +117,15 @@ def global_adaprune(
 ) -> SparsityReport:
     """Prunes as `adaprune` does, with each layer also making up for what those before it lost.
 
-    Sequential least squares: layers are re-fitted one by one, in the order of the model's weights,
-    and not again. A layer's inputs are those of the model as far as it is compressed, its targets
-    the outputs that it had in the dense model. (The source trains all layers jointly, with Adam.)
+    Sequential least squares: layers are re-fitted one by one, in the order in which the model calls
+    them, and not again. A layer's inputs are those of the model as far as it is compressed, its
+    targets the outputs that it had in the dense model. (The source trains all layers jointly, with
+    Adam.)
 
-    Every layer takes two forward passes over the data of its own. Memory: `3 * d * d * 8` bytes
-    for the largest layer of d inputs, the inputs of one batch twice, and the weights twice.
+    Batches go through the dense and the compressed model side by side and wait before the layer
+    that is next, so that no layer runs more than four times; through a subclassed model they run
+    anew for each layer. Memory: `3 * d * d * 8` bytes for the largest layer of d inputs, the inputs
+    of one batch twice, the weights twice, and 1 GiB at most of what waits.
 
     ```python
     ks.global_adaprune(model, x[:1000], granularity="2:4")
@@ -157,22 +164,23 @@ def global_adaprune(
     squares = summed(chosen, SQUARES.layers(chosen), batches, SQUARES.of)
     budget = layer_budget(chosen, [np.ones(()) if s is None else s for s in squares])
     masks = chosen.masks([np.abs(weight) for weight in dense], budget)
-    now, unseen = list(dense), []
+    now = list(dense)
+    layers = chosen_layers(chosen)
+    order = called_in_order(chosen.model, [each for each in layers if each is not None], batches[0])
+    seen = [i for i, layer in enumerate(layers) if layer is not None and id(layer) in order]
+    seen.sort(key=lambda i: order.index(id(layers[i])))
+    sides = [walks(chosen.model, batches, _KEPT_OF_EACH_SIDE) for _ in range(2)]
+    inputs = list(zip(batches, *sides, strict=True))
     try:
-        pairs = list(zip(chosen.selection.targets, chosen_layers(chosen), strict=True))
-        steps = track(pairs, "layer by layer", disable=not verbose)
-        for i, (target, layer) in enumerate(steps):
-            products = (
-                None if layer is None else _products(chosen, layer, i, batches, dense, now, masks)
-            )
-            if products is None:
-                unseen.append(target.path)
-            else:
-                now[i] = _refitted(target, damping, *products, dense[i], masks[i])
+        for i in track(seen, "layer by layer", disable=not verbose):
+            products = _products(chosen, layers[i], i, inputs, dense, now, masks)
+            target = chosen.selection.targets[i]
+            now[i] = _refitted(target, damping, *products, dense[i], masks[i])
     except BaseException:
         chosen.write(dense, [np.ones_like(mask) for mask in masks])
         raise
     chosen.write(now, masks)
+    unseen = [t.path for i, t in enumerate(chosen.selection.targets) if i not in seen]
     warn_of_magnitude(unseen, "global_adaprune", stacklevel=4)
     return chosen.report()
 
@@ -181,27 +189,27 @@ def _products(
     chosen: PrunedWeights,
     layer: keras.layers.Layer,
     place: int,
-    batches: list[Any],
+    inputs: Sequence[tuple[Any, Walk | None, Walk | None]],
     dense: list[np.ndarray],
     now: list[np.ndarray],
     masks: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Compressed inputs times themselves and times the dense ones, `(d, d)`; `None` if unseen."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compressed inputs times themselves and times the dense ones, `(d, d)`."""
     variable = chosen.variables[place]
-    own = cross = None
+    own: Any = 0.0
+    cross: Any = 0.0
     everything = [np.ones_like(mask) for mask in masks]
-    for x in batches:
+    for x, of_dense, of_compressed in inputs:
         chosen.write(dense, everything)
-        (wanted,) = recorded(chosen.model, [layer], x)
+        (wanted,) = recorded(chosen.model, [layer], x, of_dense)
         chosen.write(now, masks)
-        (given,) = recorded(chosen.model, [layer], x)
+        (given,) = recorded(chosen.model, [layer], x, of_compressed)
         for one, other in zip(given, wanted, strict=True):
             sides = (np.asarray(side, np.float64) for side in (one, other))
             rows, before = (input_rows(layer, variable, side) for side in sides)
-            square, product = rows.T @ rows, rows.T @ before
-            own = square if own is None else own + square
-            cross = product if cross is None else cross + product
-    return None if own is None or cross is None else (own, cross)
+            own = own + rows.T @ rows
+            cross = cross + rows.T @ before
+    return own, cross
 
 
 def _refitted(

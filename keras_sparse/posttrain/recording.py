@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from keras import ops
 from keras_sparse.posttrain.layer_inputs import sees_often
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.probe.calls import run_recorded
+from keras_sparse.probe.graph_walk import Walk
 
 # Numbers that a convolution sees which are looked at together: 64 MiB.
 _AT_ONCE = 2**23
@@ -49,15 +50,18 @@ def _values(inputs: Any) -> np.ndarray | None:
 
 
 def recorded(
-    model: keras.Model, layers: Sequence[keras.layers.Layer | None], x: Any
+    model: keras.Model,
+    layers: Sequence[keras.layers.Layer | None],
+    x: Any,
+    walk: Walk | None = None,
 ) -> list[list[np.ndarray]]:
-    """The inputs that layers get, one for each time they are called on a batch.
+    """The inputs that layers get, one for each time they are called on a batch or its walk.
 
     Raises:
         ValueError: As `told_inputs`.
     """
     seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in layers}
-    told_inputs(model, layers, x, lambda layer, inputs: seen[id(layer)].append(inputs))
+    told_inputs(model, layers, x, lambda layer, inputs: seen[id(layer)].append(inputs), walk=walk)
     return [seen[id(layer)] for layer in layers]
 
 
@@ -67,6 +71,7 @@ def told_inputs(
     x: Any,
     tell: Callable[[keras.layers.Layer, np.ndarray], None],
     calls: int | None = None,
+    walk: Walk | None = None,
 ) -> None:
     """Tells of the inputs of each call of some layers while a batch runs through the model.
 
@@ -77,6 +82,7 @@ def told_inputs(
         tell: Called with a layer and its inputs.
         calls: How often all of the layers together are called (see `called_in_order`): the
             model is left after the last of these calls. Defaults to running it to its end.
+        walk: The batch's walk, which then goes on in place of the model's run.
 
     Raises:
         ValueError: If inputs are not finite: in products infinity times zero would be NaN.
@@ -98,16 +104,21 @@ def told_inputs(
         if heard == calls:
             raise _Seen
 
+    known = [layer for layer in layers if layer is not None]
     with contextlib.suppress(_Seen):
-        run_recorded(model, [layer for layer in layers if layer is not None], x, note)
+        if walk is None:
+            run_recorded(model, known, x, note)
+        else:
+            walk.look(known, note)
 
 
 def summed(
     chosen: PrunedWeights,
     layers: Sequence[keras.layers.Layer | None],
-    batches: Iterable[Any],
+    batches: Sequence[Any],
     of: Callable[[keras.layers.Layer, Any, np.ndarray], np.ndarray],
     calls: int | None = None,
+    ways: Sequence[Walk | None] | None = None,
 ) -> list[np.ndarray | None]:
     """A `Statistic` over all samples for each target, `None` where its inputs are not seen.
 
@@ -117,6 +128,7 @@ def summed(
         batches: Inputs of the model.
         of: What is summed up.
         calls: As in `told_inputs`.
+        ways: The walk of each batch.
     """
     found: list[np.ndarray | None] = [None] * len(layers)
     places: dict[int, list[int]] = {}
@@ -129,8 +141,8 @@ def summed(
                 value = of(layer, chosen.variables[i], np.asarray(part, np.float64))
                 found[i] = value if found[i] is None else found[i] + value
 
-    for x in batches:
-        told_inputs(chosen.model, layers, x, add, calls)
+    for x, walk in zip(batches, ways or [None] * len(batches), strict=True):
+        told_inputs(chosen.model, layers, x, add, calls, walk)
     return found
 
 

@@ -20,6 +20,7 @@ from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.posttrain.recording import called_in_order, summed
 from keras_sparse.probe.blocks import blocks
 from keras_sparse.probe.calibration import calibration_batches
+from keras_sparse.probe.graph_walk import walks
 
 _SEEN = (
     "Dense, EinsumDense (without an axis that inputs, kernel and outputs share) and ungrouped "
@@ -71,11 +72,13 @@ def solve_layers(
     How many weights a layer keeps is settled first, by the inputs in the dense model (see
     `layer_budget`). One after another, a block of layers at a time, layers are then solved with
     the statistic of their inputs in the model as far as it is pruned. A block is a layer that
-    stands in the model itself, with all that it holds, such as a transformer's; for its inputs
-    the model runs as far as its last call.
+    stands in the model itself, with all that it holds, such as a transformer's. A batch waits
+    before the block that is next (see `Walk`), so that no block runs more than twice; through a
+    subclassed model it runs anew for each block, as far as its last call.
 
-    Memory: the statistics of the layers of one block, and the inputs of one batch to them. The
-    weights as they were are kept in files until all is done.
+    Memory: the statistics of the layers of one block, the inputs of one batch to them, and 1 GiB
+    at most of what batches have come to. The weights as they were are kept in files until all is
+    done.
 
     Args:
         chosen: The weights to prune.
@@ -98,6 +101,7 @@ def solve_layers(
     chosen.recipe.check_filled(chosen.selection, [int(keep) for keep in budget])
     layers = statistic.layers(chosen)
     stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
+    ways = walks(chosen.model, batches) if sequential else None
     unseen = []
     rows = dict.fromkeys(map(id, chosen.variables), 0)
 
@@ -111,7 +115,7 @@ def solve_layers(
             looked_at = [layer if i in members else None for i, layer in enumerate(layers)]
             found: Sequence[np.ndarray | None] = [None] * len(layers)
             if any(layer is not None for layer in looked_at):
-                found = summed(chosen, looked_at, batches, of, calls)
+                found = summed(chosen, looked_at, batches, of, calls, ways)
             for i in members:
                 weight = chosen.read_one(i)
                 change(i, *solve(i, weight, found[i], int(budget[i])))
