@@ -113,12 +113,20 @@ class Walk:
         Args:
             layers: Layers of the model.
             note: As for `run_recorded`.
+
+        Raises:
+            ValueError: If a layer's first call has been passed already.
         """
         looked_at = list(layers)
         places = [p for layer in looked_at for p in self.route.places.get(id(layer), ())]
         if not places:
             return
         values, at = dict(self.values), self.at
+        if min(places) < at:
+            raise ValueError(
+                f"The batch has passed the first call of {', '.join(e.name for e in looked_at)}. "
+                "Look at layers in the order of their first calls."
+            )
         for key, mask in self.masks.items():
             set_keras_mask(values[key], mask)
         with keras.StatelessScope():

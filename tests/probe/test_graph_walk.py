@@ -113,6 +113,14 @@ def test_a_layer_runs_twice_where_what_waits_may_be_kept(most, runs):
     assert len(counted) == runs
 
 
+def test_what_has_been_passed_is_not_looked_at_again():
+    model = residual()
+    (walk,) = walks(model, [batch(model)])
+    walk.look([model.get_layer("conv2")], lambda *_: None)
+    with pytest.raises(ValueError, match="passed the first call of conv0"):
+        walk.look([model.get_layer("conv0")], lambda *_: None)
+
+
 def test_inputs_by_their_names():
     model = nested()
     left, right = batch(model)
