@@ -22,6 +22,7 @@ SCRIPTS = {
     "cram_mnist": "cram",
     "edge": "edge",
     "edge_matrix": "edge_matrix",
+    "edge_trained": "edge_trained",
     "first_step": "first_step",
     "gap_cifar10": "gap",
     "gap_cifar10_longer": "gap",
