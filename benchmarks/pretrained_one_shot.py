@@ -28,6 +28,7 @@ METHODS = {
         *given, sequential=True, **kwargs
     ),
     "AdaPrune": ks.adaprune,
+    "global AdaPrune": ks.global_adaprune,
     "OBC": ks.obc,
     "OBD": ks.obd,
     "WoodFisher": ks.woodfisher,
@@ -52,8 +53,7 @@ batch normalization's statistics taken anew from the calibration images ({calibr
 images, the same for all). One run. (16, 1): blocks of sixteen inputs of one output, half of each
 layer. The first and the depthwise convolutions stay dense in 2:4 and (16, 1). All but these rank
 the weights of all layers together, by their scores or to share out what each layer keeps. OBD,
-WoodFisher and M-FAC take labels and gradients too. Not measured here: global AdaPrune, which
-passes all images through the network twice for each layer. The head was fitted to {images:,}
+WoodFisher and M-FAC take labels and gradients too. The head was fitted to {images:,}
 training images. Seconds are those of pruning to 50 %, and memory the peak of the process, on one
 thread, while the machine did other things as well."""
 
