@@ -108,7 +108,7 @@ def describe(content: dict) -> Document:
         lines.append(f"{claim}: {'not ' + ', '.join(missed) if missed else 'all'}.")
     lines += [
         "Keras, a sixteenth: what is left of the latency with a sixteenth of the channels, whose "
-        "arithmetic is a sixteenth at most: the calls of operations remain."
+        "arithmetic is a sixteenth at most. The rest is nothing that fewer channels take away."
     ]
     header = ["network", "parameters kept", "difference", "analysis s", "rebuild s"]
     header += [title for runtime in RUNTIMES for title in (f"{runtime} ms", "ratio")]

@@ -160,11 +160,13 @@ def _str(settings: TransferRunConfig, dataset: data.Dataset) -> keras.Model:
         keras.utils.set_random_seed(settings.seed)
         model = NETWORKS[settings.model](dataset.input_shape, dataset.num_classes)
         pruning = METHODS[STR].make(threshold=math.exp(middle), exclude=_HEAD)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SparsityWarning)  # Of thresholds that are not taken.
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", SparsityWarning)
             _fit(model, settings, dataset, settings.epochs, [pruning])
         reached = report(model, exclude=_HEAD).sparsity
         if abs(reached - settings.sparsity) <= _APART:
+            for each in told:  # Those of thresholds that are not taken are nobody's concern.
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
             return model
         if reached < settings.sparsity:
             low, under = middle, reached

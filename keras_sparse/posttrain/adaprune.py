@@ -123,9 +123,9 @@ def global_adaprune(
     Adam.)
 
     Batches go through the dense and the compressed model side by side and wait before the layer
-    that is next, so that no layer runs more than four times; through a subclassed model they run
-    anew for each layer. Memory: `3 * d * d * 8` bytes for the largest layer of d inputs, the inputs
-    of one batch twice, the weights twice, and 1 GiB at most of what waits.
+    that is next; through a subclassed model they run anew for each layer. Memory: `3 * d * d * 8`
+    bytes for the largest layer of d inputs, the inputs of one batch twice, the weights twice, and
+    1 GiB at most of what waits; where that takes more, batches wait further back.
 
     ```python
     ks.global_adaprune(model, x[:1000], granularity="2:4")

@@ -73,12 +73,12 @@ def solve_layers(
     `layer_budget`). One after another, a block of layers at a time, layers are then solved with
     the statistic of their inputs in the model as far as it is pruned. A block is a layer that
     stands in the model itself, with all that it holds, such as a transformer's. A batch waits
-    before the block that is next (see `Walk`), so that no block runs more than twice; through a
-    subclassed model it runs anew for each block, as far as its last call.
+    before the block that is next and does not begin anew for it (see `Walk`), but in a subclassed
+    model, which runs for each block, as far as its last call.
 
     Memory: the statistics of the layers of one block, the inputs of one batch to them, and 1 GiB
-    at most of what batches have come to. The weights as they were are kept in files until all is
-    done.
+    at most of what batches have come to; where that takes more, they wait further back. The weights
+    as they were are kept in files until all is done.
 
     Args:
         chosen: The weights to prune.

@@ -1,5 +1,7 @@
 """Layers solved one after another get the inputs that the pruned layers before them give."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from keras_sparse.posttrain.layer_inputs import SQUARES
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.posttrain.recording import called_in_order, recorded
 from keras_sparse.posttrain.solving import _stages, solve_layers
+from keras_sparse.probe.calls import recording
 from tests.training import values
 
 FUNCTIONS = [ks.wanda, ks.sparsegpt, ks.obc]
@@ -120,6 +123,18 @@ def test_the_model_is_left_after_the_last_call_that_is_asked_for():
     whole, left = (runs(ks.wanda, model, x, 0.5, sequential=s) for s in (False, True))
     # Two batches, of which the first goes through the whole model to see which layers it calls.
     assert left == whole - 2 + 1
+
+
+@pytest.mark.parametrize("prune", [ks.global_adaprune, partial(ks.sparsegpt, sequential=True)])
+def test_a_layer_does_not_run_again_for_each_that_comes_after(prune):
+    def runs_of_the_first(depth):
+        dense = [layers.Dense(8, activation="relu") for _ in range(depth)]
+        model, counted = keras.Sequential([keras.Input((8,)), *dense]), []
+        with recording([dense[0]], lambda *_: counted.append(1)):
+            prune(model, samples(), 0.5)
+        return len(counted)
+
+    assert runs_of_the_first(3) == runs_of_the_first(7) > 0
 
 
 @pytest.mark.parametrize("sequential", [True, False])
