@@ -28,18 +28,19 @@ MEMBER = 0.1
 RATES = (1.0, 0.3, 0.1)
 
 
-def network(units: int, inputs: int) -> keras.Model:
+def network(units: int, inputs: int, activation: str = "sigmoid") -> keras.Model:
+    """A mean of neurons without bias, and what is applied to it."""
     normal = keras.initializers.RandomNormal(stddev=1.0)
     hidden = keras.layers.Dense(
         units, "sigmoid", use_bias=False, kernel_initializer=normal, name="hidden"
     )
-    output = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer=normal)
+    output = keras.layers.Dense(1, activation, use_bias=False, kernel_initializer=normal)
     mean = keras.layers.Rescaling(1 / units)
     return keras.Sequential([keras.Input((inputs,)), hidden, mean, output])
 
 
 def neurons(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What each adds to the mean before the last sigmoid, (m, N)."""
+    """What each adds to the mean, (m, N)."""
     seen = keras.ops.convert_to_numpy(model.get_layer("hidden")(x))
     return seen * keras.ops.convert_to_numpy(model.layers[-1].kernel)[:, 0]
 

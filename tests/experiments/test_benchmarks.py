@@ -61,6 +61,7 @@ SCRIPTS = {
     "precision_step": "precision_step",
     "pretrained_one_shot": "pretrained_one_shot",
     "pretraining": "pretraining",
+    "pretraining_bound": "pretraining_bound",
     "resnet20_structured": "resnet20_structured",
     "selection_time": "selection_time",
     "shrink": "shrink",
