@@ -17,6 +17,7 @@ PAGES = {
     "Will it be faster?": "faster.md",
     "A trained model and no time": "one_shot.md",
     "My sparse network does not train": "not_training.md",
+    "A smaller model, not a sparser one": "structured.md",
     "Small files and ONNX": "files.md",
     "Models pruned by tfmot": "tfmot.md",
     "Wide graph networks on several workers": "graphs.md",
@@ -24,6 +25,7 @@ PAGES = {
     "Training in low precision": "precision.md",
     "Sweeps, and how large a batch pays": "tuning.md",
     "A sparse model on another task": "transfer.md",
+    "Learning from a stream": "streaming.md",
     "Properties of every method": "properties.md",
     "What was measured": "measured.md",
 }

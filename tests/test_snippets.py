@@ -153,6 +153,19 @@ def test_the_page_on_tuning_is_right(histories, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_the_page_on_smaller_models_is_right(histories, tmp_path, capsys):
+    names = {}
+    for code in blocks((ROOT / "docs" / "structured.md").read_text("utf-8"), "python"):
+        run(code, names)
+    assert histories[1]["accuracy"][-1] > 0.9
+    assert names["smaller"].count_params() < 0.7 * names["model"].count_params()
+    assert len(names["by_part"].kept["inner"]) == 8
+    assert list(names["by_part"].skipped)
+    assert "'accuracy'" in capsys.readouterr().out
+    assert (tmp_path / "pretraining.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_the_page_on_graphs_is_right(histories, tmp_path, capsys):
     names = {}
     for code in blocks((ROOT / "docs" / "graphs.md").read_text("utf-8"), "python"):
