@@ -63,6 +63,7 @@ SCRIPTS = {
     "pretraining": "pretraining",
     "pretraining_bound": "pretraining_bound",
     "resnet20_structured": "resnet20_structured",
+    "selection_rates": "selection_rates",
     "selection_time": "selection_time",
     "shrink": "shrink",
     **{
