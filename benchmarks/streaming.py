@@ -1,10 +1,13 @@
-"""Cold-start streaming and its rivals: digits, and a subset of Fashion-MNIST.
+"""Cold-start streaming and its rivals.
 
     python benchmarks/streaming.py --part digits
-    python benchmarks/streaming.py --part fashion_mnist
+    python benchmarks/streaming.py --part cifar10
 
-Omega is the mean over the testing events of the accuracy by that of a model that was trained
-offline, from the same seed, on all that had come. Rivals are initialized on the first two classes.
+Parts: `digits`, `fashion_mnist` and `cifar10` have all methods; `grid` has buffers of equal bytes
+and different compression, `orders` four orderings, `base` as many classes as rivals are given to
+begin with, and `classes` a test after each class. Omega is the mean over the testing events of the
+accuracy by that of a model that was trained offline, from the same seed, on all that had come.
+Rivals are initialized on the first two classes where nothing else is said.
 """
 
 from collections.abc import Mapping
@@ -16,39 +19,63 @@ from keras_sparse.experiments.benchmark import (
     Document,
     Script,
     Study,
+    Table,
     Variant,
     claims_table,
     lines,
+    mean,
     notes,
+    percent,
 )
 from keras_sparse.experiments.stream_run import stream_run
 from keras_sparse.experiments.stream_summary import omegas, stream_table
 
 HERE = Path(__file__).parent
+OFFLINE = "offline"
 RIVALS = ("slda", "exstream", "remind", "remind-extra", "icarl", "e2eil")
+DIGITS = {"data": "digits", "model": "mlp", "limit": 1000, "capacity": 300}
+IMAGES: dict[str, Any] = {
+    "model": "small-conv",
+    "limit": 600,
+    "test_limit": 500,
+    "augment": "mix",
+    "base_epochs": 20,
+    "offline_epochs": 40,
+}
 COMMON: dict[str, dict[str, Any]] = {
-    "digits": {"data": "digits", "model": "mlp", "limit": 1000, "capacity": 300},
-    "fashion_mnist": {
-        "data": "fashion_mnist",
-        "model": "small-conv",
-        "limit": 600,
-        "test_limit": 500,
-        "capacity_mb": 0.1,
-        "augment": "mix",
-        "base_epochs": 20,
-        "offline_epochs": 20,
-    },
+    "digits": DIGITS,
+    "fashion_mnist": {**IMAGES, "data": "fashion_mnist", "capacity_mb": 0.1},
+    "cifar10": {**IMAGES, "data": "cifar10", "capacity_mb": 0.4},
+    "grid": {**IMAGES, "data": "fashion_mnist", "capacity_mb": 0.1},
+    "orders": DIGITS,
+    "base": DIGITS,
+    "classes": {**DIGITS, "events": "class"},
 }
 # They pass over each batch as often; the source's 70 epochs would take most of the study's time.
 FEWER = {"icarl": {"base_epochs": 20}, "e2eil": {"base_epochs": 20}}
 NOISY = {"noise": 96.0, "capacity": 60}
+MAIN: dict[str, dict[str, Any]] = {
+    OFFLINE: {"method": "offline"},
+    "CSSL": {},
+    "CSSL, pre-trained": {"method": "cssl-pretrained"},
+    "CSSL, 90 % zeros": {"method": "sparse-cssl"},
+    "no replay": {"method": "fine-tuning"},
+}
+ON_IMAGES = {
+    **MAIN,
+    **{f"augmentation: {a}": {"augment": a} for a in ("none", "crop", "mixup", "cutmix", "full")},
+    "6 bit, 66 % area": {"bits": 6, "area": 0.66},
+    **{name: {"method": name} for name in RIVALS},
+}
+GRID = ((6, 1.0), (4, 1.0), (8, 0.66), (8, 0.5), (6, 0.66), (4, 0.66))
+ORDERS = {"iid": "iid", "classes mixed": "class-iid"}
+ORDERS |= {"instance": "instance", "class-instance": "class-instance"}
+ORDERED = {OFFLINE: "offline", "CSSL": "cssl", "slda": "slda", "exstream": "exstream"}
+ORDERED |= {"remind": "remind", "remind-extra": "remind-extra"}
+BASES, BASE = (2, 4, 6, 8), 4
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
-        "offline": {"method": "offline"},
-        "CSSL": {},
-        "CSSL, pre-trained": {"method": "cssl-pretrained"},
-        "CSSL, 90 % zeros": {"method": "sparse-cssl"},
-        "no replay": {"method": "fine-tuning"},
+        **MAIN,
         **{f"capacity {c}": {"capacity": c} for c in (30, 100, 1000)},
         "reservoir": {"eviction": "reservoir"},
         "uniform eviction": {"eviction": "uniform"},
@@ -64,17 +91,48 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "noisy, uniform": {**NOISY, "eviction": "uniform"},
         **{name: {"method": name, **FEWER.get(name, {})} for name in RIVALS},
     },
-    "fashion_mnist": {
-        "offline": {"method": "offline"},
+    "fashion_mnist": ON_IMAGES,
+    "cifar10": ON_IMAGES,
+    "grid": {
+        OFFLINE: {"method": "offline"},
+        "8 bit, 100 % area": {},
+        **{f"{b} bit, {a:.0%} area".replace("%", " %"): {"bits": b, "area": a} for b, a in GRID},
+    },
+    "orders": {
+        f"{name}, {label}": {"method": method, "order": order}
+        for label, order in ORDERS.items()
+        for name, method in ORDERED.items()
+    },
+    "base": {
+        OFFLINE: {"method": "offline"},
         "CSSL": {},
-        "CSSL, pre-trained": {"method": "cssl-pretrained"},
-        "CSSL, 90 % zeros": {"method": "sparse-cssl"},
-        "no replay": {"method": "fine-tuning"},
-        **{f"augmentation: {a}": {"augment": a} for a in ("none", "crop", "full")},
-        "6 bit, 66 % area": {"bits": 6, "area": 0.66},
-        **{name: {"method": name} for name in RIVALS[:3]},
+        **{
+            f"{name}, {n} classes": {"method": name, "base_classes": n}
+            for name in ("cssl-pretrained", "slda", "exstream", "remind", "remind-extra")
+            for n in BASES
+        },
+    },
+    "classes": {
+        OFFLINE: {"method": "offline"},
+        "CSSL": {},
+        **{
+            label: {"method": method, "base_classes": BASE}
+            for label, method in {
+                "CSSL, pre-trained": "cssl-pretrained",
+                **{name: name for name in RIVALS[:4]},
+            }.items()
+        },
     },
 }
+MORE_BASE = tuple(zip(BASES[1:], BASES, strict=False))
+AUGMENTED = (
+    Claim("CSSL", "augmentation: crop", -2),
+    Claim("6 bit, 66 % area", "CSSL", -1),
+    Claim("CSSL", "no replay", 30),
+    Claim("CSSL", "CSSL, pre-trained", -3),
+    Claim("CSSL", "remind-extra", 3),
+    Claim("remind-extra", "remind", 0),
+)
 CLAIMS = {
     "digits": (
         Claim("CSSL", "no replay", 50),
@@ -85,59 +143,107 @@ CLAIMS = {
         Claim("CSSL", "CSSL, pre-trained", -3),
         Claim("remind-extra", "remind", 0),
     ),
-    "fashion_mnist": (
-        Claim("CSSL", "augmentation: crop", -2),
-        Claim("6 bit, 66 % area", "CSSL", -1),
-        Claim("CSSL", "no replay", 30),
+    "fashion_mnist": AUGMENTED,
+    "cifar10": AUGMENTED,
+    "grid": (Claim("6 bit, 66 % area", "8 bit, 100 % area", -1),),
+    "orders": tuple(
+        Claim(f"CSSL, {label}", f"{rival}, {label}", 0)
+        for label in ORDERS
+        for rival in tuple(ORDERED)[2:]
     ),
+    "base": tuple(
+        Claim(f"{name}, {more} classes", f"{name}, {less} classes", 0)
+        for name in ("remind", "remind-extra")
+        for more, less in MORE_BASE
+    ),
+    "classes": (Claim("CSSL", "remind", 0), Claim("CSSL, pre-trained", "remind", 0)),
 }
 
 
+def references(results: Mapping[str, Any]) -> dict[str, str]:
+    """The offline run of each variant that has another than `"offline"`."""
+    found = {name: "offline, noisy" for name in results if name.startswith("noisy")}
+    for label in ORDERS:
+        of_order = f"{OFFLINE}, {label}"
+        found |= {name: of_order for name in results if name.endswith(f", {label}")}
+    return found
+
+
+def falls(results: Mapping[str, Any]) -> Table:
+    """What the first class that a method was not initialized on does to its accuracy."""
+    rows = []
+    for name, runs in results.items():
+        at = [[run["accuracies"][i] for run in runs] for i in (BASE - 1, BASE, -1)]
+        fall = [after - before for before, after in zip(at[0], at[1], strict=True)]
+        rows.append((name, *(percent(values) for values in (at[0], at[1], fall, at[2]))))
+    header = (f"{BASE} classes, %", f"{BASE + 1} classes, %", "change, points", "all classes, %")
+    return Table("First class that is new", ("method", *header), rows)
+
+
 def describe(content: Mapping[str, Any]) -> Document:
-    results = content["results"]
-    other = {name: "offline, noisy" for name in results if name.startswith("noisy")}
+    results, config = content["results"], content["config"]
+    part = config.get("part", config["data"])
+    other = references(results)
     table = stream_table("Omega", results, other)
 
     def of(name: str, _: Any) -> list[float]:
         runs = results.get(name, [])
-        return omegas(runs, results[other.get(name, "offline")]) if runs else []
+        return omegas(runs, results[other.get(name, OFFLINE)]) if runs else []
 
-    claimed = CLAIMS[content["config"]["data"]]
     first = {"better": lambda claim: claim.better, "than": lambda claim: claim.worse}
-    seeds = len(results["offline"])
-    shown = [name for name in ("offline", "CSSL", "no replay", *RIVALS) if name in results]
-    curves = {
-        name: [
-            sum(run["accuracies"][i] for run in results[name]) / len(results[name])
-            for i in range(len(results[name][0]["accuracies"]))
-        ]
-        for name in shown
-    }
+    seeds = len(next(iter(results.values())))
+    shown = {name: runs for name, runs in results.items() if name in (OFFLINE, "CSSL", *RIVALS)}
+    shown |= {name: results[name] for name in ("no replay",) if name in results}
+    if part == "classes":
+        shown = results
+    panels = {"accuracy on the classes met": _curves(shown)}
+    if part == "orders":
+        panels = {
+            label: _curves({m: results[f"{m}, {label}"] for m in ORDERED}) for label in ORDERS
+        }
+    elif part in ("base", "grid"):
+        panels = {
+            "accuracy on the classes met": _curves(
+                {n: r for n, r in results.items() if part == "grid" or n.startswith("remind,")}
+            )
+        }
+    blocks: list[str | Table] = [
+        notes([f"{name}: {value}" for name, value in config.items()] + [f"seeds: {seeds}"]),
+        table,
+    ]
+    if part == "classes":
+        blocks.append(falls(results))
+    blocks += ["Claims are in points of Omega.", claims_table("Claims", first, CLAIMS[part], of)]
+    title = f"Streaming {part}"
     return Document(
-        f"Streaming {content['config']['data']}",
-        [
-            notes(
-                [f"{name}: {value}" for name, value in content["config"].items()]
-                + [f"seeds: {seeds}"]
-            ),
-            table,
-            "Claims are in points of Omega.",
-            claims_table("Claims", first, claimed, of),
-        ],
-        lines({"accuracy on the classes met": curves}, "testing event"),
-        "Accuracy at each testing event.",
+        title, blocks, lines(panels, "testing event"), "Accuracy at each testing event."
     )
+
+
+def _curves(results: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {
+        name: [mean(at) for at in zip(*(run["accuracies"] for run in runs), strict=True)]
+        for name, runs in results.items()
+    }
 
 
 def main() -> None:
     script = Script(
-        __doc__, HERE / "results", choices={"part": tuple(COMMON)}, part="digits", seeds=3
+        __doc__,
+        HERE / "results",
+        choices={"part": tuple(COMMON)},
+        part="digits",
+        seeds=3,
+        limit=int,
+        test_limit=int,
+        base_epochs=int,
+        offline_epochs=int,
     )
     part = script.args.part
-    common = COMMON[part]
+    common = script.chosen(COMMON[part])
     variants = {name: Variant({**common, **own}) for name, own in VARIANTS[part].items()}
     study = Study(variants, range(script.args.seeds), stream_run)
-    script.study(study, describe, common, name=f"streaming_{part}")
+    script.study(study, describe, {"part": part, **common}, name=f"streaming_{part}")
 
 
 if __name__ == "__main__":
