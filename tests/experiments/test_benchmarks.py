@@ -62,6 +62,7 @@ SCRIPTS = {
     "pretrained_one_shot": "pretrained_one_shot",
     "pretraining": "pretraining",
     "pretraining_bound": "pretraining_bound",
+    "pretraining_cnn": "pretraining_cnn",
     "resnet20_structured": "resnet20_structured",
     "selection_rates": "selection_rates",
     "selection_time": "selection_time",
