@@ -22,6 +22,7 @@ from keras_sparse.transfer.training import (
     classification_loss,
     given_data,
     sgd,
+    warn_of_stale_statistics,
 )
 
 
@@ -111,6 +112,7 @@ def full(
         metrics=accuracy_metrics() if metrics is None else list(metrics),
         run_eagerly=run_eagerly,
     )
+    warn_of_stale_statistics(copy, batches, epochs)
     masks = [] if dense else [StaticMask(mask="current", **backbone.without_heads(kwargs))]
     seconds = EpochSeconds()
     history = copy.fit(

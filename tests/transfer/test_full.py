@@ -1,5 +1,8 @@
 """Full fine-tuning: zeros stay, everything else is trained."""
 
+import warnings
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -166,3 +169,20 @@ def test_filters_of_the_smallest_l1_norm_go_first(params, kept):
     model.get_layer("h").kernel.assign(kernel)
     smaller = ks.structured.prune(model, params=params, criterion="l1")
     assert np.array_equal(values([smaller.get_layer("h").kernel])[0], kernel[:, kept])
+
+
+def test_a_training_too_short_for_new_statistics_says_so(images):
+    x, y = images
+    few = {"classes": 3, "epochs": 1, "batch_size": 32, "verbose": 0}
+    said = r"step 3, .* momentum 0.99, still tests with 97% of the statistics"
+    with pytest.warns(UserWarning, match=said) as told:
+        transfer.full(pruned(), x, y % 3, **few)
+    assert Path(__file__).name in {Path(each.filename).name for each in told}
+    model = pruned()
+    ks.models.set_batch_norm_momentum(model, 0.5)
+    frozen = pruned()
+    frozen.get_layer("norm").trainable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for each in (model, frozen):
+            transfer.full(each, x, y % 3, **few)
