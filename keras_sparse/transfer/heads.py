@@ -201,10 +201,9 @@ def _of_classes(
             f"A {type(old).__name__} such as {old.name!r} is not told by a number of classes. "
             f"Give the new layer itself: head={{{old.name!r}: layer}}."
         )
-    if isinstance(initializer, str):
-        made = keras.initializers.get({"class_name": initializer, "config": {"seed": seed}})
-    else:
-        made = keras.initializers.get(initializer)
+    made = keras.initializers.get(initializer)
+    if isinstance(initializer, str) and "seed" in made.get_config():
+        made = type(made).from_config({**made.get_config(), "seed": seed})
     return type(old).from_config(
         {
             **config,

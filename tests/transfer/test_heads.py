@@ -45,6 +45,17 @@ def test_kaiming_uniform_bound():
     assert np.abs(values([torch])[0]).max() <= 0.022097
 
 
+def test_initializers_by_name_with_and_without_randomness():
+    model = upstream()
+    zeros, *uniform = (
+        values([transfer.replace_head(model, 5, initializer=name, seed=seed).layers[-1].kernel])[0]
+        for name, seed in (("zeros", 0), ("he_uniform", 1), ("he_uniform", 1), ("he_uniform", 2))
+    )
+    assert not zeros.any()
+    assert np.array_equal(uniform[0], uniform[1])
+    assert not np.array_equal(uniform[0], uniform[2])
+
+
 def test_quirks_of_the_head_stay():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, use_bias=False), layers.Softmax()])
     copy = transfer.replace_head(model, 2)
