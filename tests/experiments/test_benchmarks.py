@@ -41,6 +41,7 @@ SCRIPTS = {
     "graph_scale_width": "graph_scale",
     "graphs": "graphs",
     "greedy_forward_selection": "greedy_forward_selection",
+    "heads": "heads",
     "hull_membership": "hull_membership",
     "mask_update": "mask_update",
     "memorization": "memorization",
