@@ -25,12 +25,13 @@ SIZE, NORMALIZE, BATCH = 128, (127.0, 128.0), 50
 DATA = ("cifar10", "fashion_mnist")
 MODES = ("linear", "full")
 SPARSITIES = (0.5, 0.7)
-DENSE = "dense"
+DENSE, HEAD = "dense", "fc"
 ABOUT = """\
 {images:,} training and {test:,} test images of each task, drawn anew for each seed and the same for
 all models. One-shot pruning sees {calibration} of the training images; "GMP, taught" sees all of
 them for {taught_epochs} epochs beside the dense network, without labels, its batch normalization
-fixed. Zeros are those of the backbone. Full transfer: {full_epochs} epochs of SGD. Both modes start
+fixed. Zeros are those of the backbone. Full transfer: {full_epochs} epochs of SGD, the
+statistics of batch normalization with momentum 0.9. Both modes start
 from the same sparse network. The error increase is relative to the error of the dense network in
 the same mode."""
 
@@ -49,7 +50,7 @@ def taught(model: keras.Model, x: np.ndarray, config: Mapping[str, Any]) -> None
         layer.trainable = False
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-4), loss)
-    pruning = ks.GMP(config["sparsity"], ks.Polynomial("0%", "60%", every="4st"))
+    pruning = ks.GMP(config["sparsity"], ks.Polynomial("0%", "60%", every="4st"), exclude=HEAD)
     no_labels = np.zeros(len(x), "int32")
     model.fit(
         x,
@@ -64,9 +65,9 @@ def taught(model: keras.Model, x: np.ndarray, config: Mapping[str, Any]) -> None
 
 
 METHODS: dict[str, Callable[[keras.Model, np.ndarray, Mapping[str, Any]], Any]] = {
-    "magnitude": lambda model, x, config: ks.prune(model, config["sparsity"]),
+    "magnitude": lambda model, x, config: ks.prune(model, config["sparsity"], exclude=HEAD),
     "SparseGPT": lambda model, x, config: ks.sparsegpt(
-        model, x[: config["calibration"]], sparsity=config["sparsity"]
+        model, x[: config["calibration"]], sparsity=config["sparsity"], exclude=HEAD
     ),
     "GMP, taught": taught,
 }
@@ -79,6 +80,8 @@ def run(config: dict, folder: Path) -> dict[str, Any]:
     loaded = ks.data.load(config["data"], limit=config["images"], seed=config["seed"])
     given = Images(loaded, (SIZE, SIZE, 3), NORMALIZE, BATCH, config["test"])
     train, test = arrays(given.train_batches(shuffle=False)), arrays(given.test_batches())
+    # The few steps of full transfer would leave those of ImageNet in place.
+    ks.models.set_batch_norm_momentum(model, 0.9)
     if config["method"] != DENSE:
         METHODS[config["method"]](model, train[0], config)
     common = {
