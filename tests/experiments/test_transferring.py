@@ -157,6 +157,24 @@ def test_of_str_the_threshold_is_searched_for(tmp_path):
     assert found["sparsity"] == pytest.approx(0.7, abs=0.005)
 
 
+def test_where_the_sparsity_of_str_leaps_the_nearest_is_taken(tmp_path, monkeypatch):
+    config = {**SMALL, "method": "str", "sparsity": 0.7, "modes": ["lbfgs"]}
+    monkeypatch.setattr(runs, "_APART", 0.0)
+    monkeypatch.setattr(runs, "_TRAININGS", 6)
+    monkeypatch.setattr(runs, "_FAR", 1.0)
+    reached = []
+
+    def watched(model, **arguments):
+        reached.append(ks.report(model, **arguments))
+        return reached[-1]
+
+    monkeypatch.setattr(runs, "report", watched)
+    found = runs.transfer_run(config, tmp_path)["sparsity"]
+    tried = [each.sparsity for each in reached[:6]]
+    assert found == min(tried, key=lambda sparsity: abs(sparsity - 0.7))
+    assert len(set(tried)) > 1
+
+
 def test_a_sparsity_that_str_does_not_come_to(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "_TRAININGS", 1)
     config = {**SMALL, "method": "str", "sparsity": 0.97, "epochs": 1}
