@@ -121,7 +121,7 @@ def increase(mode: str, dense: bench.Runs) -> bench.Cell:
 def describe(content: dict) -> bench.Document:
     results, config = content["results"], content["config"]
     blocks: list[str | bench.Table] = [ABOUT.format(**config)]
-    panels = {}
+    drawn = {}
     for data in config["datasets"]:
         of_data = {
             name.removesuffix(f", {data}"): runs
@@ -136,12 +136,14 @@ def describe(content: dict) -> bench.Document:
         columns["filters gone"] = bench.cell("pruned_filters", ".1%")
         columns["penalty"] = bench.cell("l2", "g")
         blocks += [f"{data}:", bench.by_variant(data, "model", columns, of_data)]
-        panels[data] = {
-            mode: [bench.mean([run[mode] for run in runs]) for runs in of_data.values()]
+        drawn |= {
+            f"{data}, {name}, {mode}": [run[mode] for run in runs]
             for mode in MODES
+            for name, runs in of_data.items()
         }
     title = "EfficientNet-Lite0, dense and sparse, on other images"
-    picture = bench.lines(panels, "", list(of_data), title)
+    colors = {label: f"C{MODES.index(label.rpartition(', ')[2])}" for label in drawn}
+    picture = bench.points(drawn, "test accuracy", colors, title)
     return bench.Document(title, blocks, picture, "accuracy by model, linear and full")
 
 
