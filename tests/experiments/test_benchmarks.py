@@ -91,6 +91,7 @@ SCRIPTS = {
     "streaming_speed": "streaming_speed",
     "transfer_claims": "transfer_claims",
     "transfer_fashion_mnist": "transfer",
+    "transfer_mnist": "transfer",
     "transfer_pretrained": "transfer_pretrained",
     "transfer_segmentation": "transfer_segmentation",
 }
