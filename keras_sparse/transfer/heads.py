@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.backend.random_state import undisturbed_random
 from keras_sparse.messages.arguments import instance, integer, optional, random_seed, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.convolutions import CONVOLUTIONS
@@ -201,7 +202,8 @@ def _of_classes(
             f"A {type(old).__name__} such as {old.name!r} is not told by a number of classes. "
             f"Give the new layer itself: head={{{old.name!r}: layer}}."
         )
-    made = keras.initializers.get(initializer)
+    with undisturbed_random():
+        made = keras.initializers.get(initializer)
     if isinstance(initializer, str) and "seed" in made.get_config():
         made = type(made).from_config({**made.get_config(), "seed": seed})
     return type(old).from_config(

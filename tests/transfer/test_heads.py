@@ -1,6 +1,7 @@
 """Heads: found or named, new ones in their place, everything else as it was."""
 
 import math
+import random
 
 import keras
 import numpy as np
@@ -54,6 +55,12 @@ def test_initializers_by_name_with_and_without_randomness():
     assert not zeros.any()
     assert np.array_equal(uniform[0], uniform[1])
     assert not np.array_equal(uniform[0], uniform[2])
+    drawn = []
+    for initializer in ("he_uniform", keras.initializers.HeUniform(seed=0)):
+        random.seed(3)
+        transfer.replace_head(model, 5, initializer=initializer)
+        drawn.append(random.random())
+    assert drawn[0] == drawn[1]
 
 
 def test_quirks_of_the_head_stay():
