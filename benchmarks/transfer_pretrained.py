@@ -33,7 +33,7 @@ them for {taught_epochs} epochs beside the dense network, without labels, its ba
 fixed. Zeros are those of the backbone. Full transfer: {full_epochs} epochs of SGD, the
 statistics of batch normalization with momentum 0.9. Both modes start
 from the same sparse network. The error increase is relative to the error of the dense network in
-the same mode."""
+the same mode. Seeds: {seeds}."""
 
 
 def arrays(batches: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +120,8 @@ def increase(mode: str, dense: bench.Runs) -> bench.Cell:
 
 def describe(content: dict) -> bench.Document:
     results, config = content["results"], content["config"]
-    blocks: list[str | bench.Table] = [ABOUT.format(**config)]
+    seeds = len(next(iter(results.values())))
+    blocks: list[str | bench.Table] = [ABOUT.format(**config, seeds=seeds)]
     drawn = {}
     for data in config["datasets"]:
         of_data = {
