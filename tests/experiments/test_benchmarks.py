@@ -40,6 +40,7 @@ SCRIPTS = {
     "graph_scale_nodes": "graph_scale",
     "graph_scale_width": "graph_scale",
     "graphs": "graphs",
+    "greedy_epsilon": "greedy_epsilon",
     "greedy_forward_selection": "greedy_forward_selection",
     "heads": "heads",
     "hull_membership": "hull_membership",
