@@ -16,7 +16,7 @@ from keras_sparse.backend.graph_tensors import parts
 # Scores that are looked at together.
 _PIECE = 2**22
 # The most scores of a longer tensor that are looked at at once, one chunk after the other.
-_CHUNK = 2**19
+_CHUNK = 2**18
 # Tensors of up to so many scores are put together though each is ranked by itself.
 _SMALL = 2**16
 
@@ -44,6 +44,7 @@ class Piece:
         first: The first of its groups.
         segments: To which of its groups each unit belongs, or `None` if there is one.
         seen: Which bits are looked at, or `None` for all.
+        among: Of the tensor, False where a unit ranks lowest, or `None` if none does.
     """
 
     bits: Any
@@ -52,6 +53,7 @@ class Piece:
     first: int
     segments: Any
     seen: Any
+    among: Any
 
     @property
     def size(self) -> int:
@@ -72,9 +74,10 @@ class Piece:
         """`function(bits, cost, *values)` of all units."""
         start = self.parts[0].start
         stretch = slice(start, start + self.size)
-        bits = self.bits if self.size == self.bits.shape[0] else self.bits[stretch]
+        whole = self.size == self.bits.shape[0]
         cost = self.cost if isinstance(self.cost, int) else self.cost[stretch]
-        return function(self._seen(bits), cost, *values)
+        bits = self._seen(lambda units: units if whole else units[stretch])
+        return function(bits, cost, *values)
 
     def in_turn(self, function: Callable[..., Any], *values: Any) -> Any:
         """`function(bits, cost, *values)` of each chunk, one after the other, stacked.
@@ -89,7 +92,8 @@ class Piece:
         def one(row: Any) -> Any:
             at = (self.parts[0].start + row[0] * length,)
             some = cost if isinstance(cost, int) else ops.slice(cost, at, (length,))
-            return function(self._seen(ops.slice(self.bits, at, (length,))), some, *row[1:])
+            bits = self._seen(lambda units: ops.slice(units, at, (length,)))
+            return function(bits, some, *row[1:])
 
         return ops.map(one, (ops.arange(self.chunks), *values))
 
@@ -99,8 +103,13 @@ class Piece:
             return self.at_once(function)
         return ops.sum(self.in_turn(function), axis=0)
 
-    def _seen(self, bits: Any) -> Any:
-        return bits if self.seen is None else ops.bitwise_and(bits, self.seen)
+    def _seen(self, cut: Callable[[Any], Any]) -> Any:
+        """The bits that are looked at, of what `cut` takes of all units; all ones where lowest."""
+        bits = cut(self.bits)
+        bits = bits if self.seen is None else ops.bitwise_and(bits, self.seen)
+        if self.among is None:
+            return bits
+        return ops.where(cut(self.among), bits, ops.convert_to_tensor(-1, bits.dtype))
 
     def each(self, values: Any) -> Any:
         """The values of its groups, `(groups,)`, as those of its units: `(units,)`, or `(1,)`."""
@@ -133,21 +142,18 @@ def pieces_of(
             or `None`.
     """
     sizes = [int(tensor.shape[0]) for tensor in scores]
-    known: dict[int, Any] = {}
+    known: dict[int, tuple[Any, Any]] = {}
 
-    def bits_of(some: Sequence[_Part]) -> Any:
-        """Of parts that are whole tensors, or of the tensor that one is a stretch of."""
+    def units_of(some: Sequence[_Part]) -> tuple[Any, Any]:
+        """Bits and `among` of parts that are whole tensors, or of the one they are a stretch of."""
         first = some[0].tensor
         if first not in known:
-            bits = read(_joined(scores, some))
-            if among is not None:
-                bits = _lowest_but(_joined(among, some), bits, seen)
-            known[first] = bits
+            allowed = None if among is None else _joined(among, some)
+            known[first] = read(_joined(scores, some)), allowed
         return known[first]
 
-    left = seen if among is None else None
     return [
-        _piece(bits_of(some), costs, some, joint, left)
+        _piece(*units_of(some), costs, some, joint, seen)
         for some in _planned(sizes, _PIECE if joint else _SMALL)
     ]
 
@@ -171,12 +177,6 @@ def over_pieces(pieces: Sequence[Piece], found: Sequence[Any]) -> Any:
 def _joined(tensors: Sequence[Any], places: Sequence[_Part]) -> Any:
     some = [tensors[place.tensor] for place in places]
     return some[0] if len(some) == 1 else ops.concatenate(some)
-
-
-def _lowest_but(among: Any, bits: Any, seen: Any) -> Any:
-    """The bits, and all ones, those of the float with the lowest place in order, elsewhere."""
-    bits = bits if seen is None else ops.bitwise_and(bits, seen)
-    return ops.where(among, bits, ops.convert_to_tensor(-1, bits.dtype))
 
 
 def _planned(sizes: Sequence[int], small: int) -> Iterator[list[_Part]]:
@@ -211,11 +211,13 @@ def _in_chunks(size: int, most: int) -> tuple[int, int]:
     return (size // most, most) if count is None else (count, size // count)
 
 
-def _piece(bits: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, seen: Any) -> Piece:
+def _piece(
+    bits: Any, among: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, seen: Any
+) -> Piece:
     each = [costs[part.tensor] for part in some]
     first = 0 if joint else some[0].tensor
     if len(some) == 1:
-        return Piece(bits, each[0], some, first, None, seen)
+        return Piece(bits, each[0], some, first, None, seen, among)
     sizes = [part.size for part in some]
     same = all(isinstance(cost, int) for cost in each) and len(set(each)) == 1
     cost = each[0] if same else np.concatenate(list(map(np.broadcast_to, each, sizes)))
@@ -224,7 +226,7 @@ def _piece(bits: Any, costs: Sequence[Any], some: Sequence[_Part], joint: bool, 
         ends = np.cumsum(sizes).astype("int32")
         places = ops.arange(int(ends[-1]), dtype="int32")
         segments = ops.searchsorted(ops.convert_to_tensor(ends), places, side="right")
-    return Piece(bits, cost, some, first, segments, seen)
+    return Piece(bits, cost, some, first, segments, seen, among)
 
 
 def by_tensor(pieces: Sequence[Piece], values: Sequence[Any], tensors: int) -> list[Any]:
