@@ -20,7 +20,7 @@ from keras_sparse.streaming.learner.offline import train_offline
 from keras_sparse.streaming.multi_task import STRATEGIES
 
 TASKS = ("mnist", "fashion_mnist", "digits")
-SETTINGS = {"limit": 300, "test": 500, "replay": 60, "offline_epochs": 40}
+SETTINGS = {"limit": 300, "test": 500, "replay": 60, "offline_epochs": 200}
 OFFLINE = "offline, one by one"
 LABELS = {name: name.replace("_", ", ") for name in STRATEGIES}
 CLAIMS = (

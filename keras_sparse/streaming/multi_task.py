@@ -14,20 +14,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.backend.any_batch import joint_step, of_all
-from keras_sparse.messages.arguments import instance, integer, one_of, optional, wrong
+from keras_sparse.messages.arguments import boolean, instance, integer, one_of, optional, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.streaming.evaluation.events import TestingEvent, event_of_predictions
 from keras_sparse.streaming.evaluation.orderings import class_incremental
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
-from keras_sparse.streaming.learner.model_state import arrays_of, assign_values
+from keras_sparse.streaming.learner.model_state import arrays_of, assign_values, uncompiled_copy
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
 from keras_sparse.streaming.learner.stream_states import State, StreamStates
 from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
+from keras_sparse.streaming.own_statistics import OwnStatistics
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 
 STRATEGIES = ("full_sep", "split_sep", "full_sum", "split_sum")
 _ROWS = 256
+# Examples that the statistics of a task are of.
+_STATISTICS = 1000
 
 
 def _of_task(compression: ImageCompression | None, number: int) -> ImageCompression | None:
@@ -44,6 +47,9 @@ class MultiTaskStreaming:
     replayed examples. `full`: B examples for each task; `split`: B divided among them. `sep`: a
     step of the optimizer for each task, one after the other; `sum`: one step on the sum of their
     gradients. Heads of tasks that have not come are not touched.
+
+    Batch normalization that the tasks share has moving statistics of all of them. A task is tested
+    with those of its own buffer, in `model_of`.
 
     ```python
     trunk = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
@@ -118,6 +124,8 @@ class MultiTaskStreaming:
                 self.schedules[name] = PerClassLinearDecay(*schedule)
         self.optimizer.build(of_all(self.models.values(), "trainable_variables"))
         self._steps: dict[tuple[str, ...], Any] = {}
+        self._alone: dict[str, OwnStatistics] = {}
+        self._renewed: set[str] = set()
 
     @property
     def met(self) -> list[str]:
@@ -137,6 +145,7 @@ class MultiTaskStreaming:
         """
         own = self._of(task)
         example, label = own.checked(x, y)
+        self._renewed.clear()
         earlier = [name for name in self.met if name != task]
         share = self.replay_size
         if self.strategy.startswith("split"):
@@ -222,6 +231,7 @@ class MultiTaskStreaming:
     def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Becomes what `state` described."""
         variables = self._variables()
+        self._renewed.clear()
         assign_values(variables, arrays[: len(variables)])
         begin = len(variables)
         for name, task in description["tasks"].items():
@@ -231,15 +241,50 @@ class MultiTaskStreaming:
                 self.schedules[name].restore(task["schedule"])
             begin = end
 
-    def predict(self, task: str, x: np.ndarray) -> np.ndarray:
-        """How likely each class of a task is, `(n, classes)`."""
-        scale, model = self._of(task).standardize, self.models[task]
+    def _own(self, task: str) -> keras.Model:
+        batches = self._of(task)
+        if len(batches.buffer) < 2:
+            return self.models[task]
+        if task not in self._alone:
+            self._alone[task] = OwnStatistics(self.models[task])
+        if task not in self._renewed:
+            some = batches.buffer.read(_STATISTICS)[0]
+            self._alone[task].renew(batches.standardize(some))
+            self._renewed.add(task)
+        return self._alone[task].model
+
+    def model_of(self, task: str) -> keras.Model:
+        """A plain model of logits for one task, such as to be shipped.
+
+        Its batch normalization has the statistics of up to 1,000 examples of the task's buffer, if
+        there are two at least. What the learner learns afterwards does not change it.
+
+        Args:
+            task: The name of the task.
+        """
+        return uncompiled_copy(self._own(task))
+
+    def predict(self, task: str, x: np.ndarray, shared_statistics: bool = False) -> np.ndarray:
+        """How likely each class of a task is, `(n, classes)`.
+
+        Args:
+            task: The name of the task.
+            x: Examples as they stream.
+            shared_statistics: Whether batch normalization has the moving statistics of all tasks
+                in place of the task's own, which are measured anew when something was learned.
+        """
+        boolean("shared_statistics", shared_statistics)
+        scale = self._of(task).standardize
+        model = self.models[task] if shared_statistics else self._own(task)
         parts = [
             softmax(model.predict_on_batch(scale(x[i : i + _ROWS])))
             for i in range(0, len(x), _ROWS)
         ]
         return np.concatenate(parts)
 
-    def evaluate(self, task: str, x: np.ndarray, y: ArrayLike) -> TestingEvent:
-        """Tests on examples of a task."""
-        return event_of_predictions(self._of(task).position, y, self.predict(task, x))
+    def evaluate(
+        self, task: str, x: np.ndarray, y: ArrayLike, shared_statistics: bool = False
+    ) -> TestingEvent:
+        """Tests on examples of a task. The arguments are those of `predict`, and their classes."""
+        likely = self.predict(task, x, shared_statistics)
+        return event_of_predictions(self._of(task).position, y, likely)

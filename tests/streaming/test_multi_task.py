@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_sparse.probe.batch_norm import batch_normalizations
 from keras_sparse.streaming import ImageCompression, MultiTaskStreaming
 from keras_sparse.streaming.learner.batches import ReplayBatches
 from keras_sparse.streaming.learner.model_state import arrays_of
+from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.multi_task import STRATEGIES
 from tests.streaming.streams import STANDARD, assert_same, patterns, weights
 
@@ -68,6 +70,34 @@ def test_steps_replays_and_heads_that_wait(strategy, rows):
     assert learner.met == ["a", "b"]
     assert not np.array_equal(shared, weights(learner.models["a"])[0])
     assert_same(before, weights(learner.models["c"])[-2:])
+
+
+def test_each_task_is_tested_with_statistics_of_its_own_buffer():
+    learner = learner_of()
+    (x, y), (other, labels) = streams().values()
+    for task, images, classes in (("a", x, y), ("b", other, labels)):
+        for i in range(12):
+            learner.partial_fit(task, images[i], classes[i])
+    before = weights(learner.models["a"])
+    alone = learner.model_of("a")
+    assert_same(before, weights(learner.models["a"]))
+    (norm,) = batch_normalizations(alone)
+    scale, (shift, spread) = alone.layers[2].kernel, STANDARD
+    standard = (x[:12].reshape(12, -1).astype("float32") - shift) / spread
+    products = standard @ np.asarray(scale)
+    np.testing.assert_allclose(norm.moving_mean, products.mean(0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, products.var(0), rtol=1e-3, atol=1e-4)
+    own, shared = learner.predict("a", x), learner.predict("a", x, shared_statistics=True)
+    np.testing.assert_allclose(
+        own, softmax(alone.predict_on_batch(learner._of("a").standardize(x)))
+    )
+    assert np.abs(own - shared).max() > 1e-3
+    learner.partial_fit("b", other[12], labels[12])
+    assert not np.array_equal(own, learner.predict("a", x))
+    # Nothing to measure them on: the shared ones.
+    np.testing.assert_array_equal(
+        learner.predict("c", x), learner.predict("c", x, shared_statistics=True)
+    )
 
 
 @pytest.mark.slow

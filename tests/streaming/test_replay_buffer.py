@@ -33,6 +33,14 @@ def content(buffer):
     return list(zip(x[:, 0, 0, 0].tolist(), y.tolist(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("most", "numbers"), [(None, range(7)), (3, (0, 2, 4)), (7, range(7)), (9, range(7))]
+)
+def test_reads_some_at_equal_distances(most, numbers):
+    x, y = filled(range(7)).read(most)
+    assert x[:, 0, 0, 0].tolist() == y.tolist() == list(numbers)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     labels=st.lists(st.integers(0, 5), min_size=1, max_size=80),

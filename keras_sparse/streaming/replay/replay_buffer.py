@@ -127,11 +127,17 @@ class ReplayBuffer:
         places = self.random.choice(len(self), size, replace=False) if size else np.empty(0, int)
         return self.store.read(places), np.array([self.index.labels[i] for i in places], np.int32)
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """All stored examples, decompressed, and their labels."""
+    def read(self, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Stored examples, decompressed, and their labels.
+
+        Args:
+            most: How many at most, at equal distances; `None` for all.
+        """
         if self.store is None:
             raise ValueError("The buffer holds nothing yet. Add an example first.")
-        return self.store.read(np.arange(len(self))), self.labels
+        size = min(len(self), optional(integer, "most", most) or len(self))
+        places = np.arange(size) * len(self) // max(1, size)
+        return self.store.read(places), self.labels[places]
 
     def add(self, example: np.ndarray, label: int) -> None:
         """Stores an example; if there is no room, one leaves, maybe this one.
