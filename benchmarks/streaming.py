@@ -45,6 +45,7 @@ IMAGES: dict[str, Any] = {
     # Few images make few steps of an epoch: after 40 the reference knows half of Fashion-MNIST.
     "base_epochs": 200,
     "offline_epochs": 200,
+    "batch_norm_momentum": 0.9,
 }
 COMMON: dict[str, dict[str, Any]] = {
     "digits": DIGITS,

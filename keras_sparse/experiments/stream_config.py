@@ -12,6 +12,7 @@ from keras_sparse import data, streaming
 from keras_sparse.experiments.networks import NETWORKS
 from keras_sparse.experiments.stream_objects import similar_images
 from keras_sparse.messages.arguments import integer, number, one_of, optional
+from keras_sparse.models import set_batch_norm_momentum
 from keras_sparse.streaming.evaluation.orderings import Order
 
 METHODS = (
@@ -65,6 +66,8 @@ class StreamConfig:
         noise: Standard deviation of what is added to the pixels, in their units.
         sparsity: Of the method `"sparse-cssl"`.
         frozen: The name of the last frozen layer of the method `"frozen"`.
+        batch_norm_momentum: Share of the old value that a step leaves in the moving statistics of
+            batch normalization.
         seed: Of all that is random.
 
     Raises:
@@ -91,6 +94,7 @@ class StreamConfig:
     noise: float = 0.0
     sparsity: float = 0.9
     frozen: str = "features"
+    batch_norm_momentum: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -108,6 +112,7 @@ class StreamConfig:
         optional(number, "capacity_mb", self.capacity_mb, "(0, inf)")
         number("noise", self.noise, "[0, inf)")
         number("sparsity", self.sparsity, "[0, 1)")
+        number("batch_norm_momentum", self.batch_norm_momentum, "[0, 1)")
         streaming.ImageCompression(bits=self.bits, area=self.area)
         streaming.ReplayBuffer(eviction=self.eviction)
 
@@ -160,4 +165,6 @@ def stream_of(config: StreamConfig) -> Stream:
 def model_of(config: StreamConfig, stream: Stream) -> keras.Model:
     """The network of a configuration, new."""
     keras.utils.set_random_seed(config.seed)
-    return NETWORKS[config.model](stream.x.shape[1:], stream.classes)
+    network = NETWORKS[config.model](stream.x.shape[1:], stream.classes)
+    set_batch_norm_momentum(network, config.batch_norm_momentum)
+    return network

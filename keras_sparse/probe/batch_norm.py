@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -167,6 +168,34 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
+
+
+# The share of earlier statistics that is worth a warning.
+_STALE = 0.25
+
+
+def warn_of_stale_statistics(
+    model: keras.Model, steps: float, when: str, whose: str, cure: str = "", stacklevel: int = 2
+) -> None:
+    """Says if steps are too few for moving statistics to become those of what is learned.
+
+    Args:
+        model: The model that is trained.
+        steps: How many there are.
+        when: After what, the beginning of a sentence.
+        whose: Of what the statistics are that are left, its end.
+        cure: What else helps, the end of the next one.
+        stacklevel: As of `warnings.warn`, from the caller.
+    """
+    momenta = [layer.momentum for layer in batch_normalizations(model) if layer.trainable]
+    left = max(momenta, default=0.0) ** steps
+    if left > _STALE:
+        warnings.warn(
+            f"{when} the batch normalization of {model.name!r}, of momentum {max(momenta):g}, "
+            f"still tests with {left:.0%} of the statistics of {whose}. Call "
+            f"keras_sparse.models.set_batch_norm_momentum(model, 0.9) before{cure}.",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def tuning_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from typing_extensions import Unpack
 from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.static_mask import StaticMask
+from keras_sparse.probe.batch_norm import warn_of_stale_statistics
 from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.recipe import LayerArguments
 from keras_sparse.transfer.backbone import Backbone
@@ -22,7 +24,7 @@ from keras_sparse.transfer.training import (
     classification_loss,
     given_data,
     sgd,
-    warn_of_stale_statistics,
+    steps_of,
 )
 
 
@@ -112,7 +114,16 @@ def full(
         metrics=accuracy_metrics() if metrics is None else list(metrics),
         run_eagerly=run_eagerly,
     )
-    warn_of_stale_statistics(copy, batches, epochs)
+    last = epochs * (steps_of(batches) or math.inf)
+    warn_of_stale_statistics(
+        copy,
+        last,
+        f"After step {last}, the last here,",
+        "the upstream task",
+        " on the upstream model, keras_sparse.batch_norm_tuning on the new one after it, or train "
+        "for more steps",
+        stacklevel=3,
+    )
     masks = [] if dense else [StaticMask(mask="current", **backbone.without_heads(kwargs))]
     seconds = EpochSeconds()
     history = copy.fit(

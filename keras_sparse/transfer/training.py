@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from typing import Any
 
 import keras
 
 from keras_sparse.data import pipeline
 from keras_sparse.messages.arguments import integer, number, wrong
-from keras_sparse.probe.batch_norm import batch_normalizations
 from keras_sparse.transfer.labels import class_labels
 
 _FALLS = (1 / 3, 2 / 3)
-_STALE = 0.25  # The share of the upstream task's statistics that is said to be left.
 
 
 def step_decay(learning_rate: float, steps_per_epoch: int, epochs: int = 150) -> Any:
@@ -70,28 +66,6 @@ def steps_of(batches: Any) -> int | None:
         known = int(batches.cardinality())
         return known if known > 0 else None
     return len(batches) if hasattr(batches, "__len__") else None
-
-
-def warn_of_stale_statistics(model: keras.Model, batches: Any, epochs: int) -> None:
-    """Says if a training is too short for moving statistics to become those of the task.
-
-    Args:
-        model: The model that is trained.
-        batches: Of an epoch.
-        epochs: Epochs in all.
-    """
-    steps = steps_of(batches)
-    momenta = [layer.momentum for layer in batch_normalizations(model) if layer.trainable]
-    left = max(momenta, default=0.0) ** (epochs * (steps or math.inf))
-    if left > _STALE:
-        warnings.warn(
-            f"After step {epochs * (steps or 0)}, the last here, the batch normalization "
-            f"of {model.name!r}, of momentum {max(momenta):g}, still tests with {left:.0%} of the "
-            "statistics of the upstream task. Call keras_sparse.models.set_batch_norm_momentum("
-            "model, 0.9) on the upstream model before, keras_sparse.batch_norm_tuning on the new "
-            "one after it, or train for more steps.",
-            stacklevel=4,
-        )
 
 
 def classification_loss(from_logits: bool) -> keras.losses.Loss:

@@ -1,6 +1,8 @@
 """One step for each example, of all weights, in the order of the algorithm, resumed exactly."""
 
 import functools
+import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -98,6 +100,20 @@ def test_without_replay_it_is_plain_sgd_on_single_examples():
         step(((image.astype("float32") - 128) / 64)[None], np.eye(4, dtype="float32")[[label]])
     assert_same(weights(model), weights(plain))
     assert len(learner.buffer) == 0
+
+
+def test_statistics_that_lag_behind_sorted_classes_are_told():
+    x, y = patterns(10)
+    said = r"After the 10 examples of a class, .* momentum 0.99, still tests with 90% .* before"
+    with pytest.warns(UserWarning, match=said) as told:
+        StreamingLearner(norm_net(), standardize=STANDARD).fit_stream(x, y)
+    assert Path(__file__).name in {Path(each.filename).name for each in told}
+    quick = norm_net()
+    ks.models.set_batch_norm_momentum(quick, 0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        StreamingLearner(quick, standardize=STANDARD).fit_stream(x, y)
+        StreamingLearner(norm_net(), standardize=STANDARD).fit_stream(x, y, order="iid")
 
 
 def test_growing_batches_are_not_traced_each():

@@ -13,6 +13,7 @@ from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.own_loop import sparse_optimizer
 from keras_sparse.messages.arguments import boolean, instance, integer, optional, wrong
+from keras_sparse.probe.batch_norm import warn_of_stale_statistics
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
 from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
@@ -21,6 +22,9 @@ from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
 from keras_sparse.streaming.learner.stream_states import State
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
+
+# So many examples of a class, one after the other, are no chance.
+_SORTED = 4
 
 
 class StreamingLearner(StreamLearner):
@@ -153,6 +157,16 @@ class StreamingLearner(StreamLearner):
 
     def announce(self, y: np.ndarray) -> None:
         """Tells the schedule how many examples of each class are going to come."""
+        runs = 1 + np.count_nonzero(np.diff(y))
+        length = len(y) / runs
+        if length > _SORTED:
+            warn_of_stale_statistics(
+                self.model,
+                length,
+                f"After the {length:.0f} examples of a class, the last of them,",
+                "the classes before",
+                stacklevel=3,
+            )
         if self.schedule is not None:
             self.schedule.announce(y)
 
