@@ -271,6 +271,7 @@ def main() -> None:
         test_limit=int,
         base_epochs=int,
         offline_epochs=int,
+        batch_norm_momentum=float,
     )
     part = script.args.part
     common = script.chosen(COMMON[part])

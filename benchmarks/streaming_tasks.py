@@ -21,7 +21,8 @@ from keras_sparse.streaming.multi_task import STRATEGIES
 
 TASKS = ("mnist", "fashion_mnist", "digits")
 SETTINGS = {"limit": 300, "test": 500, "replay": 60, "offline_epochs": 200}
-OFFLINE = "offline, one by one"
+SETTINGS |= {"batch_norm_momentum": 0.9}
+OFFLINE, SHARED = "offline, one by one", "shared statistics"
 LABELS = {name: name.replace("_", ", ") for name in STRATEGIES}
 CLAIMS = (
     bench.Claim("full, sep", "split, sep", 0.0),
@@ -30,7 +31,8 @@ CLAIMS = (
 ABOUT = """\
 Accuracy in percent on {test} test images of each data set when all have come, {limit} training
 images each. `full` replays {replay} images of each data set with every new one, `split` as many in
-all; `sep` takes a step for each data set, `sum` one for all. Buffers hold all images."""
+all; `sep` takes a step for each data set, `sum` one for all. Buffers hold all images. Each data set
+is tested with batch-norm statistics of its own; beside it the mean with those of all together."""
 
 
 def dataset(name: str, config: dict) -> tuple[np.ndarray, np.ndarray, tuple]:
@@ -51,6 +53,12 @@ def scale_of(x: np.ndarray) -> tuple[list[float], list[float]]:
     return [float(x.mean())], [float(x.std())]
 
 
+def network_of(config: dict) -> keras.Model:
+    network = NETWORKS["small-conv"]((28, 28, 1), 10)
+    ks.models.set_batch_norm_momentum(network, config["batch_norm_momentum"])
+    return network
+
+
 def run(config: dict, folder: Path) -> dict[str, float]:
     """The accuracy on each data set in the end."""
     keras.utils.set_random_seed(config["seed"])
@@ -58,7 +66,7 @@ def run(config: dict, folder: Path) -> dict[str, float]:
     scales = {name: scale_of(x) for name, (x, _, _) in found.items()}
     if config["strategy"] == OFFLINE:
         return {name: offline(*found[name], scales[name], config) for name in TASKS}
-    network = NETWORKS["small-conv"]((28, 28, 1), 10)
+    network = network_of(config)
     trunk = keras.Model(network.inputs, network.get_layer("features").output)
     heads = {name: keras.layers.Dense(10, name=f"{name}_logits") for name in TASKS}
     learner = ks.streaming.MultiTaskStreaming(
@@ -70,12 +78,17 @@ def run(config: dict, folder: Path) -> dict[str, float]:
         seed=config["seed"],
     )
     learner.fit_streams({name: (x, y) for name, (x, y, _) in found.items()}, seed=config["seed"])
-    return {name: learner.evaluate(name, *test).accuracy for name, (_, _, test) in found.items()}
+    tests = {name: test for name, (_, _, test) in found.items()}
+    shared = {
+        f"{name}, {SHARED}": learner.evaluate(name, *test, shared_statistics=True).accuracy
+        for name, test in tests.items()
+    }
+    return {**shared, **{name: learner.evaluate(name, *tests[name]).accuracy for name in tests}}
 
 
 def offline(x: np.ndarray, y: np.ndarray, test: tuple, scale: Any, config: dict) -> float:
     """The accuracy of a network of its own."""
-    model = NETWORKS["small-conv"]((28, 28, 1), 10)
+    model = network_of(config)
     given = {"classes": 10, "standardize": scale, "seed": config["seed"]}
     train_offline(model, x, y, epochs=config["offline_epochs"], **given)
     return ks.streaming.StreamingLearner(model, standardize=scale).evaluate(*test).accuracy
@@ -85,6 +98,7 @@ def describe(content: dict) -> bench.Document:
     runs, config = content["results"], content["config"]
     columns: dict[str, bench.Cell] = {name: of_task(name) for name in TASKS}
     columns["mean"] = lambda of: bench.percent([average(one) for one in of])
+    columns[f"mean, {SHARED}"] = mean_shared
 
     def accuracies(name: str, _: Any) -> list[float]:
         return [average(one) for one in runs.get(name, [])]
@@ -92,7 +106,9 @@ def describe(content: dict) -> bench.Document:
     first = {"claim": lambda claim: f"{claim.better} over {claim.worse}"}
     title = "Three data sets, one after the other"
     colors = {name: f"C{i}" for i, name in enumerate(runs)}
-    picture = bench.points({name: accuracies(name, 0) for name in runs}, "mean", colors, title)
+    picture = bench.points(
+        {name: accuracies(name, 0) for name in runs}, "mean accuracy", colors, title
+    )
     blocks = [
         ABOUT.format(**config),
         bench.by_variant("Accuracy", "", columns, runs),
@@ -101,8 +117,14 @@ def describe(content: dict) -> bench.Document:
     return bench.Document(title, blocks, picture, "mean accuracy over the data sets")
 
 
-def average(found: dict[str, float]) -> float:
-    return bench.mean([found[name] for name in TASKS])
+def average(found: dict[str, float], ending: str = "") -> float:
+    return bench.mean([found[name + ending] for name in TASKS])
+
+
+def mean_shared(runs: bench.Runs) -> str:
+    """In percent; of networks that share nothing there is none."""
+    values = [average(one, f", {SHARED}") for one in runs if f"{TASKS[0]}, {SHARED}" in one]
+    return bench.percent(values) if values else ""
 
 
 def of_task(name: str) -> bench.Cell:

@@ -87,9 +87,12 @@ SCRIPTS = {
     "snip_variants": "snip",
     "steps_bound": "steps_bound",
     "steps_to_result": "steps_to_result",
-    "streaming_digits": "streaming",
-    "streaming_fashion_mnist": "streaming",
+    **{
+        f"streaming_{part}": "streaming"
+        for part in ("base", "classes", "digits", "fashion_mnist", "grid", "orders")
+    },
     "streaming_speed": "streaming_speed",
+    "streaming_tasks": "streaming_tasks",
     "transfer_claims": "transfer_claims",
     "transfer_fashion_mnist": "transfer",
     "transfer_mnist": "transfer",
