@@ -69,19 +69,6 @@ def assign_on_replicas(
     tf.__internal__.distribute.interim.maybe_merge_call(merged, strategy, *native)
 
 
-def once_known(tensors: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
-    """Nothing that is called inside begins before these tensors are there.
-
-    TensorFlow else begins whatever does not depend on them: products of large tensors would be in
-    memory for as long as the tensors are waited for. Other backends have an order of their own.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.control_dependencies([tf.group(*tensors)])
-
-
 def assign_if(condition: Any, compute: Callable[[], Any], variables: Any) -> None:
     """Assigns `compute()` to `variables` where a boolean scalar is true.
 

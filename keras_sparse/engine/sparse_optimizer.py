@@ -11,12 +11,7 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from keras_sparse.backend.gradients import as_dense
-from keras_sparse.backend.replicas import (
-    assign_on_replicas,
-    once_known,
-    replica_count,
-    sum_over_replicas,
-)
+from keras_sparse.backend.replicas import assign_on_replicas, replica_count, sum_over_replicas
 from keras_sparse.engine.buffers import (
     parts,
     resettable_buffers,
@@ -179,15 +174,13 @@ class SparseOptimizer(WrappingOptimizer):
         rates = self.rates()
         shown = gradients if self.rule.uses_gradients else []
         self._on_replicas(Step.before, due, rates, shown)
-        tensors = self._step_variables.tensors(shown)
-        learning = self.rule.learning_gradients(gradients, tensors)
+        learning = self.rule.learning_gradients(gradients, self._step_variables.tensors(shown))
         for i, gradient in zip(places, learning, strict=True):
             if i is not None and grads[i] is not None:
                 scaled = gradient if scale == 1.0 else gradient * scale
                 same = scaled.dtype == grads[i].dtype
                 grads[i] = scaled if same else ops.cast(scaled, grads[i].dtype)
-        with once_known(tensors.masks):
-            self.inner_optimizer.apply(grads, trainable_variables)
+        self.inner_optimizer.apply(grads, trainable_variables)
         self._on_replicas(Step.after, due, rates, shown)
 
     def _seen_by_rule(self, gradient: Any) -> Any:
