@@ -19,6 +19,9 @@ from keras_sparse.messages.arguments import integer, number, optional
 from keras_sparse.probe.calibration import arrays_of, check_data, check_inputs, given_batches
 from keras_sparse.probe.variables import check_built
 
+# The share of earlier statistics that is worth a warning.
+_STALE = 0.25
+
 
 def batch_norm_tuning(
     model: keras.Model,
@@ -168,10 +171,6 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
-
-
-# The share of earlier statistics that is worth a warning.
-_STALE = 0.25
 
 
 def warn_of_stale_statistics(
