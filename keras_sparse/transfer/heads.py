@@ -76,7 +76,9 @@ def with_new_heads(
         old = find_head(model, head)
         new = {old: _of_classes(old, integer("classes", classes, 2), initializer, seed)}
     copy = _copied(model, new)
-    copy.trainable = True
+    for layer in copy._flatten_layers():
+        # Layer by layer: on TensorFlow, Keras passes on to inner layers only a value that changes.
+        layer.trainable = True
     return copy, list(new.values())
 
 

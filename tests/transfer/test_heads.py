@@ -86,12 +86,15 @@ def test_a_convolution_as_head():
     assert transfer.replace_head(model, 3).output_shape == (None, 3)
 
 
-def test_frozen_layers_of_the_upstream_model_are_trained():
+@pytest.mark.parametrize("frozen", [(), ("norm",)])
+def test_frozen_layers_of_the_upstream_model_are_trained(frozen):
     model = upstream()
-    model.trainable = False
+    for layer in [model.get_layer(name) for name in frozen] or [model]:
+        layer.trainable = False
+    before = len(model.trainable_variables)
     copy = transfer.replace_head(model, 3)
     assert len(copy.trainable_variables) == 8
-    assert not model.trainable_variables
+    assert len(model.trainable_variables) == before == (6 if frozen else 0)
 
 
 def test_heads_of_other_kinds_by_name():
