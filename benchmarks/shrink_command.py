@@ -1,9 +1,10 @@
-"""Two trained models made smaller by `keras-sparse shrink`: accuracy, latency and bytes.
+"""Trained models made smaller by `keras-sparse shrink`: accuracy, latency and bytes.
 
     python benchmarks/shrink_command.py --pretrained efficientnet_lite0.keras
 
 EfficientNet-Lite0 was trained on ImageNet and gets a linear probe as its head for CIFAR-10 at
-128 x 128; ResNet-20 (`saved_models/`) was pruned on CIFAR-10 to 90 % zeros, which stay.
+128 x 128; ResNet-20 (`saved_models/`) was pruned on CIFAR-10 to 90 % zeros, which stay. It is so
+small that half of its time is not its operations, so that it is also made smaller to a latency.
 """
 
 import json
@@ -15,11 +16,13 @@ from keras_sparse.experiments.benchmark import Document, Script, Study, Table, V
 
 HERE = Path(__file__).parent
 SAVED = HERE.parent / "saved_models" / "resnet20_cifar10_gmp90" / "model.keras"
-COMMON = "--data cifar10 --flops 0.5 --method taylor --steps 2"
+COMMON = "--data cifar10 --method taylor --steps 2"
+RESNET = "--images 10000 --finetune 5 --learning-rate 0.05 --keep-zeros"
 OPTIONS = {
-    "EfficientNet-Lite0": f"{COMMON} --image-size 128 --normalize 127 128 --images 3000 "
-    "--test-images 2000 --finetune 4 --learning-rate 0.03 --batch-size 32",
-    "ResNet-20": f"{COMMON} --images 10000 --finetune 5 --learning-rate 0.05 --keep-zeros",
+    "EfficientNet-Lite0": f"{COMMON} --flops 0.5 --image-size 128 --normalize 127 128 "
+    "--images 3000 --test-images 2000 --finetune 4 --learning-rate 0.03 --batch-size 32",
+    "ResNet-20": f"{COMMON} --flops 0.5 {RESNET}",
+    "ResNet-20, by latency": f"{COMMON} --latency 0.6 {RESNET}",
 }
 
 

@@ -86,6 +86,7 @@ SHRINK_OPTIONS = {
     "data": Option("cifar10", str, OPTIONS["data"].help),
     "finetune": Option(5, int, "epochs of training after pruning"),
     "steps": Option(1, int, "in how many steps to prune, with an epoch of training between two"),
+    "round_to": Option(1, int, "what the number of units in a layer is a multiple of"),
     "images": Option(None, int, "training images to take (default: all)"),
     "test_images": Option(None, int, "test images to take (default: all)"),
     "image_size": Option(

@@ -44,6 +44,7 @@ class ShrinkConfig:
         data: A data set of `keras_sparse.data.load`.
         finetune: Epochs of training after pruning, 0 for none.
         steps: In how many steps to prune, with an epoch of training between two.
+        round_to: What the number of units in a group is a multiple of, as far as they go.
         images: Training images to take; `None` for all.
         test_images: Test images to take; `None` for all.
         image_size: Height and width to which images are resized, and for which the model is
@@ -66,6 +67,7 @@ class ShrinkConfig:
     data: str = "cifar10"
     finetune: int = 5
     steps: int = 1
+    round_to: int = 1
     images: int | None = None
     test_images: int | None = None
     image_size: int | None = None
@@ -80,6 +82,7 @@ class ShrinkConfig:
         one_of("method", self.method, (*CRITERIA, *LAYERWISE))
         integer("finetune", self.finetune, 0)
         integer("steps", self.steps)
+        integer("round_to", self.round_to)
         number("learning_rate", self.learning_rate, "(0, 1000)")
         boolean("keep_zeros", self.keep_zeros)
         check_feeding(self)
@@ -170,6 +173,7 @@ def _pruned(
         data=_calibration(images),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
         steps=config.steps,
+        round_to=config.round_to,
         fine_tune=between,
         seed=config.seed,
     )

@@ -91,6 +91,18 @@ def test_a_new_head_for_other_classes(tmp_path, capsys):
     assert smaller.output_shape == (None, 10)
 
 
+def test_sizes_that_are_multiples(tmp_path):
+    backbone(classes=10).save(tmp_path / "net.keras")
+    sizes = {}
+    for multiple in (1, 8):
+        words = ("--flops", 0.5, "--finetune", 0, "--images", 100, "--round-to", multiple)
+        assert shrink(tmp_path / "net.keras", tmp_path / "out.keras", *words) == 0
+        smaller = keras.saving.load_model(tmp_path / "out.keras")
+        sizes[multiple] = [smaller.get_layer(name).filters for name in "ab"]
+    assert any(size % 8 for size in sizes[1])
+    assert sizes[8] in ([8, 16], [16, 8], [8, 8])
+
+
 def test_a_probed_head_is_the_regression_on_the_features(digits):
     model, images = backbone(classes=7, activation="softmax"), Images(digits, (8, 8, 1))
     probed = with_probed_head(model, images)
