@@ -89,7 +89,7 @@ SCRIPTS = {
     "steps_to_result": "steps_to_result",
     **{
         f"streaming_{part}": "streaming"
-        for part in ("base", "classes", "digits", "fashion_mnist", "grid", "orders")
+        for part in ("base", "cifar10", "classes", "digits", "fashion_mnist", "grid", "orders")
     },
     "streaming_speed": "streaming_speed",
     "streaming_tasks": "streaming_tasks",
