@@ -59,6 +59,9 @@ def joint_step(
 
     Returns:
         A function of a batch, inputs and soft labels, for each model.
+
+    Raises:
+        ValueError: If the optimizer is one that the backend cannot use so.
     """
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
 
@@ -88,7 +91,8 @@ def _joint_on_tensorflow(
     def step(batches: Any) -> Any:
         with tf.GradientTape() as tape:
             value = total(batches)
-        gradients = tape.gradient(value, [variable.value for variable in variables])
+            scaled = optimizer.scale_loss(value)
+        gradients = tape.gradient(scaled, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
         return value
 
@@ -100,6 +104,11 @@ def _joint_on_jax(
 ) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     import jax
 
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "On JAX a LossScaleOptimizer takes no step on some of its weights. Give the optimizer "
+            "in it; bfloat16 needs no scaling."
+        )
     trained = of_all(models, "trainable_variables")
     others = of_all(models, "non_trainable_variables")
     touched = [*trained, *others, *optimizer.variables]

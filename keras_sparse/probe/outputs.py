@@ -24,7 +24,7 @@ def softmax_layer(model: keras.Model) -> str | None:
         last = _producer(graph)
     softmax = isinstance(last, keras.layers.Softmax) or last.__class__.__name__ == "Softmax"
     own = getattr(last, "activation", None)
-    return last.name if softmax or own is keras.activations.softmax else None
+    return last.name if softmax or own in (keras.activations.softmax, keras.ops.softmax) else None
 
 
 def _producer(graph: Any) -> Any:

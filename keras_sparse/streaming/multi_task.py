@@ -17,12 +17,12 @@ from keras_sparse.backend.any_batch import joint_step, of_all
 from keras_sparse.messages.arguments import boolean, instance, integer, one_of, optional, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.streaming.evaluation.events import TestingEvent, event_of_predictions
-from keras_sparse.streaming.evaluation.orderings import class_incremental
+from keras_sparse.streaming.evaluation.orderings import class_incremental, class_numbers
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
+from keras_sparse.streaming.learner.classifier import check_classifier, softmax
 from keras_sparse.streaming.learner.model_state import arrays_of, assign_values, uncompiled_copy
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
 from keras_sparse.streaming.learner.stream_states import State, StreamStates
-from keras_sparse.streaming.learner.streaming_learner import check_classifier, softmax
 from keras_sparse.streaming.own_statistics import OwnStatistics
 from keras_sparse.streaming.replay.compression import ImageCompression
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
@@ -111,10 +111,13 @@ class MultiTaskStreaming:
             name: keras.Model(trunk.inputs, head(trunk.outputs[0])) for name, head in heads.items()
         }
         scales = standardize or {}
+        for name in scales:
+            if name not in self.models:
+                raise unknown_name("task in standardize", name, self.models)
         self.batches: dict[str, ReplayBatches] = {}
         self.schedules: dict[str, PerClassLinearDecay] = {}
         for i, (name, model) in enumerate(self.models.items()):
-            _, classes = check_classifier(model)
+            _, classes = check_classifier(model, logits=True)
             own = _of_task(compression, i)
             buffer = ReplayBuffer(capacity, compression=own, seed=seed + i)
             self.batches[name] = ReplayBatches(
@@ -145,6 +148,9 @@ class MultiTaskStreaming:
         """
         own = self._of(task)
         example, label = own.checked(x, y)
+        schedule = self.schedules.get(task)
+        if schedule is not None and schedule.sizes:
+            self.optimizer.learning_rate = schedule.next(label)
         self._renewed.clear()
         earlier = [name for name in self.met if name != task]
         share = self.replay_size
@@ -152,9 +158,6 @@ class MultiTaskStreaming:
             share //= 1 + len(earlier)
         batches = {task: own.batch(example, label, share - 1)}
         batches |= {name: self.batches[name].replayed(share) for name in earlier}
-        schedule = self.schedules.get(task)
-        if schedule is not None and schedule.sizes:
-            self.optimizer.learning_rate = schedule.next(label)
         if self.strategy.endswith("sum"):
             self._step(tuple(batches))(list(batches.values()))
         else:
@@ -199,12 +202,15 @@ class MultiTaskStreaming:
                 `backup` are of other streams.
         """
         plan: list[tuple[str, int, int]] = []
-        for task, (_, y) in streams.items():
-            self._of(task)
-            labels, order = np.asarray(y), class_incremental(y, seed=seed)
-            plan += [(task, int(i), int(labels[i])) for i in order.indices]
+        labels = {
+            task: class_numbers(y, len(x), self._of(task).classes)
+            for task, (x, y) in streams.items()
+        }
+        for task, of_it in labels.items():
+            order = class_incremental(of_it, seed=seed)
+            plan += [(task, int(i), int(of_it[i])) for i in order.indices]
             if task in self.schedules:
-                self.schedules[task].announce(labels)
+                self.schedules[task].announce(of_it)
         states = StreamStates(self, backup, backup_every, json.dumps(plan).encode())
         begin, history = states.resumed()
         for done, (task, index, label) in enumerate(plan[begin:], begin + 1):

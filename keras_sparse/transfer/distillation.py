@@ -10,8 +10,8 @@ from keras import ops
 
 from keras_sparse.engine.fit_callback import FitCallback
 from keras_sparse.messages.arguments import boolean, instance, number, optional
+from keras_sparse.probe.outputs import softmax_layer
 from keras_sparse.sparsity.duration import Run
-from keras_sparse.transfer.heads import ends_in_softmax
 
 _SMALLEST = 1e-7
 
@@ -85,7 +85,7 @@ class Distillation(FitCallback):
         self._check(model)
         self._leave_previous(model)
         self._logits = tuple(
-            _reader(given if given is not None else not ends_in_softmax(each))
+            _reader(given if given is not None else softmax_layer(each) is None)
             for each, given in (
                 (self.teacher, self.teacher_from_logits),
                 (model, self.from_logits),

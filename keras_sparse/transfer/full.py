@@ -13,10 +13,10 @@ from keras_sparse.messages.arguments import boolean, integer
 from keras_sparse.messages.keywords import known_keywords
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.probe.batch_norm import warn_of_stale_statistics
+from keras_sparse.probe.outputs import softmax_layer
 from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.recipe import LayerArguments
 from keras_sparse.transfer.backbone import Backbone
-from keras_sparse.transfer.heads import ends_in_softmax
 from keras_sparse.transfer.result import EpochSeconds, Transfer
 from keras_sparse.transfer.training import (
     accuracy_metrics,
@@ -110,7 +110,7 @@ def full(
     copy = backbone.copy
     copy.compile(
         optimizer or sgd(learning_rate, momentum, weight_decay, batches, epochs),
-        loss=loss or classification_loss(not ends_in_softmax(copy)),
+        loss=loss or classification_loss(softmax_layer(copy) is None),
         metrics=accuracy_metrics() if metrics is None else list(metrics),
         run_eagerly=run_eagerly,
     )

@@ -152,24 +152,6 @@ def candidates(model: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in layers if isinstance(layer, kinds)][::-1]
 
 
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether the last layer of a model, or its activation, is a softmax."""
-    try:
-        last: Any = layer_graph(model).calls[-1]
-    except ValueError:
-        layers = model._flatten_layers(include_self=False, recursive=False)
-        return bool(layers) and _is_softmax(layers[-1])
-    while last.graph is not None:
-        last = last.graph.calls[-1]
-    return _is_softmax(last.operation)
-
-
-def _is_softmax(operation: Any) -> bool:
-    activation = getattr(operation, "activation", None)
-    softmaxes = (keras.activations.softmax, ops.softmax)
-    return activation in softmaxes or type(operation).__name__ == "Softmax"
-
-
 def _classifies(layer: Any) -> bool:
     kernel = getattr(layer, "kernel", None)
     kinds = (keras.layers.Dense, *CONVOLUTIONS)

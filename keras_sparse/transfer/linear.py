@@ -12,10 +12,11 @@ from keras import ops
 from keras_sparse.data import pipeline
 from keras_sparse.messages.arguments import boolean, integer, number, one_of
 from keras_sparse.probe.layer_graph import layer_graph
+from keras_sparse.probe.outputs import softmax_layer
 from keras_sparse.probe.variables import check_built
 from keras_sparse.transfer.backbone import Backbone
 from keras_sparse.transfer.features import features_and_labels, features_before
-from keras_sparse.transfer.heads import classifier_call, ends_in_softmax, find_head, is_subclassed
+from keras_sparse.transfer.heads import classifier_call, find_head, is_subclassed
 from keras_sparse.transfer.labels import class_labels
 from keras_sparse.transfer.logistic_regression import GRID, logistic_regression, penalties
 from keras_sparse.transfer.result import EpochSeconds, Transfer
@@ -202,5 +203,5 @@ def _check_last(model: keras.Model, head: keras.layers.Layer) -> None:
 
 def _compile(model: keras.Model) -> None:
     """Makes a model ready to be evaluated."""
-    loss = classification_loss(not ends_in_softmax(model))
+    loss = classification_loss(softmax_layer(model) is None)
     model.compile(loss=loss, metrics=accuracy_metrics())

@@ -8,8 +8,8 @@ from keras import layers
 from keras_sparse.probe.batch_norm import batch_normalizations
 from keras_sparse.streaming import ImageCompression, MultiTaskStreaming
 from keras_sparse.streaming.learner.batches import ReplayBatches
+from keras_sparse.streaming.learner.classifier import softmax
 from keras_sparse.streaming.learner.model_state import arrays_of
-from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.multi_task import STRATEGIES
 from tests.streaming.streams import STANDARD, assert_same, patterns, weights
 
@@ -108,6 +108,27 @@ def test_two_data_sets_are_learned_one_after_the_other():
     other, labels = patterns(10, classes=3, seed=4)
     assert learner.evaluate("a", *test).accuracy > 0.8
     assert learner.evaluate("b", 255 - other, labels).accuracy > 0.8
+
+
+@pytest.mark.jax
+def test_scaled_losses_are_unscaled_again():
+    plain, scaled = (
+        learner_of("full_sum", optimizer=optimizer, schedule=None)
+        for optimizer in (
+            keras.optimizers.SGD(0.05),
+            keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=1024.0),
+        )
+    )
+    given = {name: (x[:9], y[:9]) for name, (x, y) in streams().items()}
+    plain.fit_streams(given)
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError, match="Give the optimizer in it"):
+            scaled.fit_streams(given)
+        return
+    scaled.fit_streams(given)
+    for name, model in plain.models.items():
+        for one, other in zip(weights(model), weights(scaled.models[name]), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 class Killed(Exception):

@@ -203,6 +203,36 @@ def test_extra_layers_learn_digits():
     assert history.accuracies[-1] > 0.7
 
 
+def test_classes_that_return_are_learned_by_their_labels(monkeypatch):
+    """A class of before that returns has its labels, and exemplars of all that came."""
+    x, y = patterns(6)
+    learner, targets = ICaRL(conv_net(), "hidden", 30, epochs=1, standardize=STANDARD), []
+    made = ICaRL.batches
+    monkeypatch.setattr(
+        ICaRL, "batches", lambda self, x, y, target: targets.append(target) or made(self, x, y)
+    )
+    for arriving in ((0, 1), (1, 2)):
+        chosen = np.isin(y, arriving)
+        learner.base_initialize(x[chosen], y[chosen])
+    assert targets[0] is None
+    soft = np.eye(4, dtype=np.float32)[[1, 2]]
+    mixed = targets[1](learner.standardize(x[:2]), soft)
+    np.testing.assert_array_equal(mixed[:, 1:], soft[:, 1:])
+    assert (mixed[:, 0] > 0).all()
+    assert {label: len(kept) for label, kept in learner.exemplars.items()} == {0: 6, 1: 10, 2: 6}
+
+
+def test_a_state_of_slda_is_its_own():
+    x, y = patterns(6)
+    learner, other = (DeepSLDA(conv_net(), "hidden", standardize=STANDARD) for _ in range(2))
+    learner.base_initialize(x, y, epochs=1)
+    description, arrays = learner.state()
+    other.restore(description, arrays)
+    before = [each.copy() for each in arrays]
+    other.partial_fit(x[0], y[0])
+    assert_same(before, arrays)
+
+
 def test_fine_tuning_stores_nothing():
     learner = FineTuning(conv_net(), standardize=STANDARD)
     x, y = patterns(2)

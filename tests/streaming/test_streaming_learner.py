@@ -324,7 +324,7 @@ def test_wrong_models_and_arguments_are_refused():
     sparse.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="loss must be one of soft labels"):
         StreamingLearner(sparse)
-    with pytest.raises(ValueError, match="model must be a built keras"):
+    with pytest.raises(ValueError, match="model must be a built Sequential or functional"):
         StreamingLearner(keras.Sequential([keras.layers.Dense(3)]))
     with pytest.raises(ValueError, match="capacity must be None beside a buffer"):
         StreamingLearner(dense_net(), buffer=ReplayBuffer(3), capacity=5)

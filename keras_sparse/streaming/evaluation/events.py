@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import array, integer, wrong
 from keras_sparse.streaming.evaluation.calibration import ExpectedCalibrationError
-from keras_sparse.streaming.evaluation.orderings import Order
+from keras_sparse.streaming.evaluation.orderings import Order, class_numbers
 
 _BINS = 15
 
@@ -62,11 +62,10 @@ def event_of_predictions(
         k: For the accuracy of the `k` highest scores; `None` for none.
 
     Raises:
-        ValueError: If there are no examples.
+        ValueError: If there are no examples, or `y` is not a class for each of them.
     """
-    labels, found = np.asarray(y), np.asarray(probabilities, np.float32)
-    if not len(labels):
-        raise wrong("y", y, "the classes of one example at least")
+    found = np.asarray(probabilities, np.float32)
+    labels = class_numbers(y, *found.shape)
     metric = ExpectedCalibrationError(_BINS)
     metric.update_state(labels, found)
     taken = found.argmax(1)
@@ -109,6 +108,24 @@ def event_positions(order: Order, y: np.ndarray, events: str | int) -> tuple[int
         raise wrong("events", events, "'batch', 'class' or an integer of at least 1")
     every = integer("events", events)
     return tuple(dict.fromkeys([*range(every, n + 1, every), n]))
+
+
+def check_tested(order: Order, y: np.ndarray, tested: np.ndarray, positions: Iterable[int]) -> None:
+    """Checks that each test in the course of a stream has examples.
+
+    Args:
+        order: The stream's.
+        y: Classes of the data set, in its own order.
+        tested: Classes of the examples to test on.
+        positions: After how many examples of the stream there is a test.
+
+    Raises:
+        ValueError: If the first test has none: it is of the classes that were met.
+    """
+    met = y[order.indices[: min(positions)]]
+    if order.by_class and not np.isin(tested, met).any():
+        allowed = f"examples of classes {np.unique(met).tolist()}, which the first test is of"
+        raise wrong("test", np.unique(tested).tolist(), allowed)
 
 
 @dataclasses.dataclass

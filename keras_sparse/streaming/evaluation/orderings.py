@@ -34,16 +34,41 @@ class Order(NamedTuple):
     by_class: bool
 
 
-def class_numbers(y: ArrayLike) -> np.ndarray:
-    """Labels as an array of integers.
+def class_numbers(
+    y: ArrayLike, examples: int | None = None, classes: int | None = None
+) -> np.ndarray:
+    """Labels as an array of integers, `(n,)`.
+
+    Args:
+        y: Class numbers, `(n,)` or as Keras's data sets have them `(n, 1)`.
+        examples: How many there must be; `None` for any number but 0.
+        classes: Of how many classes they are; `None` for any.
 
     Raises:
         ValueError: If they are none.
     """
     labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise wrong("y", y, "class numbers, one for each example")
+        cure = "Of one-hot labels y.argmax(1) makes them." if labels.ndim == 2 else ""
+        raise wrong("y", y, "class numbers, one for each example", cure)
+    if examples is not None and len(labels) != examples:
+        raise wrong("y", y, f"one class for each of {examples} examples")
+    if classes is not None and not 0 <= labels.min() <= labels.max() < classes:
+        raise wrong("y", y, f"class numbers from 0 to {classes - 1}")
     return labels
+
+
+def identity(order: Order, y: np.ndarray) -> bytes:
+    """What tells a stream from others: its order, and the classes in it.
+
+    Args:
+        order: The order.
+        y: Classes of the data set, in its own order.
+    """
+    both = np.stack([order.indices, y[order.indices]]).astype(np.int64)
+    return both.tobytes()
 
 
 def _shuffled(indices: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -15,10 +15,16 @@ from keras_sparse.messages.arguments import boolean, integer, optional, wrong
 from keras_sparse.streaming.evaluation.events import (
     StreamHistory,
     TestingEvent,
+    check_tested,
     event_of_predictions,
     event_positions,
 )
-from keras_sparse.streaming.evaluation.orderings import Order, class_numbers, order_of
+from keras_sparse.streaming.evaluation.orderings import (
+    Order,
+    class_numbers,
+    identity,
+    order_of,
+)
 from keras_sparse.streaming.learner.stream_states import State, StreamStates
 
 _ROWS = 256
@@ -102,11 +108,14 @@ class StreamLearner(abc.ABC):
             k: Whether the class is among the `k` highest scores is counted as well.
 
         Raises:
-            ValueError: If there are no examples of the classes.
+            ValueError: If there are no examples of the classes, or `y` is not a class for each
+                example.
         """
-        labels = np.asarray(y)
+        labels = class_numbers(y, len(x), self.classes)
         if classes is not None:
             chosen = np.isin(labels, np.asarray(classes))
+            if not chosen.any():
+                raise wrong("classes", classes, f"some of those in y, {np.unique(labels).tolist()}")
             x, labels = x[chosen], labels[chosen]
         return event_of_predictions(position, labels, self.predict(x), k)
 
@@ -133,7 +142,7 @@ class StreamLearner(abc.ABC):
 
         Args:
             x: Examples.
-            y: Their classes, `(n,)`.
+            y: Their classes, `(n,)` or `(n, 1)`.
             order: An `Order`, or the name of one, as `order_of` takes it.
             test: Examples and classes to test on; on those of the classes met so far where the
                 order is by class.
@@ -151,16 +160,17 @@ class StreamLearner(abc.ABC):
 
         Raises:
             ValueError: If an argument is none that can be used, or the states in `backup` are of
-                another stream.
+                another stream: of another order or other classes.
         """
-        labels = class_numbers(y)
-        if len(labels) != len(x):
-            raise wrong("y", y, f"one class for each of {len(x)} examples")
+        labels = class_numbers(y, len(x), self.classes)
         plan = order if isinstance(order, Order) else order_of(order, labels, instances, seed)
         positions = set(event_positions(plan, labels, events))
+        if test is not None:
+            tested = class_numbers(test[1], len(test[0]), self.classes)
+            check_tested(plan, labels, tested, positions)
         boolean("verbose", verbose)
         optional(integer, "k", k)
-        states = StreamStates(self, backup, backup_every, plan.indices.astype(np.int64).tobytes())
+        states = StreamStates(self, backup, backup_every, identity(plan, labels))
         self.announce(labels[plan.indices])
         begin, history = states.resumed()
         bar = keras.utils.Progbar(len(plan.indices), verbose=int(verbose))

@@ -54,9 +54,9 @@ class PerClassLinearDecay:
             ValueError: If the class was not announced.
         """
         if label not in self.sizes:
-            raise wrong(
-                "label", label, f"one of those announced, {sorted(self.sizes)}", "Give its size."
-            )
+            allowed = f"one of those announced, {sorted(self.sizes)}"
+            cure = "Announce how many come of it, by a learner's announce([label] * count)."
+            raise wrong("label", label, allowed, cure)
         k, size = self.met.get(label, 0), self.sizes[label]
         self.met[label] = k + 1
         if size == 1:

@@ -9,12 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.backend.any_batch import any_batch_step
-from keras_sparse.backend.training_state import steps_are_pure
 from keras_sparse.engine.callback import SparseCallback
 from keras_sparse.engine.own_loop import sparse_optimizer
-from keras_sparse.messages.arguments import boolean, instance, integer, optional, wrong
+from keras_sparse.messages.arguments import instance, integer, optional, wrong
 from keras_sparse.probe.batch_norm import warn_of_stale_statistics
+from keras_sparse.streaming.evaluation.orderings import class_numbers
 from keras_sparse.streaming.learner.batches import Augment, ReplayBatches
+from keras_sparse.streaming.learner.classifier import (
+    check_classifier,
+    check_soft_labels,
+    compile_as_the_source,
+    gives_logits,
+    softmax,
+)
 from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
 from keras_sparse.streaming.learner.offline import train_offline
@@ -48,11 +55,12 @@ class StreamingLearner(StreamLearner):
     compiles, each size is compiled once.
 
     Args:
-        model: A built Keras model of one input and one output, `(n, classes)`.
+        model: A built Keras model, Sequential or functional, of one input and one output,
+            `(n, classes)`.
         capacity: Of the buffer, in examples.
         capacity_bytes: Of the buffer, in bytes as the examples are stored.
         compression: Of the buffer's images.
-        eviction: Of the buffer.
+        eviction: Of the buffer. Defaults to `"class_balanced"`.
         buffer: A buffer to use instead of one made of the four before.
         replay_size: B, how many examples are replayed in a step; with 0 none are stored either.
         augment: How a batch is varied, such as `StreamingAugment()`; `None` for not at all.
@@ -63,7 +71,8 @@ class StreamingLearner(StreamLearner):
         sparse: A callback by which the model is kept sparse, such as
             `keras_sparse.StaticMask(mask=...)` or `keras_sparse.SET(0.9)`.
         steps: Length of the stream, by which `sparse` plans.
-        from_logits: Whether the model's outputs are logits.
+        from_logits: Whether the model's outputs are logits. Defaults to what its loss says, or, if
+            it is not compiled, to whether it ends in no softmax.
         seed: Of the buffer and the augmentation.
 
     Raises:
@@ -79,7 +88,7 @@ class StreamingLearner(StreamLearner):
         capacity: int | None = None,
         capacity_bytes: float | None = None,
         compression: ImageCompression | None = None,
-        eviction: str = "class_balanced",
+        eviction: str | None = None,
         buffer: ReplayBuffer | None = None,
         replay_size: int = 100,
         augment: Augment | None = None,
@@ -87,19 +96,23 @@ class StreamingLearner(StreamLearner):
         schedule: PerClassLinearDecay | None = None,
         sparse: SparseCallback | None = None,
         steps: int | None = None,
-        from_logits: bool = True,
+        from_logits: bool | None = None,
         seed: int | None = 0,
     ) -> None:
         self.model, self.classes = check_classifier(model)
-        self.from_logits = boolean("from_logits", from_logits)
-        own = {"capacity": capacity, "capacity_bytes": capacity_bytes, "compression": compression}
+        self.from_logits = gives_logits(model, from_logits)
+        own = {
+            **{"capacity": capacity, "capacity_bytes": capacity_bytes},
+            **{"compression": compression, "eviction": eviction},
+        }
         if buffer is not None:
             instance("buffer", buffer, ReplayBuffer, "a ReplayBuffer")
             for name, value in own.items():
                 if value is not None:
                     raise wrong(name, value, "None beside a buffer, which has its own")
         else:
-            buffer = ReplayBuffer(eviction=eviction, seed=seed, **own)  # type: ignore[arg-type]
+            own["eviction"] = eviction or "class_balanced"
+            buffer = ReplayBuffer(seed=seed, **own)  # type: ignore[arg-type]
         self.buffer = buffer
         self.standardize = standardize
         self.batches = ReplayBatches(buffer, self.classes, replay_size, augment, standardize, seed)
@@ -107,9 +120,10 @@ class StreamingLearner(StreamLearner):
         self.schedule = optional(instance, "schedule", schedule, kind, "a PerClassLinearDecay")
         if not model.compiled:
             self.schedule = self.schedule or PerClassLinearDecay()
-            compile_as_the_source(model, from_logits)
+            compile_as_the_source(model, self.from_logits)
         check_soft_labels(model)
         optional(integer, "steps", steps)
+        self.sparse = sparse
         if sparse is not None:
             model.optimizer = sparse_optimizer(model.optimizer, model, sparse, steps=steps)  # type: ignore[arg-type]
         self._step = any_batch_step(model)
@@ -126,10 +140,9 @@ class StreamingLearner(StreamLearner):
             OSError: If the disk is full.
         """
         example, label = self.batches.checked(x, y)
-        batch = self.batches.batch(example, label)
         if self.schedule is not None and self.schedule.sizes:
             self.model.optimizer.learning_rate = self.schedule.next(label)
-        self._step(*batch)
+        self._step(*self.batches.batch(example, label))
         self.batches.store(example, label)
 
     def base_initialize(self, x: np.ndarray, y: ArrayLike, epochs: int = 50) -> None:
@@ -139,11 +152,20 @@ class StreamingLearner(StreamLearner):
             x: Examples.
             y: Their classes.
             epochs: Passes over them.
+
+        Raises:
+            ValueError: If the learner keeps its model sparse, of which this would know nothing.
         """
+        if self.sparse is not None:
+            raise ValueError(
+                f"base_initialize would not keep the model sparse, as {type(self.sparse).__name__} "
+                "does. Train it before: by base_initialize of a learner without sparse, or by "
+                "model.fit with that callback; then make this learner of it."
+            )
         train_offline(
             self.model,
             x,
-            y,
+            class_numbers(y, len(x), self.classes),
             classes=self.classes,
             epochs=epochs,
             standardize=self.standardize,
@@ -184,43 +206,3 @@ class StreamingLearner(StreamLearner):
         self.batches.restore(description["batches"], arrays[count:])
         if self.schedule is not None:
             self.schedule.restore(description["schedule"])
-
-
-def check_classifier(model: keras.Model) -> tuple[keras.Model, int]:
-    """A built model that tells classes apart, and how many.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    instance("model", model, keras.Model, "a built keras.Model")
-    shape = getattr(model, "output_shape", None) if model.built else None
-    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[-1], int):
-        raise wrong("model", model, "a built keras.Model with one output (n, classes)")
-    return model, shape[-1]
-
-
-def compile_as_the_source(model: keras.Model, from_logits: bool) -> None:
-    """Compiles a model with the source's optimizer."""
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-5),
-        keras.losses.CategoricalCrossentropy(from_logits=from_logits),
-        jit_compile="auto" if steps_are_pure() else False,
-    )
-
-
-def check_soft_labels(model: keras.Model) -> None:
-    """Checks that a compiled model's loss takes a share of each class.
-
-    Raises:
-        ValueError: If it takes class numbers.
-    """
-    loss = model.loss
-    if "sparse" in (loss if isinstance(loss, str) else type(loss).__name__).lower():
-        raise wrong(
-            "loss", loss, "one of soft labels", "Compile with keras.losses.CategoricalCrossentropy."
-        )
-
-
-def softmax(scores: Any) -> np.ndarray:
-    """Probabilities of logits."""
-    return keras.ops.convert_to_numpy(keras.ops.softmax(scores))

@@ -160,9 +160,11 @@ class ReplayBuffer:
         prepared = store.prepare(example)
         self.store = store
         size = store.size(prepared)
-        if self.capacity_bytes is not None and size > self.capacity_bytes:
+        try:
+            self._check_room(size)
+        except ValueError:
             store.discard(prepared)
-            raise wrong("capacity_bytes", self.capacity_bytes, f"room for an example of {size}")
+            raise
         self.seen += 1
         while self._full(store, size):
             if self.eviction in KINDS:
@@ -182,10 +184,19 @@ class ReplayBuffer:
             ValueError: If it cannot.
         """
         found = check_example(example, self.compression)
-        if self.store is not None and described(found) != self._stored_as(self.store):
+        if self.store is None:
+            store = self._made_store(found.shape, found.dtype)
+            prepared = store.prepare(found)
+            store.discard(prepared)
+            self._check_room(store.size(prepared))
+        elif described(found) != self._stored_as(self.store):
             allowed = f"like those stored, {self._stored_as(self.store)}"
             raise wrong("example", described(found), allowed)
         return found
+
+    def _check_room(self, size: int) -> None:
+        if self.capacity_bytes is not None and size > self.capacity_bytes:
+            raise wrong("capacity_bytes", self.capacity_bytes, f"room for an example of {size}")
 
     @staticmethod
     def _stored_as(store: Store) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer, number, wrong
+from keras_sparse.streaming.evaluation.orderings import class_numbers
 from keras_sparse.streaming.learner.batches import Augment, standardizer
+from keras_sparse.streaming.learner.classifier import check_classifier
 from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import (
     assign_arrays,
@@ -19,7 +21,6 @@ from keras_sparse.streaming.learner.model_state import (
 )
 from keras_sparse.streaming.learner.offline import OfflineBatches
 from keras_sparse.streaming.learner.stream_states import State
-from keras_sparse.streaming.learner.streaming_learner import check_classifier
 from keras_sparse.streaming.rivals.cut import cut, features_in_parts, flat
 from keras_sparse.streaming.rivals.herding import herding
 
@@ -32,7 +33,7 @@ class BatchIncremental(StreamLearner):
     Args:
         model: A built classifier of logits, Sequential or functional.
         layer: The name of the layer whose output the features are; maps are averaged.
-        memory: Exemplars of all classes together.
+        memory: Exemplars of all classes together, but at least one of each.
         epochs: Passes over a batch.
         batch_size: Examples of a step.
         learning_rate: Of the first epochs.
@@ -59,7 +60,7 @@ class BatchIncremental(StreamLearner):
         standardize: Any = None,
         seed: int = 0,
     ) -> None:
-        self.model, self.classes = check_classifier(model)
+        self.model, self.classes = check_classifier(model, logits=True)
         self.trunk, _ = cut(model, layer)
         self.memory, self.epochs = integer("memory", memory), integer("epochs", epochs)
         self.batch_size = integer("batch_size", batch_size)
@@ -74,13 +75,14 @@ class BatchIncremental(StreamLearner):
         self._y: list[int] = []
 
     @abc.abstractmethod
-    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int]) -> None:
+    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int], arrived: list[int]) -> None:
         """Trains on a batch and the exemplars.
 
         Args:
             x: All examples.
             y: Their classes.
             known: Classes of earlier batches.
+            arrived: Classes of this one.
         """
 
     def partial_fit(self, x: np.ndarray, y: int) -> None:
@@ -98,7 +100,7 @@ class BatchIncremental(StreamLearner):
             x: Examples.
             y: Their classes.
         """
-        for example, label in zip(x, np.asarray(y).tolist(), strict=True):
+        for example, label in zip(x, class_numbers(y, len(x), self.classes).tolist(), strict=True):
             self.partial_fit(example, label)
         self.end_batch()
 
@@ -107,18 +109,20 @@ class BatchIncremental(StreamLearner):
         if not self._x:
             return
         x, y = np.stack(self._x), np.array(self._y)
-        known = sorted(self.exemplars)
-        old = [self.exemplars[label] for label in known]
-        labels = [np.full(len(self.exemplars[label]), label) for label in known]
-        self.learn(np.concatenate([x, *old]), np.concatenate([y, *labels]), known)
-        fresh = [int(label) for label in np.unique(y) if label not in self.exemplars]
+        kept = dict(sorted(self.exemplars.items()))
+        known = list(kept)
+        labels = [np.full(len(examples), label) for label, examples in kept.items()]
+        arrived = np.unique(y).tolist()
+        both = np.concatenate([x, *kept.values()]), np.concatenate([y, *labels])
+        self.learn(*both, known, arrived)
+        fresh = [label for label in arrived if label not in kept]
         if fresh:
             self.groups.append(fresh)
         each = max(1, self.memory // (len(known) + len(fresh)))
         for label in known:
             self.exemplars[label] = self.exemplars[label][:each]
-        for label in np.unique(y).tolist():
-            of_it = x[y == label]
+        for label in arrived:
+            of_it = np.concatenate([x[y == label], *([kept[label]] if label in kept else [])])
             self.exemplars[label] = of_it[herding(self.features(of_it), each)]
         self._x, self._y = [], []
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_sparse.messages.arguments import integer, number
+from keras_sparse.streaming.learner.classifier import softmax
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
 from keras_sparse.streaming.learner.stream_states import State
-from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.rivals.cut import flat
 from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
 
@@ -138,6 +138,8 @@ class DeepSLDA(FrozenTrunk):
 
     def restore(self, description: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Becomes what `state` described."""
-        *own, self.lda.means, self.lda.covariance, self.lda.counts = arrays
+        *own, means, covariance, counts = arrays
+        self.lda.means, self.lda.covariance = means.copy(), covariance.copy()
+        self.lda.counts = counts.copy()
         assign_arrays(self.model, own)
         self.lda.total, self.lda._precision = description["total"], None

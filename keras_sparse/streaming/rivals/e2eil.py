@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_sparse.messages.arguments import integer, number
+from keras_sparse.streaming.learner.classifier import softmax
 from keras_sparse.streaming.learner.offline import fit_offline
-from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.rivals.batch_incremental import BatchIncremental
 
 
@@ -53,7 +53,7 @@ class E2EIL(BatchIncremental):
         self.temperature = number("temperature", temperature, "(0, inf)")
         self.tuning_epochs = integer("tuning_epochs", tuning_epochs)
 
-    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int]) -> None:
+    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int], arrived: list[int]) -> None:
         """Trains on all examples, then on as many of each class at a tenth of the rate."""
         self._distilled(x, y, self.learning_rate, self.epochs)
         if known:

@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import integer, number, random_seed
+from keras_sparse.streaming.learner.classifier import softmax
 from keras_sparse.streaming.learner.stream_states import State
-from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
 
 

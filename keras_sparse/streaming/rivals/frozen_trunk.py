@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sparse.messages.arguments import integer
+from keras_sparse.streaming.evaluation.orderings import class_numbers
 from keras_sparse.streaming.learner.batches import standardizer
+from keras_sparse.streaming.learner.classifier import check_classifier
 from keras_sparse.streaming.learner.learner import StreamLearner
 from keras_sparse.streaming.learner.model_state import assign_arrays, model_arrays
 from keras_sparse.streaming.learner.offline import train_offline
-from keras_sparse.streaming.learner.streaming_learner import check_classifier
 from keras_sparse.streaming.rivals.cut import cut, features_in_parts
 
 
@@ -35,7 +36,7 @@ class FrozenTrunk(StreamLearner):
     """
 
     def __init__(self, model: keras.Model, layer: str, standardize: Any = None) -> None:
-        self.model, self.classes = check_classifier(model)
+        self.model, self.classes = check_classifier(model, logits=True)
         self.trunk, self.head = cut(model, layer)
         self.standardize, self._given = standardizer(standardize), standardize
 
@@ -47,10 +48,11 @@ class FrozenTrunk(StreamLearner):
             y: Their classes.
             epochs: Passes over them.
         """
+        labels = class_numbers(y, len(x), self.classes)
         train_offline(
-            self.model, x, y, classes=self.classes, epochs=epochs, standardize=self._given
+            self.model, x, labels, classes=self.classes, epochs=epochs, standardize=self._given
         )
-        self.begin(self.features(x), np.asarray(y))
+        self.begin(self.features(x), labels)
 
     @abc.abstractmethod
     def begin(self, features: np.ndarray, y: np.ndarray) -> None:

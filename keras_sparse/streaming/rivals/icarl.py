@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_sparse.streaming.learner.classifier import softmax
 from keras_sparse.streaming.learner.offline import fit_offline
-from keras_sparse.streaming.learner.streaming_learner import softmax
 from keras_sparse.streaming.rivals.batch_incremental import BatchIncremental
 
 # Where in a training the learning rate falls to a fifth.
@@ -28,9 +28,13 @@ class ICaRL(BatchIncremental):
     Source: Rebuffi et al. (2017); Wolfe (2023), D.2.6.
     """
 
-    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int]) -> None:
-        """Binary cross entropy, with the former outputs as the targets of known classes."""
+    def learn(self, x: np.ndarray, y: np.ndarray, known: list[int], arrived: list[int]) -> None:
+        """Binary cross entropy, with the former outputs as the targets of known classes.
+
+        Those of which examples arrived have their labels: else nothing were learned of these.
+        """
         teacher = self.teacher()
+        known = [label for label in known if label not in arrived]
 
         def target(inputs: np.ndarray, soft: np.ndarray) -> np.ndarray:
             mixed = soft.copy()

@@ -11,12 +11,9 @@ import numpy as np
 from keras_sparse.backend.any_batch import any_batch_step
 from keras_sparse.messages.arguments import boolean, integer, number, optional, wrong
 from keras_sparse.streaming.augmentation.mixing import mix
+from keras_sparse.streaming.learner.classifier import compile_as_the_source, softmax
 from keras_sparse.streaming.learner.schedule import PerClassLinearDecay
 from keras_sparse.streaming.learner.stream_states import State
-from keras_sparse.streaming.learner.streaming_learner import (
-    compile_as_the_source,
-    softmax,
-)
 from keras_sparse.streaming.replay.replay_buffer import ReplayBuffer
 from keras_sparse.streaming.replay.resizing import interpolate
 from keras_sparse.streaming.rivals.frozen_trunk import FrozenTrunk
@@ -108,6 +105,7 @@ class REMIND(FrozenTrunk):
         if not self.quantizer.centers.size:
             raise ValueError("REMIND has no codebooks yet. Call base_initialize before the stream.")
         codes = self.quantizer.encode(self.features(np.asarray(x)[None]))
+        rate = self.schedule.next(label) if self.schedule.sizes else None
         batch, labels = codes, np.array([label])
         if self.replay_size and len(self.buffer):
             old, old_labels = self.buffer.sample(self.replay_size)
@@ -118,8 +116,8 @@ class REMIND(FrozenTrunk):
         if self.crop and features.ndim == 4:
             features = np.stack([random_resized_crop(each, random) for each in features])
         features, soft = mix(features, soft, self.mixup_alpha, None, random)
-        if self.schedule.sizes:
-            self.head.optimizer.learning_rate = self.schedule.next(label)
+        if rate is not None:
+            self.head.optimizer.learning_rate = rate
         self._step(features, soft)
         self.buffer.add(codes[0], label)
         self.position += 1
