@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from keras_sparse.messages.arguments import instance
+from keras_sparse.probe.copies import copy_states
 from keras_sparse.probe.layer_graph import Call, layer_graph
 from keras_sparse.probe.runtime.nodes import added, same_padding
 
@@ -81,11 +82,13 @@ def make_eligible(model: keras.Model) -> keras.Model:
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     origin: dict[int, Any] = {}
+    pairs: list[tuple[Any, Any]] = []
     values: list[tuple[Any, list[np.ndarray]]] = []
 
     def clone(layer: Any) -> Any:
         copy = layer.__class__.from_config(layer.get_config())
         origin[id(copy)] = layer
+        pairs.append((layer, copy))
         return copy
 
     def call(copy: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,6 +106,7 @@ def make_eligible(model: keras.Model) -> keras.Model:
     built = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer, weights in values:
         layer.set_weights(weights)
+    copy_states(*zip(*pairs, strict=True))
     return built
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from keras_sparse import data
 from keras_sparse.experiments.images import compiled
 from keras_sparse.messages.arguments import integer, optional, wrong
+from keras_sparse.probe.copies import copy_states
 from keras_sparse.probe.layer_graph import layer_graph
 from keras_sparse.transfer.heads import classifier_call
 
@@ -145,6 +146,7 @@ def of_size(model: keras.Model, size: int | None, otherwise: tuple[int, ...]) ->
     try:
         other = keras.models.clone_model(model, input_tensors=image)
         other.set_weights(model.get_weights())
+        copy_states(model._flatten_layers(), other._flatten_layers())
     except Exception as error:
         raise ValueError(
             f"The model, which is made for images of {own}, cannot take {wanted}: {error}. Leave "

@@ -14,6 +14,7 @@ from keras_sparse.experiments.classifier import check_feeding, fed, gives_logits
 from keras_sparse.messages.arguments import integer
 from keras_sparse.posttrain.command import post_training_method
 from keras_sparse.probe.batch_norm import StatisticsTuner, batch_normalizations
+from keras_sparse.probe.copies import copy_of
 from keras_sparse.sparsity.recipe import Recipe
 from keras_sparse.sparsity.report import report
 
@@ -109,7 +110,7 @@ def prune_classifier(
         )
     logits = gives_logits(model, images)
     # What it is going to be compiled with is not the reader's.
-    plain = keras.models.clone_model(model)
+    plain = copy_of(model)
     accuracy = {"before": tested(model, images, logits, "before", console)}
     zeros, tuned = {"before": report(model).sparsity}, None
     began = time.perf_counter()

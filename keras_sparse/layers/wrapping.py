@@ -9,6 +9,7 @@ import keras
 
 from keras_sparse.layers.prune_wrapper import PruneWrapper
 from keras_sparse.messages.arguments import instance
+from keras_sparse.probe.copies import copy_states
 from keras_sparse.sparsity.selection import Which, kernels_of, select
 
 
@@ -118,6 +119,7 @@ def copied(
         new.build_from_config(model.get_build_config())
     for plain, copy in pairs:
         copy.set_weights(plain.get_weights())
+    copy_states(*zip(*pairs, strict=True))
     return new
 
 

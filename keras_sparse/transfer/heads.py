@@ -12,6 +12,7 @@ from keras_sparse.backend.random_state import undisturbed_random
 from keras_sparse.messages.arguments import instance, integer, optional, random_seed, wrong
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.probe.convolutions import CONVOLUTIONS
+from keras_sparse.probe.copies import copy_states
 from keras_sparse.probe.layer_graph import Call, LayerGraph, layer_graph
 from keras_sparse.probe.variables import check_built
 
@@ -244,6 +245,12 @@ def _copy_weights(
     for source, target in zip(before, after, strict=True):
         # Not the buffer itself, which JAX gives away in training.
         target.assign(ops.convert_to_numpy(source).copy())
+    heads = {id(layer) for layer in (*new, *new.values())}
+    kept, copied = (
+        [layer for layer in each._flatten_layers() if id(layer) not in heads]
+        for each in (model, copy)
+    )
+    copy_states(kept, copied)
 
 
 def _subclassed_copy(

@@ -12,6 +12,7 @@ from keras import ops
 from keras_sparse.messages.arguments import instance
 from keras_sparse.messages.names import unknown_name
 from keras_sparse.methods.at_start.lottery_ticket import LotteryTicket
+from keras_sparse.probe.copies import copy_of
 from keras_sparse.probe.variables import check_built, places
 
 
@@ -57,7 +58,7 @@ def lth_transfer(dense: keras.Model, ticket: LotteryTicket | Mapping[str, Any]) 
                 f"The mask of {path!r} must have the weight's shape {shape}. Received: "
                 f"{np.shape(mask)}. Give masks of a model that is built like the dense one."
             )
-    copy = keras.models.clone_model(dense)
+    copy = copy_of(dense)
     for variable, target, path in zip(dense.variables, copy.variables, paths, strict=True):
         value = ops.convert_to_numpy(variable)
         kept = np.asarray(masks[path], bool) if path in masks else True

@@ -18,6 +18,7 @@ from keras_sparse.engine.rule import Rule
 from keras_sparse.engine.rules.scheduled_masks import ScheduledMasks
 from keras_sparse.messages.arguments import instance, one_of
 from keras_sparse.methods.gradual.acdc_schedule import default_schedule, read_schedule, switches
+from keras_sparse.probe.copies import copy_of
 from keras_sparse.probe.variables import check_built
 from keras_sparse.sparsity.duration import Run
 from keras_sparse.sparsity.masks import mask_change
@@ -209,7 +210,7 @@ def finetune_dense(
             f"{'not written' if path else 'given'}. Train with "
             "ACDC(..., dense_checkpoint='dense.weights.h5')."
         )
-    dense = keras.models.clone_model(model)
+    dense = copy_of(model)
     dense.compile_from_config(model.get_compile_config())
     dense.optimizer.build(dense.trainable_variables)
     dense.load_weights(path)

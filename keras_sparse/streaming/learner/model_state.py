@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_sparse.messages.arguments import wrong
+from keras_sparse.probe.copies import copy_states
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -24,6 +25,7 @@ def uncompiled_copy(model: keras.Model) -> keras.Model:
     """A model of the same layers and weights; a clone would also have the metrics."""
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
+    copy_states(model._flatten_layers(), copy._flatten_layers())
     return copy
 
 

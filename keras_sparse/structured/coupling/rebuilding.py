@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sparse.probe.copies import copy_states
 from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.coupling.channels import Kept
 from keras_sparse.structured.coupling.coupling import Handler, handler_of
@@ -211,6 +212,7 @@ class Rebuilding:
                 else:
                     values = self.kept.sliced(variable, values) * factors.get(id(variable), 1)
                 other.assign(ops.cast(values, variable.dtype))
+            copy_states([old], [new])
 
 
 def _new_lambda(call: Call, shape: tuple[int | None, ...]) -> keras.layers.Layer:
