@@ -81,7 +81,8 @@ class ShrinkConfig:
         read_target(**self.target)
         one_of("method", self.method, (*CRITERIA, *LAYERWISE))
         integer("finetune", self.finetune, 0)
-        integer("steps", self.steps)
+        layerwise = f"{self.method} goes from layer to layer."
+        integer("steps", self.steps, 1, *((1, layerwise) if self.method in LAYERWISE else ()))
         integer("round_to", self.round_to)
         number("learning_rate", self.learning_rate, "(0, 1000)")
         boolean("keep_zeros", self.keep_zeros)

@@ -120,13 +120,14 @@ def training_flops(uses: ArrayLike, nonzeros: ArrayLike, trained: ArrayLike) -> 
 
 
 def _sample(model: keras.Model, input_shape: Any) -> Any:
-    specs = getattr(model, "inputs", None)
+    specs, batches = getattr(model, "inputs", None), []
     if input_shape is not None:
         one = all(side is None or isinstance(side, int) for side in input_shape)
         shapes: Any = [input_shape] if one else input_shape
         dtypes = [spec.dtype for spec in specs] if specs else ["float32"] * len(shapes)
     elif specs:
         shapes, dtypes = [spec.shape[1:] for spec in specs], [spec.dtype for spec in specs]
+        batches = [spec.shape[0] or 1 for spec in specs]
     else:
         shapes, dtypes = _shapes_at_build(model)
     shapes = [tuple(shape) for shape in shapes]
@@ -135,7 +136,10 @@ def _sample(model: keras.Model, input_shape: Any) -> Any:
             f"FLOPs depend on the input's size, and model {model.name!r} leaves it open: "
             f"{shapes}. Give input_shape=(...), without the batch axis."
         )
-    arrays = [ops.zeros((1, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    arrays = [
+        ops.zeros((batch, *shape), dtype)
+        for batch, shape, dtype in zip(batches or [1] * len(shapes), shapes, dtypes, strict=True)
+    ]
     structure = getattr(model, "_inputs_struct", None)
     if structure is not None:
         return tree.pack_sequence_as(structure, arrays)

@@ -197,7 +197,9 @@ def _bn_scale(
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization) and layer.gamma is not None
     }
-    found, without = {}, []
+    layers = {layer.name for layer in model._flatten_layers()}
+    found: dict[str, np.ndarray] = {}
+    without: dict[str, None] = {}
     for group in groups:
         members = [m for m in group.members if id(m.variable) in scales]
         if members:
@@ -209,7 +211,9 @@ def _bn_scale(
             )
             found[group.name] = np.sum(values, axis=0) / np.maximum(counts, 1)
         else:
-            without.append(group.name)
+            # What one of a layer's kinds of units is called is no name to exclude by.
+            names = (made if made in layers else made.rsplit("/", 1)[0] for made in group.made_by)
+            without |= dict.fromkeys(names)
     if without:
         raise ValueError(
             "criterion='bn_scale' needs batch normalization with scale=True behind every group. "

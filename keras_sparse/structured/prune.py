@@ -154,6 +154,7 @@ def _step(
     groups = [group for group in found.groups if group.reason is None]
     if not groups:
         reasons = [f"  {group.name}: {group.reason}" for group in found.groups[:20]]
+        reasons += [f"  {why}" for why in found.channels.opaque.values()]
         raise ValueError("Nothing of this model can be removed:\n" + "\n".join(reasons))
     ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
     measure = Measure(target.kind, model, found, input_shape)

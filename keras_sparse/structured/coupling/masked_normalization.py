@@ -51,7 +51,7 @@ class _Masked:
     def _normalized(self, x: Any, mask: Any, axes: Any, center: bool) -> Any:
         """`(x - mean) / sqrt(variance + epsilon)` over what is kept along some axes."""
         mask = ops.broadcast_to(mask, ops.shape(x))
-        count = ops.sum(mask, axis=axes, keepdims=True)
+        count = ops.maximum(ops.sum(mask, axis=axes, keepdims=True), 1.0)
         mean = ops.sum(x * mask, axis=axes, keepdims=True) / count if center else 0.0
         variance = ops.sum(mask * ops.square(x - mean), axis=axes, keepdims=True) / count
         return (x - mean) * ops.rsqrt(variance + self.epsilon) * mask

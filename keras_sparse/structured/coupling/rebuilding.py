@@ -13,7 +13,7 @@ from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.coupling.channels import Kept
 from keras_sparse.structured.coupling.coupling import Handler, handler_of
 from keras_sparse.structured.coupling.layers.elementwise import elementwise
-from keras_sparse.structured.coupling.layers.movement import move
+from keras_sparse.structured.coupling.layers.movement import move, parts_of_key
 from keras_sparse.structured.coupling.running import fitting_shapes, run
 
 _UNKNOWN = Handler(lambda coupling: None)
@@ -145,21 +145,15 @@ class Rebuilding:
 
     def _new_key(self, call: Call) -> Any:
         """The key of a slice, by the positions that are kept."""
-        x, key = call.inputs[0], call.args[1]
-        parts = list(key) if isinstance(key, (tuple, list)) else [key]
-        if Ellipsis not in parts:
-            parts.append(Ellipsis)
-        at = parts.index(Ellipsis)
-        used = sum(part is not None for part in parts) - 1
-        parts[at : at + 1] = [slice(None)] * (len(x.shape) - used)
+        x = call.inputs[0]
         new: list[Any] = []
         axis = 0
-        for part in parts:
+        for part in parts_of_key(call):
             if part is None:
                 new.append(None)
                 continue
             mask = self.kept.along(x, axis)
-            new.append(part if mask is None else _new_part(part, mask))
+            new.append(part if mask is None else _new_part(call, part, mask))
             axis += 1
         return tuple(new)
 
@@ -231,8 +225,13 @@ def _new_lambda(call: Call, shape: tuple[int | None, ...]) -> keras.layers.Layer
 
 
 def _unbuilt(config: Any) -> Any:
-    """A configuration in which layers inside are not yet built, to the size that they had."""
+    """A configuration in which layers inside are not yet built, to the size that they had.
+
+    Initial values that are given number by number are of that size too, and weights are copied.
+    """
     if isinstance(config, dict):
+        if config.get("class_name") == "Constant" and isinstance(config["config"]["value"], dict):
+            return keras.initializers.serialize(keras.initializers.Zeros())
         return {name: _unbuilt(each) for name, each in config.items() if name != "build_config"}
     if isinstance(config, list):
         return [_unbuilt(each) for each in config]
@@ -250,13 +249,15 @@ def _times_mask(tensor: Any, axis: int, mask: np.ndarray | None) -> Any:
     )
 
 
-def _new_part(part: Any, mask: np.ndarray) -> Any:
+def _new_part(call: Call, part: Any, mask: np.ndarray) -> Any:
     """An index or slice of the positions that a mask keeps."""
     rank = np.cumsum(mask) - 1
     if isinstance(part, (int, np.integer)):
         return int(rank[part])
     chosen = np.arange(len(mask))[part]
     places = rank[chosen[mask[chosen]]]
+    if not len(places):
+        raise ValueError(f"{_cannot(call)}: nothing of what it takes would be left.")
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     stop = int(places[-1]) + (1 if step > 0 else -1)
     return slice(int(places[0]), stop if stop >= 0 else None, step)
@@ -269,6 +270,6 @@ def _moves(call: Call) -> bool:
 
 def _cannot(call: Call) -> str:
     return (
-        f"{call.name} ({type(call.operation).__name__}) cannot be built in another size. Give the "
-        "layers before it as exclude=[...]"
+        f"{call.name} ({type(call.operation).__name__}) cannot be built in another size. Give it "
+        "or the layers before it as exclude=[...]"
     )

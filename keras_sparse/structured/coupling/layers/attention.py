@@ -113,7 +113,7 @@ def _bias(part: tuple[Any, Any], axis: int) -> list[tuple[Any, int]]:
 @handles("Attention")
 def attention(c: Coupling) -> None:
     """Queries and keys are multiplied, values are carried."""
-    query, value, *rest = c.call.args[0]
+    query, value, *rest = c.call.argument("inputs")
     key = rest[0] if rest else value
     c.tie((query, -1), (key, -1))
     c.zero(query, -1)
@@ -124,7 +124,7 @@ def attention(c: Coupling) -> None:
 @handles("AdditiveAttention")
 def additive_attention(c: Coupling) -> None:
     """Queries and keys are added, values are carried."""
-    query, value, *rest = c.call.args[0]
+    query, value, *rest = c.call.argument("inputs")
     key = rest[0] if rest else value
     c.tie((query, -1), (key, -1), *([] if c.layer.scale is None else [(c.layer.scale, 0)]))
     c.zero(query, -1)

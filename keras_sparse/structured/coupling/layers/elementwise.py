@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from keras_sparse.probe.layer_graph import Call
+from keras_sparse.structured.coupling.channels import Kept
 from keras_sparse.structured.coupling.coupling import Coupling, handles
 from keras_sparse.structured.coupling.layers.activations import fix_mixed
 from keras_sparse.structured.coupling.layers.convolution import channel_axis
 
 _LAYERS = """
-ELU LeakyReLU ReLU Identity Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D
-SpatialDropout2D SpatialDropout3D ActivityRegularization Rescaling Add Subtract Multiply
-Average Maximum Minimum
+ELU LeakyReLU ReLU Identity GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D
+SpatialDropout3D ActivityRegularization Add Subtract Multiply Average Maximum Minimum
 """
 
 _OPERATIONS = """
@@ -31,6 +34,34 @@ Square Sqrt FloorDivide Rsqrt Erf Erfc Erfinv StopGradient Cast SaturateCast
 def elementwise(c: Coupling) -> None:
     """Position by position."""
     c.elementwise()
+
+
+def _noise_shape(call: Call, kept: Kept) -> dict[str, Any]:
+    """Where noise has a number for each position, it has one for each that is left."""
+    given, new = call.operation.noise_shape, kept.shape(call.outputs[0])
+    if given is None:
+        return {}
+    pairs = zip(given, new, strict=True)
+    return {"noise_shape": [old if old in (None, 1) else size for old, size in pairs]}
+
+
+def _scales(call: Call, kept: Kept) -> dict[str, Any]:
+    y, layer = call.outputs[0], call.operation
+    return {name: along(kept, y, getattr(layer, name)) for name in ("scale", "offset")}
+
+
+def along(kept: Kept, y: Any, given: Any) -> Any:
+    """Numbers that are broadcast to a tensor, for the positions of it that are left."""
+    values = np.asarray(given)
+    for axis in range(-min(values.ndim, len(y.shape)), 0):
+        mask = kept.along(y, axis)
+        if mask is not None and values.shape[axis] == len(mask):
+            values = np.compress(mask, values, axis)
+    return values.tolist()
+
+
+handles("Dropout", "AlphaDropout", resize=_noise_shape)(elementwise)
+handles("Rescaling", resize=_scales)(elementwise)
 
 
 @handles("Activation")
@@ -60,9 +91,13 @@ def prelu(c: Coupling) -> None:
     """Position by position, with a slope for each."""
     c.elementwise()
     alpha = c.layer.alpha
+    x, shared = c.inputs[0], []
     for axis in range(-len(alpha.shape), 0):
         if alpha.shape[axis] != 1:
-            c.put(alpha, axis, c.axis(c.inputs[0], axis))
+            c.put(alpha, axis, c.axis(x, axis))
+        else:
+            shared.append(axis)
+    c.carry(x, c.outputs[0], shared, passing=True)
 
 
 @handles("Softmax", "ops.Softmax", "ops.LogSoftmax", "ops.Sparsemax")
@@ -97,7 +132,9 @@ def global_pooling(c: Coupling) -> None:
     c.carry(c.inputs[0], c.outputs[0], {axis: axis})
 
 
-def axes_of(axis: int | Iterable[int], rank: int) -> list[int]:
-    """One axis or several of a tensor, counted from the first."""
+def axes_of(axis: int | Iterable[int] | None, rank: int) -> list[int]:
+    """One axis, several or all (`None`) of a tensor, counted from the first."""
+    if axis is None:
+        return list(range(rank))
     given: Any = [axis] if isinstance(axis, int) else axis
     return [each % rank for each in given]

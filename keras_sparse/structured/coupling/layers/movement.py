@@ -6,9 +6,11 @@ come out say which channel each position of the output belongs to.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_sparse.probe.layer_graph import Call
@@ -21,10 +23,13 @@ _FIXED, _NOTHING = -1, 0
 
 def move(c: Coupling) -> None:
     """Follows each channel through the operation."""
-    labels = _Labels(c)
+    labels, call = _Labels(c), c.call
+    if type(call.operation).__name__ == "Pad":
+        # What is padded with is no channel, whatever the number.
+        call = dataclasses.replace(call, args=call.inputs, kwargs={})
     for slot in labels.slots():
         try:
-            outputs = run(c.call, {id(x): labels.of(x, slot) for x in c.inputs}, _FIXED)
+            outputs = run(call, {id(x): labels.of(x, slot) for x in c.inputs}, _FIXED)
         except Exception as error:
             c.channels.opaque[c.call.name] = f"it does not run on labels: {error}"
             return
@@ -65,6 +70,8 @@ class _Labels:
         atoms = self.c.channels.axis(x, axis) if -axis <= len(shape) else ()
         if len(atoms) <= i:
             return np.full(shape, _FIXED, "float32")
+        if _scatters(self.c.call, axis):
+            self.c.fix((atoms[i],), self.why)
         roots = self.atoms.find(atoms[i])
         roots = np.where(roots == 0, _FIXED, roots).reshape((-1,) + (1,) * (-axis - 1))
         return np.broadcast_to(roots, shape).astype("float32")
@@ -86,6 +93,7 @@ class _Labels:
         if not options:
             self.atoms.fix(labels, self.why)
             return
+        options.sort(key=lambda axis: -_parts(found, axis))
         axis = options[self.c.choose(len(options), (labels,)) if len(options) > 1 else 0]
         rows = np.moveaxis(found, axis, 0).reshape(found.shape[axis], -1)
         for row in rows:
@@ -99,7 +107,7 @@ class _Labels:
     def _put(self, y: Any, axis: int, labels: np.ndarray) -> None:
         labels = labels.copy()
         padding = labels == _NOTHING
-        if padding.any() and type(self.c.layer).__name__ == "Pad":
+        if padding.any() and _pads_with_zeros(self.c.call):
             labels[padding] = self.c.make("padding", size=int(padding.sum()))[0]
         labels[labels == _FIXED] = 0
         self.c.channels.compose(y, axis, labels)
@@ -135,6 +143,55 @@ def _parts(found: np.ndarray, axis: int) -> int:
             parent[root(label)] = root(present[0])
     roots = {root(label) for label in list(parent)}
     return len(roots - {root(_FIXED)}) if _FIXED in parent else len(roots)
+
+
+def _scatters(call: Call, axis: int) -> bool:
+    """Whether an operation moves positions so that those left could not be moved alike.
+
+    Args:
+        call: A call of it.
+        axis: The axis along which they are moved, from the end.
+    """
+    operation, x = call.operation, call.inputs[0]
+    kind, rank = type(operation).__name__, len(x.shape)
+    own = getattr(operation, "axis", None)
+    axes = np.arange(rank) if own is None else np.atleast_1d(own) % rank
+    along = axis % rank in axes
+    if kind == "Roll":
+        return along
+    if kind == "Repeat":
+        return along and np.ndim(operation.repeats) > 0
+    if kind == "Take":
+        return along and np.ndim(call.argument("indices")) > 1
+    if kind == "Pad":
+        widths = np.broadcast_to(operation.pad_width, (rank, 2))
+        return operation.mode != "constant" and bool(widths[axis].any())
+    if kind == "GetItem":
+        part = [part for part in parts_of_key(call) if part is not None][axis % rank]
+        if not isinstance(part, slice) or part.step in (None, 1, -1):
+            return False
+        # Two of them are a slice, however far they are from each other.
+        return x.shape[axis] is None or len(range(x.shape[axis])[part]) > 2
+    return False
+
+
+def parts_of_key(call: Call) -> list[Any]:
+    """The key of a slicing, with a part for each axis, and `None` for each new one."""
+    key = call.args[1]
+    parts = list(key) if isinstance(key, (tuple, list)) else [key]
+    if Ellipsis not in parts:
+        parts.append(Ellipsis)
+    at = parts.index(Ellipsis)
+    used = sum(part is not None for part in parts) - 1
+    parts[at : at + 1] = [slice(None)] * (len(call.inputs[0].shape) - used)
+    return parts
+
+
+def _pads_with_zeros(call: Call) -> bool:
+    if type(call.operation).__name__ != "Pad":
+        return False
+    value = call.argument("constant_values")
+    return not isinstance(value, keras.KerasTensor) and not np.any(value or 0)
 
 
 def _cut_axes(call: Call) -> int | None:

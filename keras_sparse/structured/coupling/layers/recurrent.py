@@ -20,19 +20,24 @@ def _units(cell: Any, kept: Kept) -> int:
     return kept.shape(cell.recurrent_kernel)[-2] or 0
 
 
-def _couple(c: Coupling, layer: Any, x: Any, what: str = "") -> list[Axis]:
+def _couple(c: Coupling, layer: Any, states: list[Any]) -> list[Axis]:
     """Features go into the gates of each unit, and units into those of each other.
+
+    Args:
+        c: Of the call.
+        layer: The layer, or one of its directions.
+        states: Its initial states, if there are any.
 
     Returns:
         The units of each state of the layer's cell, or of its cells one after the other.
     """
     axis = channel_axis(layer)
     cells = getattr(layer.cell, "cells", [layer.cell])
-    given = iter(keras.tree.flatten(c.call.argument("initial_state")))
+    given, x = iter(states), c.inputs[0]
     found: list[Axis] = []
     for i, cell in enumerate(cells):
         gates = cell.kernel.shape[-1] // cell.recurrent_kernel.shape[-2]
-        name = what if len(cells) == 1 else f"cell_{i}"
+        name = "" if len(cells) == 1 else f"cell_{i}"
         units = c.make(name, size=cell.recurrent_kernel.shape[-2])
         if i:
             c.put(cell.kernel, -2, found[-1])
@@ -46,13 +51,19 @@ def _couple(c: Coupling, layer: Any, x: Any, what: str = "") -> list[Axis]:
             state = next(given, None)
             if isinstance(state, keras.KerasTensor):
                 c.put(cell.recurrent_kernel, -2, c.axis(state, axis))
+            elif state is not None:
+                c.fix(units, f"{c.call.name} begins with a state that is given as numbers")
     return found
+
+
+def _initial_states(c: Coupling) -> list[Any]:
+    return keras.tree.flatten(c.call.argument("initial_state"))
 
 
 @handles(*_GATES, resize=lambda call, kept: _size(call.operation, kept))
 def recurrent(c: Coupling) -> None:
     """The units come out, as sequence or last step and as states."""
-    states = _couple(c, c.layer, c.inputs[0])
+    states = _couple(c, c.layer, _initial_states(c))
     for y, units in zip(c.outputs, (states[-1], *states), strict=False):
         c.put(y, channel_axis(c.layer), units)
 
@@ -95,6 +106,8 @@ def _size(layer: Any, kept: Kept) -> dict[str, Any]:
 
 def _bidirectional_size(call: Call, kept: Kept) -> dict[str, Any]:
     config = call.operation.get_config()
+    if type(call.operation.forward_layer).__name__ not in _GATES:
+        return {}
     parts = {"layer": call.operation.forward_layer}
     if "backward_layer" in config:
         parts["backward_layer"] = call.operation.backward_layer
@@ -109,8 +122,10 @@ def bidirectional(c: Coupling) -> None:
         couple_unknown(c)
         return
     axis = channel_axis(layer.forward_layer)
-    units, *_ = _couple(c, layer.forward_layer, c.inputs[0])
-    _couple(c, layer.backward_layer, c.inputs[0])
+    states = _initial_states(c)
+    half = len(states) // 2
+    units, *_ = _couple(c, layer.forward_layer, states[:half])
+    _couple(c, layer.backward_layer, states[half:])
     if layer.merge_mode == "concat":
         c.put(y, axis, tiled(units, 2))
     for output in c.outputs[int(layer.merge_mode == "concat") :]:

@@ -12,8 +12,7 @@ from keras_sparse.structured.coupling.masked_reduction import REDUCTIONS, Masked
 
 
 def _reduced(call: Call) -> list[int]:
-    rank, axis = len(call.inputs[0].shape), call.operation.axis
-    return list(range(rank)) if axis is None else axes_of(axis, rank)
+    return axes_of(call.operation.axis, len(call.inputs[0].shape))
 
 
 @handles("ops.Argmax ops.Argmin ops.Average ops.Median ops.Prod ops.Logsumexp")
@@ -38,6 +37,7 @@ def _masked(call: Call, kept: Kept) -> Any:
         axes=_reduced(call),
         keepdims=len(call.outputs[0].shape) == len(x.shape),
         kept=[None if mask is None else [bool(m) for m in mask] for mask in masks],
+        initial=getattr(operation, "initial", None),
         name=operation.name,
     )
 

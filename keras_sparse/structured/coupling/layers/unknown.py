@@ -22,10 +22,12 @@ def couple_unknown(c: Coupling) -> None:
     labeled = [
         (x, axis) for x in c.inputs for axis in range(len(x.shape)) if c.channels.axis(x, axis)
     ]
-    if not labeled:
-        return
     name = f"{c.call.name} ({type(c.layer).__name__})"
     why = f"{name} {_reason(c.layer)}"
+    if not labeled:
+        if getattr(c.layer, "weights", ()):
+            c.channels.opaque[c.call.name] = why
+        return
     alone = not getattr(c.layer, "variables", ()) and len(c.inputs) == len(c.outputs) == 1
     x, y = c.inputs[0], c.outputs[0]
     for tensor, axis in labeled:
@@ -49,6 +51,11 @@ def _reason(operation: Any) -> str:
         return "runs code that may count on its size; write it in keras.ops, or as a layer"
     if isinstance(getattr(operation, "layer", None), keras.Model):
         return "steps through a model; call the model on all steps at once, as one batch"
+    if not isinstance(operation, keras.layers.Layer):
+        return (
+            "is an operation that is not known; call it in a layer of your own, of which "
+            "register_coupling tells how its axes belong"
+        )
     return "is a layer that is not known; register_coupling tells how its axes belong"
 
 
