@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_sparse.messages.arguments import array, boolean, integer, wrong
+from keras_sparse.probe.calibration import calibration_batches
 
 
 def sample_agreement(sparse: Any, dense: Any, x: Any = None, batch_size: int = 256) -> float:
@@ -59,6 +60,9 @@ def sparse_dense_cross_entropy(
     one, two = model_outputs(sparse, dense, x, batch_size)
     if from_logits:
         one, two = _softmax(one), _softmax(two)
+    elif any((each < 0).any() or np.abs(each.sum(-1) - 1).max() > 1e-2 for each in (one, two)):
+        cure = "They are no probabilities that sum to 1."
+        raise wrong("from_logits", from_logits, "True for outputs that are logits", cure)
     return float(-(two * np.log(np.maximum(one, 1e-30))).sum(-1).mean())
 
 
@@ -67,10 +71,20 @@ def model_outputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The outputs of two models, `(samples, classes)`; the arguments are those above."""
     integer("batch_size", batch_size)
+    models = [model for model in (sparse, dense) if isinstance(model, keras.Model)]
+    if models and x is not None and not hasattr(x, "shape"):
+        # Read once: it may come in another order the next time.
+        batches = [each for each, _ in calibration_batches(models[0], x, batch_size)]
+        x = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
     one, two = (
         _predict(name, model, x, batch_size)
         for name, model in {"sparse": sparse, "dense": dense}.items()
     )
+    if one.ndim == 2 and one.shape[1] < 2:
+        raise ValueError(
+            "Classes are told by two outputs at least. Received: outputs of shape "
+            f"{one.shape}. Give outputs (1 - p, p) for the single one of a sigmoid."
+        )
     if one.shape != two.shape or not len(one):
         raise ValueError(
             "Outputs to compare must have the same shape (samples, classes), with at least one "

@@ -125,6 +125,11 @@ class MemorizationMonitor(keras.callbacks.Callback):
         """Looks at the samples with a random label."""
         fetch_state(self.model)
         outputs = self.model.predict(self._x, batch_size=self.batch_size, verbose=0)
+        if np.shape(outputs)[-1] < 2:
+            raise ValueError(
+                "MemorizationMonitor looks at which class has the largest output. Received: a "
+                f"model of outputs {np.shape(outputs)}. Give it an output for each class."
+            )
         classes = np.asarray(outputs).argmax(-1)
         if logs is not None:
             logs["memorization"] = float((classes == self.labels.given).mean())

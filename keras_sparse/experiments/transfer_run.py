@@ -33,6 +33,7 @@ from keras_sparse.methods.at_start.lottery_ticket import iterative_magnitude_pru
 from keras_sparse.methods.at_start.static_mask import StaticMask
 from keras_sparse.posttrain.woodfisher import woodfisher
 from keras_sparse.probe.batch_norm import batch_norm_tuning, batch_normalizations
+from keras_sparse.probe.convolutions import CONVOLUTIONS
 from keras_sparse.sparsity.report import report
 from keras_sparse.transfer.comparison import DENSE
 
@@ -63,8 +64,8 @@ def transfer_run(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     Returns:
         The `accuracy` of the upstream model on its own task, its `sparsity` without the head,
-        `pruned_filters`, and of each of the `tasks` and modes the `best` and `last` test accuracy
-        and the seconds.
+        `pruned_filters` (`None` without convolutions), and of each of the `tasks` and modes the
+        `best` and `last` test accuracy and the seconds.
     """
     given = {name: value for name, value in config.items() if name != "after"}
     settings = TransferRunConfig(**given)
@@ -79,7 +80,7 @@ def transfer_run(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     shape = model.inputs[0].shape[1:]
     result = {
         "accuracy": accuracy(model, (x[: settings.test_images], y[: settings.test_images])),
-        "pruned_filters": pruned_filters(model),
+        "pruned_filters": pruned_filters(model) if _has_filters(model) else None,
         "sparsity": report(model, exclude=_HEAD).sparsity,
         "parameters": model.count_params(),
         "upstream_seconds": time.process_time() - began,
@@ -88,6 +89,10 @@ def transfer_run(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         **result,
         "tasks": {task: _transfers(settings, model, task, shape) for task in settings.tasks},
     }
+
+
+def _has_filters(model: keras.Model) -> bool:
+    return any(isinstance(layer, CONVOLUTIONS) for layer in model._flatten_layers())
 
 
 def _transfers(

@@ -49,6 +49,8 @@ def upstream_table(results: Runs) -> Table:
         "parameters": cell("parameters", ",.0f"),
         "CPU s": cell("upstream_seconds", ".0f"),
     }
+    if any(run["pruned_filters"] is None for runs in results.values() for run in runs):
+        del columns["filters gone"]
     return by_variant("Upstream models", "model", columns, results)
 
 
@@ -82,7 +84,7 @@ def increase_table(compared: TransferComparison, mode: str) -> Table:
     rows = [
         (
             variant_name(row.method, row.sparsity),
-            *(f"{100 * row.tasks[task]:+.1f}" for task in tasks),
+            *(f"{100 * row.tasks[task]:+.1f}" if task in row.tasks else "" for task in tasks),
             _mean(row),
         )
         for row in compared.increases(mode)

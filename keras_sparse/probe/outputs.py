@@ -32,5 +32,20 @@ def _producer(graph: Any) -> Any:
     ends = {id(tensor) for tensor in graph.outputs}
     for call in reversed(graph.calls):
         if any(id(tensor) in ends for tensor in call.outputs):
+            if _passes_on(call):
+                ends |= {id(call.inputs[0])}
+                continue
             return call.operation if call.graph is None else _producer(call.graph)
     return None
+
+
+def _passes_on(call: Any) -> bool:
+    """Whether what comes out of a call is what goes in, of whatever type."""
+    layer = call.operation
+    if call.graph is not None or len(call.inputs) != 1:
+        return False
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation is keras.activations.linear
+    same = tuple(call.inputs[0].shape) == tuple(call.outputs[0].shape)
+    names = ("Identity", "Dropout", "ActivityRegularization", "Reshape", "Flatten", "Cast")
+    return same and type(layer).__name__ in names

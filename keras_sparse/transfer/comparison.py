@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.messages.arguments import array, number, one_of, wrong
+from keras_sparse.messages.warning import SparsityWarning
 from keras_sparse.plots.drawing import PicturePath
 from keras_sparse.plots.transfer import error_increase_by_difficulty, error_increase_by_sparsity
 from keras_sparse.transfer.error_increase import (
@@ -122,17 +124,34 @@ class TransferComparison:
     def increases(self, mode: str) -> list[Increase]:
         """The relative error increase of each method and sparsity, in their order.
 
+        Tasks on which the dense model makes no error have none, and are warned of.
+
         Args:
             mode: `"linear"`, `"lbfgs"` or `"full"`.
+
+        Raises:
+            ValueError: If there is no task on which the dense model makes an error.
         """
         one_of("mode", mode, MODES)
         by_model: dict[tuple[str, float], dict[str, float]] = {}
+        perfect: list[str] = []
         for method, sparsity, task, of_mode, accuracies in self.outcomes:
             if of_mode != mode or method == DENSE:
                 continue
             dense = self.accuracy(DENSE, 0.0, task, mode)
+            if dense == 1 and task not in perfect:
+                perfect.append(task)
+            if dense == 1 and len(perfect) < len(self.tasks(mode)):
+                continue
             increase = relative_error_increase(float(np.mean(accuracies)), dense)
             by_model.setdefault((method, sparsity), {})[task] = increase
+        if perfect:
+            warnings.warn(
+                f"On {', '.join(perfect)} the dense model makes no error in {mode} transfer, so "
+                "that no increase of it is defined: the means are over the other tasks.",
+                SparsityWarning,
+                stacklevel=2,
+            )
         return [
             Increase(method, sparsity, tasks, mean_over_tasks(list(tasks.values())))
             for (method, sparsity), tasks in by_model.items()

@@ -157,6 +157,13 @@ class Distillation(FitCallback):
     def _distillation_loss(self, outputs: Any) -> Any:
         if self.loss is not None:
             return self.loss
+        sizes = [each.shape[-1] for each in keras.tree.flatten(outputs)]
+        if 1 in sizes:
+            raise ValueError(
+                f"The outputs of model {self.model.name!r} have one number a sample, of which a "
+                "softmax is always 1. Give Distillation a loss, such as keras.distillation."
+                "LogitsDistillation(loss='mse'), or the model an output for each class."
+            )
         # By its name Keras would take the divergence of the logits themselves.
         kind = keras.tree.map_structure(lambda _: keras.losses.KLDivergence(), outputs)
         return keras.distillation.LogitsDistillation(float(self.temperature), kind)

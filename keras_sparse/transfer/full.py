@@ -22,6 +22,7 @@ from keras_sparse.transfer.training import (
     accuracy_metrics,
     check_sgd,
     classification_loss,
+    falling_rate,
     given_data,
     sgd,
     steps_of,
@@ -56,7 +57,8 @@ def full(
     """Trains all that is left of a sparse model on another task, with its zeros in place.
 
     A copy of the model gets a new, dense head. Then all weights that are not zero are trained,
-    biases and normalization too; zeros of the model stay zeros. The given model stays as it is.
+    biases and normalization too; zeros stay zeros in all weights that are pruned by default, and
+    in an embedding with `include=`. The given model stays as it is.
 
     ```python
     task = ks.transfer.full(sparse_model, x, y, classes=10, epochs=8, validation_data=test)
@@ -108,6 +110,12 @@ def full(
     batches, classes = given_data(x, y, classes, batch_size, seed, not by_name)
     backbone = Backbone(model, None if by_name else classes, head, initializer, seed, dense)
     copy = backbone.copy
+    lora = [each.name for each in copy._flatten_layers() if getattr(each, "lora_enabled", False)]
+    if lora:
+        raise ValueError(
+            f"Layer {lora[0]!r} of model {model.name!r} has LoRA weights, whose product with each "
+            "other has no zeros. Give the model as it was before enable_lora."
+        )
     copy.compile(
         optimizer or sgd(learning_rate, momentum, weight_decay, batches, epochs),
         loss=loss or classification_loss(softmax_layer(copy) is None),
@@ -125,13 +133,14 @@ def full(
         stacklevel=3,
     )
     masks = [] if dense else [StaticMask(mask="current", **backbone.without_heads(kwargs))]
+    falls = [] if optimizer else falling_rate(learning_rate, batches, epochs)
     seconds = EpochSeconds()
     history = copy.fit(
         batches,
         epochs=epochs,
         shuffle=False,  # The pipeline does.
         validation_data=validation_data,
-        callbacks=[*masks, *callbacks, seconds],
+        callbacks=[*masks, *callbacks, *falls, seconds],
         verbose=verbose,
     )
     return backbone.transfer("full", history=history.history, epoch_seconds=tuple(seconds.seconds))

@@ -199,6 +199,7 @@ def _of_classes(
             "kernel_initializer": made,
             "bias_initializer": "zeros",
             "trainable": True,
+            **{name: None for name in ("lora_rank", "lora_alpha") if name in config},
         }
     )
 

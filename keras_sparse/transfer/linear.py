@@ -24,6 +24,7 @@ from keras_sparse.transfer.training import (
     accuracy_metrics,
     check_sgd,
     classification_loss,
+    falling_rate,
     given_data,
     sgd,
 )
@@ -113,11 +114,16 @@ def linear(
             "solver='lbfgs', features='online'. Leave one of the two out."
         )
     batches, count = given_data(x, y, classes, batch_size, seed, indices=True)
+    samples = x if y is None else (np.asarray(x), np.asarray(y))
+    if features == "offline":
+        _check_unweighted(samples)
+    if isinstance(validation_data, (tuple, list)) and len(validation_data) == 2:
+        validation_data = tuple(map(np.asarray, validation_data))
     _check_last(model, find_head(model, head))
     backbone = Backbone(model, count, head, initializer, seed, dense)
     copy, (layer,) = backbone.copy, backbone.heads
     if solver == "lbfgs":
-        seen = _features(copy, layer, x if y is None else (x, y), batch_size, count)
+        seen = _features(copy, layer, samples, batch_size, count)
         how = {"l2": l2, "validation": validation, "use_bias": layer.use_bias, "seed": seed}
         found = logistic_regression(*seen, count, **how)
         _assign(layer, found.kernel, found.bias)
@@ -125,7 +131,7 @@ def linear(
         return backbone.transfer("linear", regression=found)
     compute = features_before(copy, layer)
     if features == "offline":
-        seen = _features(copy, layer, x if y is None else (x, y), batch_size, count)
+        seen = _features(copy, layer, samples, batch_size, count)
         batches = pipeline(*seen, batch_size, seed=seed)
         if validation_data is not None:
             tested = _features(copy, layer, validation_data, batch_size, count)
@@ -143,7 +149,7 @@ def linear(
         epochs=epochs,
         shuffle=False,  # The pipeline does.
         validation_data=validation_data,
-        callbacks=[*callbacks, seconds],
+        callbacks=[*callbacks, *falling_rate(learning_rate, batches, epochs), seconds],
         verbose=verbose,
     )
     _assign(layer, *(ops.convert_to_numpy(variable) for variable in probe.dense.variables))
@@ -169,6 +175,12 @@ class _Probe(keras.Model):
     def call(self, x: Any) -> Any:
         return self.dense(ops.stop_gradient(self.features(x)))
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise ValueError(
+            "What is trained here is the head alone, by itself no model to be saved. Save the "
+            "model of the Transfer that is returned, or its weights by save_weights_only=True."
+        )
+
 
 def _parts(head: keras.layers.Layer) -> list[Any]:
     return [head.kernel, head.bias] if head.use_bias else [head.kernel]
@@ -177,6 +189,22 @@ def _parts(head: keras.layers.Layer) -> list[Any]:
 def _assign(head: keras.layers.Layer, *values: np.ndarray) -> None:
     for variable, value in zip(_parts(head), values, strict=False):
         variable.assign(np.reshape(value, variable.shape))
+
+
+def _check_unweighted(data: Any) -> None:
+    """Checks that batches have no sample weights, as far as they can be asked.
+
+    Raises:
+        ValueError: If they have.
+    """
+    batch = getattr(data, "element_spec", None)
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    if isinstance(batch, tuple) and len(batch) > 2:
+        raise ValueError(
+            "Batches (x, y, sample_weight) were given, and on kept features weights do not count. "
+            "Leave them out, or give features='online' with solver='sgd'."
+        )
 
 
 def _features(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.messages.arguments import integer, text
+from keras_sparse.messages.arguments import integer, text, wrong
 
 
 @keras.saving.register_keras_serializable(package="keras_sparse")
@@ -47,7 +47,13 @@ class MeanPerClassAccuracy(keras.metrics.Metric):
             y_pred: Logits or probabilities, shape `(samples, classes)`.
             sample_weight: What each sample counts.
         """
-        labels = ops.cast(ops.reshape(ops.convert_to_tensor(y_true), (-1,)), "int32")
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if y_pred.shape[-1] != self.classes:
+            raise wrong("y_pred", y_pred.shape, f"outputs of {self.classes} classes")
+        if len(y_true.shape) > 1 and y_true.shape[-1] != 1:
+            cure = "Of one-hot labels keras.ops.argmax(y_true, -1) makes them."
+            raise wrong("y_true", y_true.shape, "class indices", cure)
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         guesses = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
         rows = ops.one_hot(labels, self.classes, dtype=self.dtype)
         if sample_weight is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -32,8 +33,7 @@ def step_decay(learning_rate: float, steps_per_epoch: int, epochs: int = 150) ->
     """
     number("learning_rate", learning_rate, "(0, inf)")
     steps, epochs = integer("steps_per_epoch", steps_per_epoch), integer("epochs", epochs)
-    ends = sorted({round(part * epochs) for part in _FALLS} - {0})
-    boundaries = [steps * end - 1 for end in ends]
+    boundaries = [steps * end - 1 for end in _ends(epochs)]
     values = [learning_rate / 10**k for k in range(len(boundaries) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
@@ -52,10 +52,30 @@ def check_sgd(learning_rate: Any, momentum: Any, weight_decay: Any) -> None:
 def sgd(
     learning_rate: float, momentum: float, weight_decay: float, batches: Any, epochs: int
 ) -> keras.optimizers.Optimizer:
-    """SGD with momentum, weight decay and `step_decay`, as the source trains."""
+    """SGD with momentum, weight decay and `step_decay`, as the source trains.
+
+    Of data that does not tell its length the rate is to fall by `falling_rate`.
+    """
     length = steps_of(batches)
     rate = learning_rate if length is None else step_decay(learning_rate, length, epochs)
     return keras.optimizers.SGD(rate, momentum, weight_decay=weight_decay or None)
+
+
+def falling_rate(learning_rate: float, batches: Any, epochs: int) -> list[keras.callbacks.Callback]:
+    """What `step_decay` does, by epochs, for data that does not tell its length; else nothing."""
+    if steps_of(batches) is not None:
+        return []
+    ends = _ends(epochs)
+    return [
+        keras.callbacks.LearningRateScheduler(
+            lambda epoch: learning_rate / 10 ** sum(epoch >= end for end in ends)
+        )
+    ]
+
+
+def _ends(epochs: int) -> list[int]:
+    """The epochs at which the rate falls."""
+    return sorted({round(part * epochs) for part in _FALLS} - {0})
 
 
 def steps_of(batches: Any) -> int | None:
@@ -93,6 +113,10 @@ def given_data(
     """
     integer("batch_size", batch_size)
     integer("seed", seed, 0)
+    several = isinstance(x, (tuple, list, Mapping)) and y is not None and len(x) != len(y)
+    if several:
+        cure = "Give several inputs as batches ((first, second), y), such as a tf.data.Dataset."
+        raise wrong("x", type(x).__name__, f"one array of {len(y)} samples", cure)
     if y is None:
         if hasattr(x, "shape") or isinstance(x, str) or not hasattr(x, "__iter__"):
             raise wrong("y", y, "the targets of x, unless x is an iterable of batches (x, y)")

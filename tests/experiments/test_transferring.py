@@ -237,3 +237,12 @@ def test_help_tells_the_truth(options, config):
     """The command line repeats names and defaults in order not to import Keras for them."""
     stated = {name: option.default for name, option in options.items()}
     assert stated == {name: getattr(config, name) for name in stated}
+
+
+def test_a_network_without_filters_has_no_column_of_them():
+    run = {"accuracy": 0.9, "sparsity": 0.0, "parameters": 9, "upstream_seconds": 1.0}
+    with_filters, without = (
+        upstream_table({"dense": [{**run, "pruned_filters": gone}]}) for gone in (0.1, None)
+    )
+    assert "filters gone" in with_filters.header
+    assert "filters gone" not in without.header
