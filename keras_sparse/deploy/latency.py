@@ -16,6 +16,8 @@ from keras_sparse.deploy.signature import read_signature
 from keras_sparse.messages.arguments import boolean, integer, wrong
 
 _WARM_UPS = 3
+# Of a comparison with one model: how many inferences, and how long they take together.
+_FEWEST, _MOST, _SECONDS = 30, 500, 0.3
 
 
 class LiteRTCost(NamedTuple):
@@ -121,6 +123,37 @@ def litert_costs(
     with interpreting_all(files, threads=threads) as interpreters:
         times = np.median(_seconds_in_turn(interpreters, runs), axis=1)
     return [LiteRTCost(float(t), len(file)) for t, file in zip(times, files, strict=True)]
+
+
+class RelativeLatency:
+    """Measures models against one of them, which is converted once: they take turns.
+
+    Args:
+        model: What they are compared with.
+        inputs: As for `litert_latency`.
+
+    Raises:
+        ValueError: As `litert_latency`.
+    """
+
+    def __init__(self, model: keras.Model, inputs: Any = None) -> None:
+        self._inputs = inputs
+        self._file = _converted(model, inputs, 1, sparse=False)
+        with interpreting_all([self._file], threads=1) as interpreters:
+            seconds = np.median(_seconds_in_turn(interpreters, _FEWEST))
+        # The shorter an inference is, the more of them it takes to tell two apart.
+        self._runs = int(np.clip(_SECONDS / seconds, _FEWEST, _MOST))
+
+    def __call__(self, model: keras.Model) -> float:
+        """The part of the time that a model takes.
+
+        Raises:
+            ValueError: As `litert_latency`.
+        """
+        files = [self._file, _converted(model, self._inputs, 1, sparse=False)]
+        with interpreting_all(files, threads=1) as interpreters:
+            before, after = np.median(_seconds_in_turn(interpreters, self._runs), axis=1)
+        return float(after / before)
 
 
 def _converted(model: keras.Model, inputs: Any, batch_size: int, sparse: bool) -> bytes:

@@ -17,14 +17,14 @@ from keras_sparse.messages.arguments import (
 )
 from keras_sparse.probe.calibration import check_data
 from keras_sparse.sparsity.selection import Which, check_layers
-from keras_sparse.structured.coupling.groups import by_name, channel_groups
-from keras_sparse.structured.criteria import Criterion, Scores, check_criterion, scores
+from keras_sparse.structured.coupling.groups import ChannelGroups, Group, by_name, channel_groups
+from keras_sparse.structured.criteria import Criterion, check_criterion, scores
 from keras_sparse.structured.layerwise.method import Layerwise
 from keras_sparse.structured.layerwise.methods import layerwise_method
 from keras_sparse.structured.layerwise.prune_layerwise import prune_layerwise
 from keras_sparse.structured.selecting import SCOPES, Bounds, Ladder
 from keras_sparse.structured.shrink import build
-from keras_sparse.structured.targets import Measure, Target, check_target, fitting, read_target
+from keras_sparse.structured.targets import Measure, check_target, fitting, read_target
 from keras_sparse.structured.training import Samples, fine_tuned, loss_of
 
 
@@ -129,33 +129,30 @@ def prune(
     optional(function, "fine_tune", fine_tune)
     samples = Samples(data, loss_of(model, loss), batch_size, random_seed("seed", seed))
     found = channel_groups(model, exclude)
-    whole = Measure(target.kind, model, found, input_shape).whole()
+    first = Measure(target.kind, model, found, input_shape)
+    whole = first.whole()
     check_target(target, whole)
     bounds = Bounds.of(found.groups, min_channels, max_removed, round_to)
     for step in range(1, steps + 1):
         goal = whole * (target.amount(whole) / whole) ** (step / steps)
-        model = _step(model, target, goal, criterion, scope, samples, exclude, bounds, input_shape)
+        found = channel_groups(model, exclude)
+        measure = Measure(target.kind, model, found, input_shape, first.latency)
+        groups = _removable(found)
+        ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
+        model = build(found, fitting(ladder, measure, target, goal), masked=False)
         model = fine_tuned(model, fine_tune)
     return model
 
 
-def _step(
-    model: keras.Model,
-    target: Target,
-    goal: float,
-    criterion: Scores,
-    scope: str,
-    samples: Samples,
-    exclude: Which,
-    bounds: Bounds,
-    input_shape: Any,
-) -> keras.Model:
-    found = channel_groups(model, exclude)
+def _removable(found: ChannelGroups) -> list[Group]:
+    """The groups of which something can go.
+
+    Raises:
+        ValueError: If there is none, with the reasons.
+    """
     groups = [group for group in found.groups if group.reason is None]
     if not groups:
         reasons = [f"  {group.name}: {group.reason}" for group in found.groups[:20]]
         reasons += [f"  {why}" for why in found.channels.opaque.values()]
         raise ValueError("Nothing of this model can be removed:\n" + "\n".join(reasons))
-    ladder = Ladder(groups, scores(criterion, model, groups, samples), scope, bounds)
-    measure = Measure(target.kind, model, found, input_shape)
-    return build(found, fitting(ladder, measure, target, goal), masked=False)
+    return groups

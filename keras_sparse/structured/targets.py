@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.deploy.latency import litert_latency
+from keras_sparse.deploy.latency import RelativeLatency
 from keras_sparse.messages.arguments import number, wrong
 from keras_sparse.sparsity.bisection import lowest_level
 from keras_sparse.structured.coupling.cost import Cost
@@ -17,7 +17,7 @@ from keras_sparse.structured.selecting import Ladder
 from keras_sparse.structured.shrink import build
 
 KINDS = ("flops", "params", "latency")
-_WORDS = {"flops": "operations", "params": "parameters", "latency": "seconds"}
+_WORDS = {"flops": "operations", "params": "parameters"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Target:
     value: float
 
     def amount(self, whole: float) -> float:
-        """What is to be reached, in operations, parameters or seconds.
+        """What is to be reached, in operations, parameters or as a part of the time.
 
         Args:
             whole: What the given model has.
@@ -43,8 +43,9 @@ class Target:
 
     def described(self, amount: float) -> str:
         """An amount in words."""
-        shown = f"{amount:.3g}" if self.kind == "latency" else f"{amount:,.0f}"
-        return f"{shown} {_WORDS[self.kind]}"
+        if self.kind == "latency":
+            return f"{amount:.0%} of the time"
+        return f"{amount:,.0f} {_WORDS[self.kind]}"
 
 
 def read_target(**given: float | None) -> Target:
@@ -77,24 +78,30 @@ class Measure:
         model: The model.
         groups: Its groups.
         input_shape: Shape of one sample, where the model leaves it open.
+        latency: What measures time, relative to the first model of several steps. Defaults to
+            this one.
     """
 
     def __init__(
-        self, kind: str, model: keras.Model, groups: ChannelGroups, input_shape: Any = None
+        self,
+        kind: str,
+        model: keras.Model,
+        groups: ChannelGroups,
+        input_shape: Any = None,
+        latency: RelativeLatency | None = None,
     ) -> None:
         self.kind = kind
         self.groups = groups
-        self._model = model
-        self._samples = _samples(model, input_shape)
+        self.latency = latency
+        if kind == "latency" and latency is None:
+            self.latency = RelativeLatency(model, _samples(model, input_shape))
         self._cost = Cost(model, groups)
         if kind == "flops":
             self._cost.with_flops(input_shape)
 
     def whole(self) -> float:
         """What the model costs as it is."""
-        if self.kind == "latency":
-            return litert_latency(self._model, self._samples)
-        return self({})
+        return 1.0 if self.latency is not None else self({})
 
     def __call__(self, keep: dict[str, np.ndarray]) -> float:
         """What is left of the cost.
@@ -102,8 +109,8 @@ class Measure:
         Args:
             keep: Booleans for each unit, by the names of groups.
         """
-        if self.kind == "latency":
-            return litert_latency(build(self.groups, keep, masked=False), self._samples)
+        if self.latency is not None:
+            return self.latency(build(self.groups, keep, masked=False))
         kept = self.groups.kept(keep)
         return self._cost.flops(kept) if self.kind == "flops" else self._cost.parameters(kept)
 
@@ -125,7 +132,7 @@ def fitting(ladder: Ladder, measure: Measure, target: Target, goal: float) -> di
         ladder: What to keep at each of many levels.
         measure: What is left at one of them.
         target: What was asked for.
-        goal: In operations, parameters or seconds.
+        goal: In operations, parameters or as a part of the time.
 
     Raises:
         ValueError: If it is not reached with all that may be removed.

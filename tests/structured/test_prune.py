@@ -7,6 +7,7 @@ from keras import layers
 from rich.console import Console
 
 import keras_sparse as ks
+from keras_sparse.deploy.latency import RelativeLatency
 from keras_sparse.structured.coupling.groups import channel_groups
 from keras_sparse.structured.criteria import CRITERIA, scores
 from keras_sparse.structured.training import Samples
@@ -87,20 +88,33 @@ def test_a_part_of_the_measured_time(monkeypatch):
 
     measured = []
 
-    def latency(model, inputs=None):
-        measured.append(model.count_params())
-        return model.count_params() * 1e-6
+    class Latency:
+        def __init__(self, model, inputs):
+            self.whole = model.count_params()
 
-    monkeypatch.setattr(targets, "litert_latency", latency)
+        def __call__(self, model):
+            measured.append(model.count_params())
+            return model.count_params() / self.whole
+
+    monkeypatch.setattr(targets, "RelativeLatency", Latency)
     model = net()
     smaller = ks.structured.prune(model, latency=0.6)
     assert 0.5 < smaller.count_params() / model.count_params() <= 0.6
     assert len(measured) < 16
+    measured.clear()
+    # In two steps the second is relative to the first model too.
+    smaller = ks.structured.prune(model, latency=0.6, steps=2)
+    assert 0.5 < smaller.count_params() / model.count_params() <= 0.6
+    with pytest.raises(ValueError, match=r"it asks for at most 1% of the time, and \d+% of the"):
+        ks.structured.prune(model, latency=0.01)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="LiteRT needs TensorFlow")
 def test_latency_is_measured():
     assert 0 < ks.deploy.litert_latency(net(), runs=3) < 1
+    model = net()
+    relative = RelativeLatency(model)
+    assert 0 < relative(ks.structured.shrink(model, {})) < 100
 
 
 def test_batch_normalization_scales():

@@ -102,8 +102,10 @@ class StreamingLearner(StreamLearner):
         self.model, self.classes = check_classifier(model)
         self.from_logits = gives_logits(model, from_logits)
         own = {
-            **{"capacity": capacity, "capacity_bytes": capacity_bytes},
-            **{"compression": compression, "eviction": eviction},
+            "capacity": capacity,
+            "capacity_bytes": capacity_bytes,
+            "compression": compression,
+            "eviction": eviction,
         }
         if buffer is not None:
             instance("buffer", buffer, ReplayBuffer, "a ReplayBuffer")
