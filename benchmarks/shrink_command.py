@@ -3,8 +3,8 @@
     python benchmarks/shrink_command.py --pretrained efficientnet_lite0.keras
 
 EfficientNet-Lite0 was trained on ImageNet and gets a linear probe as its head for CIFAR-10 at
-128 x 128; ResNet-20 (`saved_models/`) was pruned on CIFAR-10 to 90 % zeros, which stay. It is so
-small that half of its time is not its operations, so that it is also made smaller to a latency.
+128 x 128; ResNet-20 (`saved_models/`) was pruned on CIFAR-10 to 90 % zeros, which stay. Its
+time falls less than its operations, so that it is also made smaller to a latency.
 """
 
 import json
