@@ -46,6 +46,7 @@ def test_every_wrong_value_is_refused_by_the_argument_s_name(tmp_path):
     assert accepted <= HAVE_A_MEANING.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("where", [name for name in public() if name not in NEED_MORE])
 def test_the_other_arguments_of_that_test_are_right(where, tmp_path):
