@@ -31,7 +31,7 @@ class ICaRL(BatchIncremental):
     def learn(self, x: np.ndarray, y: np.ndarray, known: list[int], arrived: list[int]) -> None:
         """Binary cross entropy, with the former outputs as the targets of known classes.
 
-        Those of which examples arrived have their labels: else nothing were learned of these.
+        Those of which examples arrived have their labels, or nothing would be learned of them.
         """
         teacher = self.teacher()
         known = [label for label in known if label not in arrived]

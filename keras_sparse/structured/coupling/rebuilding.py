@@ -12,7 +12,7 @@ from keras_sparse.probe.copies import copy_states
 from keras_sparse.probe.layer_graph import Call, LayerGraph
 from keras_sparse.structured.coupling.channels import Kept
 from keras_sparse.structured.coupling.coupling import Handler, handler_of
-from keras_sparse.structured.coupling.layers.elementwise import elementwise
+from keras_sparse.structured.coupling.layers.elementwise import elementwise, left_of
 from keras_sparse.structured.coupling.layers.movement import move, parts_of_key
 from keras_sparse.structured.coupling.running import fitting_shapes, run
 
@@ -131,11 +131,7 @@ class Rebuilding:
         def fitting(item: Any) -> Any:
             if isinstance(item, keras.KerasTensor) or not hasattr(item, "shape"):
                 return item
-            values = ops.convert_to_numpy(item)
-            for axis in range(-min(values.ndim, len(y.shape)), 0):
-                mask = self.kept.along(y, axis)
-                if mask is not None and values.shape[axis] == len(mask):
-                    values = np.compress(mask, values, axis)
+            values = left_of(self.kept, y, item)
             return values if isinstance(item, np.ndarray) else ops.convert_to_tensor(values)
 
         handler = handler_of(call.operation)

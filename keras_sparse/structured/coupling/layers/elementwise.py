@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_sparse.probe.layer_graph import Call
 from keras_sparse.structured.coupling.channels import Kept
@@ -47,17 +48,17 @@ def _noise_shape(call: Call, kept: Kept) -> dict[str, Any]:
 
 def _scales(call: Call, kept: Kept) -> dict[str, Any]:
     y, layer = call.outputs[0], call.operation
-    return {name: along(kept, y, getattr(layer, name)) for name in ("scale", "offset")}
+    return {name: left_of(kept, y, getattr(layer, name)).tolist() for name in ("scale", "offset")}
 
 
-def along(kept: Kept, y: Any, given: Any) -> Any:
+def left_of(kept: Kept, y: Any, given: Any) -> np.ndarray:
     """Numbers that are broadcast to a tensor, for the positions of it that are left."""
-    values = np.asarray(given)
+    values = ops.convert_to_numpy(given)
     for axis in range(-min(values.ndim, len(y.shape)), 0):
         mask = kept.along(y, axis)
         if mask is not None and values.shape[axis] == len(mask):
             values = np.compress(mask, values, axis)
-    return values.tolist()
+    return values
 
 
 handles("Dropout", "AlphaDropout", resize=_noise_shape)(elementwise)
