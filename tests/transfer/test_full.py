@@ -175,6 +175,10 @@ def test_a_training_too_short_for_new_statistics_says_so(images):
     x, y = images
     few = {"classes": 3, "epochs": 1, "batch_size": 32, "verbose": 0}
     said = r"step 3, .* momentum 0.99, still tests with 97% of the statistics"
+    frozen = pruned()
+    frozen.get_layer("norm").trainable = False
+    with pytest.warns(UserWarning, match=said):  # In the copy it is trained as all is.
+        transfer.full(frozen, x, y % 3, **few)
     with pytest.warns(UserWarning, match=said) as told:
         transfer.full(pruned(), x, y % 3, **few)
     assert Path(__file__).name in {Path(each.filename).name for each in told}
