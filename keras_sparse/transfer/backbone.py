@@ -50,8 +50,9 @@ class Backbone:
                 "Prune it first (ks.prune, ks.GMP, ks.ACDC, ...), or give dense=True for a dense "
                 "reference or a model that ks.structured made smaller."
             )
-        frozen = [layer.trainable for layer in model._flatten_layers()]
-        self._upstream = self.sparsity if not all(frozen) else report(model).sparsity
+        # What is frozen counts as not prunable, but in the copy nothing is.
+        trainable = all(layer.trainable for layer in model._flatten_layers())
+        self._upstream = report(model).sparsity if trainable else self.sparsity
 
     def _sparsity(self) -> float:
         """The fraction of zeros among the prunable weights, without the heads."""

@@ -21,7 +21,8 @@ class Transfer:
     Args:
         model: The model, whose head is new.
         mode: `"full"` or `"linear"`.
-        upstream_sparsity: Fraction of zeros among the prunable weights of the given model.
+        upstream_sparsity: Fraction of zeros among the prunable weights of the given model; where
+            layers of it are frozen, that of the new one's backbone.
         backbone_sparsity: The same without the head, which transfer leaves alone.
         sparsity: Of the new model, its dense head included.
         history: What `fit` logged for each epoch; empty for L-BFGS.

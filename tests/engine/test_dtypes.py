@@ -26,8 +26,11 @@ EVERY = {**METHODS, **MORE}
 SCORED = ("SNIP", "GraSP", "SynFlow")
 
 
-# Of methods alike one in each type, and in bfloat16 all others.
-ALSO_IN_FLOAT64 = (*KINDS, "DeepR", "L0", "CrAM")
+# Of methods alike one in each type; the others are of the thorough suite.
+IN_EACH = {
+    "bfloat16": (*REGIMES, "DeepR", "SynFlow", "TopKAST", "L0", "CrAM", "N:M"),
+    "float64": (*KINDS, "DeepR", "L0", "CrAM"),
+}
 
 
 @pytest.fixture
@@ -45,11 +48,9 @@ def thorough_unless(name, kept):
 @pytest.mark.parametrize(
     ("policy", "name"),
     [
-        *[("bfloat16", name) for name in EVERY],
-        *[
-            pytest.param("float64", name, marks=thorough_unless(name, ALSO_IN_FLOAT64))
-            for name in EVERY
-        ],
+        pytest.param(policy, name, marks=thorough_unless(name, kept))
+        for policy, kept in IN_EACH.items()
+        for name in EVERY
     ],
     indirect=["policy"],
 )
@@ -105,7 +106,7 @@ def test_sparsity_0_is_neutral_where_weights_are_read_by_gather(method):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=thorough_unless(name, (*REGIMES, *MORE)))
+        pytest.param(name, marks=thorough_unless(name, (*KINDS, *MORE)))
         for name in EVERY
         if name not in SCORED
     ],
