@@ -93,6 +93,7 @@ SCRIPTS = {
     },
     "streaming_speed": "streaming_speed",
     "streaming_tasks": "streaming_tasks",
+    "transfer_cifar10": "transfer",
     "transfer_claims": "transfer_claims",
     "transfer_fashion_mnist": "transfer",
     "transfer_mnist": "transfer",
