@@ -27,7 +27,7 @@ def selected(scores, keeps, costs=None, joint=False):
     return [ops.convert_to_numpy(mask) for mask in masks]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(floats, min_size=1, max_size=40), st.data())
 def test_equals_a_stable_sort(scores, data):
     keep = data.draw(st.integers(0, len(scores)))
@@ -35,7 +35,7 @@ def test_equals_a_stable_sort(scores, data):
     np.testing.assert_array_equal(selected([array], [keep])[0], by_sorting(array, keep))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=10), min_size=1, max_size=4),
     st.data(),
