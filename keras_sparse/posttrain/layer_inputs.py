@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_sparse.posttrain.pruned_weights import PrunedWeights
+from keras_sparse.posttrain.pruned_weights import PrunedWeights, from_rows
 from keras_sparse.probe.convolutions import CONVOLUTIONS, DEPTHWISE, SEPARABLE
+from keras_sparse.probe.layout import Layout
 from keras_sparse.probe.variables import owners
 
 
@@ -20,10 +21,12 @@ class Statistic(NamedTuple):
     Args:
         layers: For each target the layer whose inputs are looked at; `None` where they cannot be.
         of: Takes such a layer, its kernel and inputs; gives a float64 array.
+        squares: Takes a kernel's layout and the sum; gives the squares in it, as `squared_inputs`.
     """
 
     layers: Callable[[PrunedWeights], list[keras.layers.Layer | None]]
     of: Callable[[keras.layers.Layer, Any, np.ndarray], np.ndarray]
+    squares: Callable[[Layout, np.ndarray], np.ndarray]
 
 
 def chosen_layers(chosen: PrunedWeights) -> list[keras.layers.Layer | None]:
@@ -86,8 +89,8 @@ def squared_inputs(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray)
         return np.sum(inputs.reshape(-1, inputs.shape[-1]) ** 2, axis=0)[:, None]
     if isinstance(layer, keras.layers.EinsumDense):
         return _einsum_squares(layer.equation, inputs)
-    patches = _patches(layer, inputs)
-    squares = np.einsum("rk,rk->k", patches, patches).reshape(*layer.kernel_size, -1)
+    of_all = np.sum(inputs**2, axis=0, keepdims=True)
+    squares = np.sum(_patches(layer, of_all), axis=0).reshape(*layer.kernel_size, -1)
     if not isinstance(layer, CONVOLUTIONS):
         return squares[..., None]
     # Filters of one group follow each other, and so do the channels that they see.
@@ -104,8 +107,13 @@ def summed_products(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray
     return rows.T @ rows
 
 
-SQUARES = Statistic(summed_layers, squared_inputs)
-PRODUCTS = Statistic(chosen_layers, summed_products)
+def _squares_of_products(layout: Layout, products: np.ndarray) -> np.ndarray:
+    outputs = layout.size // len(products)
+    return from_rows(layout, np.broadcast_to(np.diag(products), (outputs, len(products))))
+
+
+SQUARES = Statistic(summed_layers, squared_inputs, lambda _, squares: squares)
+PRODUCTS = Statistic(chosen_layers, summed_products, _squares_of_products)
 
 
 def sees_often(layer: keras.layers.Layer) -> bool:
@@ -180,7 +188,7 @@ def _patches(layer: Any, inputs: np.ndarray) -> np.ndarray:
         _edge(layer.padding, size, span, stride)
         for size, span, stride in zip(inputs.shape[1:-1], reach, layer.strides, strict=True)
     ]
-    filled = np.pad(inputs, [(0, 0), *edges, (0, 0)])
+    filled = np.pad(inputs, [(0, 0), *edges, (0, 0)]) if np.any(edges) else inputs
     axes = tuple(range(1, rank + 1))
     windows = np.lib.stride_tricks.sliding_window_view(filled, reach, axis=axes)
     every = [slice(None, None, stride) for stride in layer.strides]

@@ -96,12 +96,7 @@ def solve_layers(
             and the recipe is strict. The model is then as it was.
     """
     batches = [x for x, _ in calibration_batches(chosen.model, data, batch_size, targets=False)]
-    squares = summed(chosen, SQUARES.layers(chosen), batches, SQUARES.of)
-    budget = layer_budget(chosen, [np.ones(()) if s is None else s for s in squares])
-    chosen.recipe.check_filled(chosen.selection, [int(keep) for keep in budget])
     layers = statistic.layers(chosen)
-    stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
-    ways = walks(chosen.model, batches) if sequential else None
     unseen = []
     rows = dict.fromkeys(map(id, chosen.variables), 0)
 
@@ -110,11 +105,17 @@ def solve_layers(
             rows[id(variable)] += row_count(layer, variable, inputs)
         return statistic.of(layer, variable, inputs)
 
+    at_first = SQUARES if sequential else statistic._replace(of=of)
+    dense, squares = _and_squares(chosen, at_first, batches)
+    budget = layer_budget(chosen, squares)
+    chosen.recipe.check_filled(chosen.selection, [int(keep) for keep in budget])
+    stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
+    ways = walks(chosen.model, batches) if sequential else None
     with _restored_on_failure(chosen) as change:
         for members, calls in track(stages, "layer by layer", disable=not verbose):
             looked_at = [layer if i in members else None for i, layer in enumerate(layers)]
-            found: Sequence[np.ndarray | None] = [None] * len(layers)
-            if any(layer is not None for layer in looked_at):
+            found = [None] * len(layers) if sequential else dense
+            if sequential and any(layer is not None for layer in looked_at):
                 found = summed(chosen, looked_at, batches, of, calls, ways)
             for i in members:
                 weight = chosen.read_one(i)
@@ -127,6 +128,30 @@ def solve_layers(
         if 0 < rows[id(variable)] < (size := target.layout.size // target.layout.matrix_shape[-1])
     ]
     return Solved(unseen, few)
+
+
+def _and_squares(
+    chosen: PrunedWeights, statistic: Statistic, batches: Sequence[Any]
+) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
+    """A statistic in the dense model and what `layer_budget` asks for, in one run of the data."""
+    own = {
+        id(variable)
+        for variable, layer in zip(chosen.variables, statistic.layers(chosen), strict=True)
+        if layer is not None
+    }
+
+    def either(layer: keras.layers.Layer, variable: Any, inputs: np.ndarray) -> np.ndarray:
+        taken = statistic if id(variable) in own else SQUARES
+        return taken.of(layer, variable, inputs)
+
+    found: list[np.ndarray | None] = []
+    squares = []
+    sums = summed(chosen, SQUARES.layers(chosen), batches, either)
+    for variable, layout, value in zip(chosen.variables, chosen.layouts, sums, strict=True):
+        taken = statistic if id(variable) in own else SQUARES
+        squares.append(np.ones(()) if value is None else taken.squares(layout, value))
+        found.append(value if taken is statistic else None)
+    return found, squares
 
 
 def _stages(

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import keras_sparse as ks
-from keras_sparse.posttrain.layer_inputs import squared_inputs, summed_layers
+from keras_sparse.posttrain.layer_inputs import PRODUCTS, squared_inputs, summed_layers
 from keras_sparse.posttrain.pruned_weights import PrunedWeights
 from keras_sparse.posttrain.recording import recorded
 from keras_sparse.posttrain.wanda import largest_of_rows
@@ -98,6 +98,10 @@ def test_norms_of_what_each_weight_is_multiplied_with(make, shape):
     ((inputs,),) = recorded(model, summed_layers(chosen), x)
     found = np.broadcast_to(squared_inputs(layer, variable, inputs), variable.shape)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    if PRODUCTS.layers(chosen) != [None]:
+        products = PRODUCTS.of(layer, variable, inputs)
+        again = PRODUCTS.squares(chosen.layouts[0], products)
+        np.testing.assert_allclose(again, found, rtol=1e-4)
 
 
 def test_the_depthwise_kernel_of_a_separable_convolution():
