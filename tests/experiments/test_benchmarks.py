@@ -94,6 +94,7 @@ SCRIPTS = {
     "streaming_speed": "streaming_speed",
     "streaming_tasks": "streaming_tasks",
     "transfer_cifar10": "transfer",
+    "transfer_cifar10_reverse": "transfer",
     "transfer_claims": "transfer_claims",
     "transfer_fashion_mnist": "transfer",
     "transfer_mnist": "transfer",
