@@ -106,8 +106,7 @@ def solve_layers(
         return statistic.of(layer, variable, inputs)
 
     at_first = SQUARES if sequential else statistic._replace(of=of)
-    dense, squares = _and_squares(chosen, at_first, batches)
-    budget = layer_budget(chosen, squares)
+    dense, budget = _and_budget(chosen, at_first, batches)
     chosen.recipe.check_filled(chosen.selection, [int(keep) for keep in budget])
     stages = _stages(chosen, layers, batches[0]) if sequential else [(range(len(layers)), None)]
     ways = walks(chosen.model, batches) if sequential else None
@@ -130,10 +129,10 @@ def solve_layers(
     return Solved(unseen, few)
 
 
-def _and_squares(
+def _and_budget(
     chosen: PrunedWeights, statistic: Statistic, batches: Sequence[Any]
-) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
-    """A statistic in the dense model and what `layer_budget` asks for, in one run of the data."""
+) -> tuple[list[np.ndarray | None], np.ndarray]:
+    """A statistic in the dense model and what each layer keeps, by one run of the data."""
     own = {
         id(variable)
         for variable, layer in zip(chosen.variables, statistic.layers(chosen), strict=True)
@@ -151,7 +150,7 @@ def _and_squares(
         taken = statistic if id(variable) in own else SQUARES
         squares.append(np.ones(()) if value is None else taken.squares(layout, value))
         found.append(value if taken is statistic else None)
-    return found, squares
+    return found, layer_budget(chosen, squares)
 
 
 def _stages(
