@@ -62,6 +62,7 @@ SCRIPTS = {
     },
     "precision_step": "precision_step",
     "pretrained_one_shot": "pretrained_one_shot",
+    "pretrained_one_shot_own": "pretrained_one_shot",
     "pretraining": "pretraining",
     "pretraining_bound": "pretraining_bound",
     "pretraining_cnn": "pretraining_cnn",
