@@ -27,6 +27,7 @@ def any_batch_step(model: keras.Model) -> Callable[[Any, Any], Any]:
     @tf.function(
         input_signature=[tf.TensorSpec((None, *shape), tf.float32) for shape in shapes],
         jit_compile=model.jit_compile,
+        autograph=False,
     )
     def step(x: Any, y: Any) -> Any:
         # What is returned is part of the graph, and so of how it rounds: as in Keras's own.
@@ -87,7 +88,7 @@ def _joint_on_tensorflow(
         for model in models
     ]
 
-    @tf.function(input_signature=[specs])
+    @tf.function(input_signature=[specs], autograph=False)
     def step(batches: Any) -> Any:
         with tf.GradientTape() as tape:
             value = total(batches)

@@ -11,6 +11,8 @@ import keras
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a graph (TensorFlow) or jitted (JAX), traced once for its arguments.
 
+    As in Keras's own training, AutoGraph does not rewrite it.
+
     Args:
         function: Takes and returns tensors or nested structures of them.
     """
@@ -20,4 +22,4 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
     import tensorflow as tf
 
-    return tf.function(function, reduce_retracing=True)
+    return tf.function(function, reduce_retracing=True, autograph=False)

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.backend.compiled import compiled
+
 
 def gradient(function: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> list[Any]:
     """The gradient of a function of tensors, inside the compiled graph.
@@ -139,7 +141,7 @@ def _on_tensorflow(
         found = tape.gradient(along, natives, unconnected_gradients="zero")
         return [tf.convert_to_tensor(product) for product in found]
 
-    return tf.function(first, reduce_retracing=True), tf.function(second, reduce_retracing=True)
+    return compiled(first), compiled(second)
 
 
 def _on_jax(
@@ -186,9 +188,8 @@ def input_gradients(objective: Callable[..., Any], variables: Sequence[Any]) -> 
 
         slope = jax.jit(jax.grad(at))
         return lambda first, *rest: slope(first, [v.value for v in variables], rest)
-    import tensorflow as tf
 
     def found(first: Any, *rest: Any) -> Any:
         return gradient(lambda values: objective(values[0], *rest), [first])[0]
 
-    return tf.function(found, reduce_retracing=True)
+    return compiled(found)

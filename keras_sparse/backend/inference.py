@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_sparse.backend.compiled import compiled
+
 
 def compiled_inference(model: keras.Model) -> Callable[[Any], Any]:
     """A compiled function from inputs to outputs, in inference mode, at the weights as they are.
@@ -24,8 +26,6 @@ def compiled_inference(model: keras.Model) -> Callable[[Any], Any]:
             with keras.StatelessScope(state_mapping=mapping):
                 return model(x, training=False)
 
-        compiled = jax.jit(at)
-        return lambda x: compiled([variable.value for variable in model.variables], x)
-    import tensorflow as tf
-
-    return tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+        outputs = jax.jit(at)
+        return lambda x: outputs([variable.value for variable in model.variables], x)
+    return compiled(lambda x: model(x, training=False))

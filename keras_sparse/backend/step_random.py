@@ -71,7 +71,7 @@ def _drawn() -> Callable[[Any, Any, Any], Any]:
     import tensorflow as tf
 
     scalars = (tf.TensorSpec((), dtype) for dtype in ("uint32", "uint32", "int32"))
-    graph = tf.function(_numbers, input_signature=tuple(scalars))
+    graph = tf.function(_numbers, input_signature=tuple(scalars), autograph=False)
     return lambda start, step, count: graph(start, tf.cast(step, "uint32"), count)
 
 

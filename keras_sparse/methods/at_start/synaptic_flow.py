@@ -69,13 +69,14 @@ class SynapticFlow:
         """
         scores = self._at(self._scale) if self._scale else self._at_largest_scale()
         total = check_scores(scores, f"The synaptic flows of model {self.model.name!r}")
-        return [(score / total).astype("float32") for score in scores]
+        return [np.divide(s, total, out=np.empty(s.shape, "float32")) for s in scores]
 
     def _at(self, scale: float) -> list[np.ndarray]:
-        weights = [np.asarray(ops.convert_to_numpy(w), np.float64) for w in self.weights]
-        gradients = self._gradients(*self._inputs(scale))
-        arrays = [np.asarray(ops.convert_to_numpy(g), np.float64) for g in gradients]
-        return [np.abs(w * g) for w, g in zip(weights, arrays, strict=True)]
+        scores = [np.array(ops.convert_to_numpy(w), np.float64) for w in self.weights]
+        for score, gradient in zip(scores, self._gradients(*self._inputs(scale)), strict=True):
+            score *= ops.convert_to_numpy(gradient)
+            np.abs(score, out=score)
+        return scores
 
     def _at_largest_scale(self) -> list[np.ndarray]:
         """Scores at the largest scale at which most tensors have a finite flow."""
