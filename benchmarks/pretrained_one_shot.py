@@ -52,9 +52,9 @@ PATTERNS: dict[str, dict[str, Any]] = {
     },
 }
 ABOUT = """\
-Accuracy in percent on {test} test images{tuning}. {seeds}, each with its own {images:,} training
-images, to which the head is fitted, and the first {calibration} of them for calibration, the same
-for all methods. (16, 1): blocks of sixteen inputs of one output, half of each layer. The first and
+Accuracy in percent on {test} test images{tuning}. {runs} {images:,} training images, to which
+the head is fitted, and the first {calibration} of them for calibration, the same for all methods.
+(16, 1): blocks of sixteen inputs of one output, half of each layer. The first and
 the depthwise convolutions stay dense in 2:4 and (16, 1). All but these rank the weights of all
 layers together, by their scores or to share out what each layer keeps. OBD, WoodFisher and M-FAC
 take labels and gradients too. Seconds are those of pruning to 50 %, and memory the peak of the
@@ -100,7 +100,7 @@ def fit_head(config: dict, folder: Path) -> dict[str, float]:
 
 
 def run(config: dict, folder: Path) -> dict[str, Any]:
-    """Prunes the network in each pattern that the method knows."""
+    """Prunes the network in each pattern."""
     model = keras.saving.load_model(folder.with_name(config["after"]) / "dense.keras")
     given, dense, result = images(config), model.get_weights(), {}
     batches = calibration(config, given)
@@ -155,8 +155,9 @@ def describe(content: dict) -> bench.Document:
     title = "EfficientNet-Lite0 pruned in one shot"
     picture = bench.lines(curves, "pattern", places, title)
     seeds = len(dense)
-    several = f"Means and sample standard deviations of {seeds} runs" if seeds > 1 else "One run"
-    blocks.append(ABOUT.format(**config, tuning=TUNING[config["statistics"]], seeds=several))
+    several = f"Means and sample standard deviations of {seeds} runs, each with its own"
+    told_of = several if seeds > 1 else "One run with"
+    blocks.append(ABOUT.format(**config, tuning=TUNING[config["statistics"]], runs=told_of))
     return bench.Document(title, blocks, picture, f"accuracy by pattern, {shown}")
 
 
